@@ -1,0 +1,148 @@
+"""The test client: an adapter without a transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .adapter import Adapter
+from .capabilities import Capabilities
+from .messages import Delivery, Envelope, M, RawMessage, check_message_cls
+from .settlement import ACKED, DEAD_LETTERED, Outcome
+
+if TYPE_CHECKING:
+    from .contexts import ProcessingContext
+    from .processor import Processor
+
+_FIRST_DELIVERY = Envelope(delivery_count=1)
+
+
+class TestAdapter(Adapter[M]):
+    """Sends messages to a processor as a transport would, and records how they were settled.
+
+    It settles exactly as the adapters of real transports do, in the order of sending. Processing
+    hooks run at ``with``, or at the first ``send``; and at ``close`` or the end of the ``with``.
+
+    :param processor: the processor under test.
+    :param message_cls: what bytes that are sent become; RawMessage unless given.
+    :param capabilities: the capabilities to play, such as those of the adapter used in production.
+
+    :ivar acked: the messages acked to the transport, dead-lettered ones included, in order.
+    :ivar nacked: the messages given back to the transport, in order.
+    :ivar dead_lettered: the messages written to the DLQ, in order.
+    """
+
+    __test__ = False  # not a test class, whatever its name says
+
+    capabilities = Capabilities(
+        delivery="at-least-once",
+        nack="redeliver",
+        ordering="total",
+        stable_id=True,
+        delivery_count=True,
+        headers=True,
+    )
+
+    def __init__(
+        self,
+        processor: Processor[M],
+        message_cls: Callable[[bytes], M] | None = None,
+        capabilities: Capabilities | None = None,
+    ) -> None:
+        super().__init__(processor)
+        if message_cls is not None:
+            check_message_cls(message_cls)
+        if capabilities is not None:
+            self.capabilities = capabilities  # type: ignore[misc]
+        self.message_cls = message_cls
+        self.acked: list[M] = []
+        self.nacked: list[M] = []
+        self.dead_lettered: list[M] = []
+        self._returned: list[M] = []
+        self._manager: AbstractContextManager[ProcessingContext[M]] | None = None
+        self._ctx: ProcessingContext[M] | None = None
+
+    def ack(self, message: M) -> None:
+        """Record an ack."""
+        self.acked.append(message)
+
+    def nack(self, message: M) -> None:
+        """Record a nack; ``redeliver`` delivers the message again."""
+        self.nacked.append(message)
+        self._returned.append(message)
+
+    def send(self, message: M | bytes, **envelope: Any) -> Outcome:
+        """Deliver a message and give what was done with it.
+
+        :param message: a message, or bytes to build one from.
+        :param envelope: ``message_id``, ``headers``, ``source``, ``delivery_count``, ``native``.
+        :raises Exception: what ``run`` of a real adapter would end with.
+        """
+        if isinstance(message, bytes):
+            return self._send_bytes(message, envelope)
+        if envelope:
+            message._envelope = Envelope(**{"delivery_count": 1, **envelope})
+            message._message_id = message._headers = None
+        elif message._envelope.delivery_count is None:
+            message._envelope = _FIRST_DELIVERY
+        ctx = self._ctx or self._start(type(message))
+        outcome = ctx.handle(message)
+        if outcome is DEAD_LETTERED:
+            self.dead_lettered.append(message)
+        return outcome
+
+    def _send_bytes(self, raw_data: bytes, envelope: dict[str, Any]) -> Outcome:
+        ctx = self._ctx or self._start(RawMessage)
+        verdict = ctx.take(Delivery(raw_data, **{"delivery_count": 1, **envelope}))
+        if verdict is None:
+            return ACKED
+        (outcome,) = ctx.settle((verdict,))
+        if outcome is DEAD_LETTERED:
+            self.dead_lettered.append(verdict.message)
+        return outcome
+
+    def redeliver(self) -> list[Outcome]:
+        """Deliver again what was nacked since the last call: same ids, counts raised by one."""
+        returned, self._returned = self._returned, []
+        return [self._send_again(message) for message in returned]
+
+    def _send_again(self, message: M) -> Outcome:
+        message.message_id  # noqa: B018 - one that is made on first use must be made now
+        old = message._envelope
+        message._envelope = Envelope(
+            old.message_id,
+            old.read_headers(),
+            old.source,
+            (old.delivery_count or 1) + 1,
+            old.make_native(),
+        )
+        return self.send(message)
+
+    def close(self) -> None:
+        """Run the after-processing hooks; any number of times."""
+        manager, self._manager, self._ctx = self._manager, None, None
+        if manager is not None:
+            manager.__exit__(None, None, None)
+
+    def __enter__(self) -> TestAdapter[M]:
+        if self._ctx is None:
+            self._start(RawMessage)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        manager, self._manager, self._ctx = self._manager, None, None
+        if manager is not None:
+            manager.__exit__(kind, error, traceback)
+
+    def _start(self, default_cls: Callable[[bytes], Any]) -> ProcessingContext[M]:
+        manager = self.processor.context(self.message_cls or default_cls, self)
+        self._ctx = manager.__enter__()
+        self._manager = manager
+        return self._ctx
