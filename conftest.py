@@ -1,0 +1,13 @@
+"""Settings for the tests of all packages."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# A shared machine may be slow at any moment, so no example has a deadline of its own.
+settings.register_profile("quick", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("soak", deadline=None, max_examples=5000)
+settings.load_profile("ci" if os.environ.get("CI") else "quick")
