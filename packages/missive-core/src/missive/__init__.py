@@ -75,7 +75,6 @@ from .testing import TestAdapter
 from .urls import dlq_from_url, from_url, read_flag, read_options
 
 __all__ = [
-    "__version__",
     "DLQ",
     "NO_KEY",
     "Adapter",
@@ -136,6 +135,7 @@ __all__ = [
     "TransportUnreachable",
     "UnknownScheme",
     "Verdict",
+    "__version__",
     "dlq_from_url",
     "format_id",
     "from_url",

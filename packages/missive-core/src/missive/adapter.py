@@ -84,5 +84,5 @@ class Runnable(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ask ``run`` to finish what is in hand and return; from any thread, any number of times."""
+        """Ask ``run`` to finish what is in hand and return; any thread, any number of times."""
         ...

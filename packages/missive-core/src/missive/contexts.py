@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Generic, cast
 
 from .dead_letters import DLQ, Stage
 from .errors import (
@@ -18,11 +18,13 @@ from .errors import (
 )
 from .hooks import Nest, place_of
 from .matching import Handler, stage_of
-from .messages import Delivery, Envelope, M, RawMessage, RejectedDelivery
+from .messages import Delivery, Envelope, EnvelopeFields, M, Message, RawMessage, RejectedDelivery
 from .settlement import ACKED, NACKED, Outcome, Settled, Verdict, judge, settle
 from .state import State
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .adapter import Adapter
     from .processor import Processor
 
@@ -41,6 +43,7 @@ class HandlingContext(Generic[M]):
 
     # Made for every message, so: slots, and a State only for those who ask (benchmarks/dispatch).
     _state: State
+    _stage: Stage  # of what failed before it came to a handler
     _started: float
     __slots__ = (
         "_decision",
@@ -53,13 +56,17 @@ class HandlingContext(Generic[M]):
         "processing_ctx",
     )
 
-    def __init__(self, message: M, processing_ctx: ProcessingContext[M]) -> None:
+    def __init__(
+        self,
+        message: M,
+        processing_ctx: ProcessingContext[M],
+        handler: Handler[M] | None = None,
+    ) -> None:
         self.message = message
         self.processing_ctx = processing_ctx
         self.error: Exception | None = None
         self._decision: Outcome | None = None
-        self._handler: Handler[M] | None = None
-        self._stage: Stage = "handling"
+        self._handler = handler
 
     @property
     def state(self) -> State:
@@ -81,7 +88,10 @@ class HandlingContext(Generic[M]):
         :raises ConflictingDecision: it was nacked before.
         :raises DecisionTooLate: the handler and its hooks have returned.
         """
-        self._decide(ACKED)
+        if self._decision is None and self.message._handling is self:
+            self._decision = ACKED  # the usual case, without another call
+        else:
+            self._decide(ACKED)
 
     def nack(self) -> None:
         """Decide that the message is to be delivered again, or its sender told of the failure.
@@ -151,7 +161,7 @@ class ProcessingContext(Generic[M]):
             return ACKED
         return self.settle((self._judge(context),))[0]
 
-    def deliver(self, raw_data: bytes, **envelope: Any) -> Outcome:
+    def deliver(self, raw_data: bytes, **envelope: Unpack[EnvelopeFields]) -> Outcome:
         """Build a message from bytes and an envelope, handle it and settle it.
 
         :param raw_data: the bytes.
@@ -163,7 +173,9 @@ class ProcessingContext(Generic[M]):
         verdict = self.take(Delivery(raw_data, **envelope))
         return ACKED if verdict is None else self.settle((verdict,))[0]
 
-    def reject(self, raw_data: bytes, *, reason: str, stage: Stage, **envelope: Any) -> Outcome:
+    def reject(
+        self, raw_data: bytes, *, reason: str, stage: Stage, **envelope: Unpack[EnvelopeFields]
+    ) -> Outcome:
         """Dead-letter bytes without handling them: too many deliveries, a missing body.
 
         :param reason: why, as the dead letter is to say it.
@@ -221,7 +233,7 @@ class ProcessingContext(Generic[M]):
         return cast("list[Outcome]", outcomes)
 
     @contextmanager
-    def handling_context(self, message: M) -> Iterator[HandlingContext[M]]:
+    def handling_context(self, message: M) -> Generator[HandlingContext[M]]:
         """Enter the handling context of a message with its hooks; settles nothing."""
         context = HandlingContext(message, self)
         with self._hooked(context):
@@ -250,7 +262,7 @@ class ProcessingContext(Generic[M]):
         message = self.message_cls(raw_data)
         try:
             message.raw_data  # noqa: B018
-            message._envelope = envelope
+            message.envelope = envelope
         except AttributeError as error:
             raise InvalidMessageClass(
                 self.message_cls,
@@ -260,55 +272,53 @@ class ProcessingContext(Generic[M]):
 
     def condemn(self, delivery: Delivery, error: Exception, stage: Stage) -> Verdict[M]:
         """Give the verdict on a delivery that failed before it came to a handler."""
-        return self._judge(self._failed(delivery.raw_data, delivery, error, stage))
+        return self._judge(self._failed(_raw_message(delivery.raw_data, delivery), error, stage))
 
     def _run_delivery(self, delivery: Delivery) -> HandlingContext[M]:
         if delivery.rejection is not None:
             reason, stage = delivery.rejection
-            rejected = MessageRejected(_raw_message(delivery.raw_data, delivery), reason)
-            return self._failed(delivery.raw_data, delivery, rejected, cast(Stage, stage))
+            message = _raw_message(delivery.raw_data, delivery)
+            rejected = MessageRejected(message, reason)
+            return self._failed(message, rejected, cast("Stage", stage))
         return self._run_bytes(delivery.raw_data, delivery)
 
     def _run_bytes(self, raw_data: bytes, envelope: Envelope) -> HandlingContext[M]:
         try:
             message = self.build(raw_data, envelope)
         except Exception as error:
-            return self._failed(raw_data, envelope, error, "decoding")
+            return self._failed(_raw_message(raw_data, envelope), error, "decoding")
         return self._run(message)
 
     def _failed(
-        self, raw_data: bytes, envelope: Envelope, error: Exception, stage: Stage
+        self, message: Message, error: Exception, stage: Stage, started: float | None = None
     ) -> HandlingContext[M]:
-        """Make the context of a delivery that comes to no handler."""
-        context = HandlingContext(cast(M, _raw_message(raw_data, envelope)), self)
+        """Make the context of a message that comes to no handler."""
+        context = HandlingContext(cast("M", message), self)
         context.error = error
         context._stage = stage
-        if self._observers:
-            context._started = perf_counter()
+        context._started = perf_counter() if started is None else started
         return context
 
     def _run(self, message: M) -> HandlingContext[M]:
         """Match and handle a message; what goes wrong is kept as a value, for :meth:`_judge`."""
-        context = HandlingContext(message, self)
-        if self._observers:
-            context._started = perf_counter()
+        started = perf_counter() if self._observers else 0.0
         try:
             handler = self._match(message)
         except Exception as error:
-            context.error = error
-            context._stage = stage_of(error)
-            return context
-        context._handler = handler
+            return self._failed(message, error, stage_of(error), started)
+        context = HandlingContext(message, self, handler)
+        context._started = started
+        function = handler.function
         if self._hooks.active:
             try:
                 with self._hooked(context):
-                    handler.function(message, context)
+                    function(message, context)
             except Exception as error:
                 context.error = error
             return context
         message._handling = context
         try:
-            handler.function(message, context)
+            function(message, context)
         except Exception as error:
             context.error = error
         finally:
@@ -316,7 +326,7 @@ class ProcessingContext(Generic[M]):
         return context
 
     @contextmanager
-    def _hooked(self, context: HandlingContext[M]) -> Iterator[None]:
+    def _hooked(self, context: HandlingContext[M]) -> Generator[None]:
         context.message._handling = context
         try:
             with Nest(self._hooks, (self, context), context._fail):
@@ -335,21 +345,20 @@ class ProcessingContext(Generic[M]):
         return True
 
     def _judge(self, context: HandlingContext[M]) -> Verdict[M]:
+        handler = context._handler
         return judge(
             context.message,
             context._decision,
             context.error,
-            context._stage,
-            context._handler.name if context._handler is not None else None,
+            context._stage if handler is None else "handling",
+            handler.name if handler is not None else None,
             self.adapter,
             self.dlq,
             perf_counter() - context._started if self._observers else 0.0,
         )
 
     def _tell_observers(self, verdict: Verdict[M], outcome: Outcome | None) -> None:
-        settled = Settled(
-            verdict.message, outcome, verdict.handler, verdict.error, verdict.seconds
-        )
+        settled = Settled(verdict, outcome)
         for observer in self._observers:
             try:
                 observer(self, settled)
@@ -362,5 +371,5 @@ class ProcessingContext(Generic[M]):
 
 def _raw_message(raw_data: bytes, envelope: Envelope) -> RawMessage:
     message = RawMessage(raw_data)
-    message._envelope = envelope
+    message.envelope = envelope
     return message

@@ -1,4 +1,4 @@
-"""Dead letters: the record of a message that could not be processed, and the stores that keep it."""
+"""Dead letters: the record of a message that could not be processed, and who keeps it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class DeadLetter:
     first_failed: datetime
     last_failed: datetime
     message_id: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     source: str | None = None
     message_class: str | None = None
     error_type: str | None = None
@@ -262,7 +262,7 @@ class DeadLetterStore(MutableMapping[bytes, tuple[Message, str]]):
 
     @abstractmethod
     def restore(self, letter: DeadLetter) -> None:
-        """Keep a letter exactly as it is, with its history: for imports. One with its id is replaced."""
+        """Keep a letter exactly as it is, for imports; one with its id is replaced."""
 
     @abstractmethod
     def purge(self, *, older_than: timedelta) -> int:

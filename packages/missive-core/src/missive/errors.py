@@ -214,7 +214,7 @@ class MessageRejected(MessageError):
 class DeadLetterWriteFailed(MessageError):
     """The DLQ could not be written, so the message was not acked.
 
-    ``__cause__`` is what the DLQ raised; at the end of that chain stands what the message failed by.
+    ``__cause__`` is what the DLQ raised; that chain ends in what the message failed by.
 
     :ivar failure: what the message failed by.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -47,13 +46,13 @@ class HookGroup:
         return hook
 
 
-@dataclass
 class ProcessorHooks(Generic[M]):
-    """All hooks of a processor."""
+    """All hooks of a processor: around a run, around each message, told of each outcome."""
 
-    processing: HookGroup = field(default_factory=HookGroup)
-    handling: HookGroup = field(default_factory=HookGroup)
-    settled: list[SettledHook[M]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.processing = HookGroup()
+        self.handling = HookGroup()
+        self.settled: list[SettledHook[M]] = []
 
 
 class Nest:
@@ -176,8 +175,8 @@ def note_later_error(
     logger.error("after %s: %s", type(first).__name__, what)
     logger.debug("the later error in full", exc_info=later)
     # add_note is new in Python 3.11; the attribute it fills works everywhere.
-    notes: list[str] = getattr(first, "__notes__", [])
-    first.__notes__ = [*notes, f"then also: {what}"]
+    noted: Any = first
+    noted.__notes__ = [*getattr(first, "__notes__", ()), f"then also: {what}"]
 
 
 def place_of(error: BaseException) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from .dead_letters import Stage
 from .errors import (
@@ -48,7 +47,7 @@ class KeyFamily(Generic[M]):
         return KeyedMatcher(self, values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeyFamily) and bool(self.key == other.key)
+        return isinstance(other, KeyFamily) and bool(self.key == cast("KeyFamily[Any]", other).key)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -74,6 +73,7 @@ class KeyedMatcher(Generic[M]):
         self.values = frozenset(values)
 
     def __call__(self, message: M) -> bool:
+        """Tell whether the message has one of the values as its key."""
         key = self.family.key(message)
         try:
             return key in self.values
@@ -83,7 +83,8 @@ class KeyedMatcher(Generic[M]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, KeyedMatcher):
             return False
-        return self.family == other.family and self.values == other.values
+        them = cast("KeyedMatcher[Any]", other)
+        return self.family == them.family and self.values == them.values
 
     def __hash__(self) -> int:
         return hash((self.family, self.values))
@@ -100,27 +101,35 @@ def route_on(key: Callable[[M], object]) -> KeyFamily[M]:
     return KeyFamily(key)
 
 
-@dataclass(frozen=True)
-class _HeaderKey:
-    name: str
+class _ReadyKey:
+    """A ready-made key function; two of one class and name are equal, and so are their families."""
 
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.name == getattr(other, "name", None)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+
+class _HeaderKey(_ReadyKey):
     def __call__(self, message: Message) -> object:
         return message.headers.get(self.name, NO_KEY)
 
 
-@dataclass(frozen=True)
-class _SourceKey:
+class _SourceKey(_ReadyKey):
     def __call__(self, message: Message) -> object:
         return NO_KEY if message.source is None else message.source
 
 
-@dataclass(frozen=True)
-class _JSONKey:
-    field: str
-
+class _JSONKey(_ReadyKey):
     def __call__(self, message: JSONMessage) -> object:
         document = message.get_json()
-        return document.get(self.field, NO_KEY) if isinstance(document, dict) else NO_KEY
+        if not isinstance(document, dict):
+            return NO_KEY
+        return cast("dict[str, object]", document).get(self.name, NO_KEY)
 
 
 def route_on_header(name: str) -> KeyFamily[Any]:
@@ -172,7 +181,6 @@ class Handler(Generic[M]):
         return f"<Handler {self.name}>"
 
 
-@dataclass(frozen=True)
 class Explanation(Generic[M]):
     """Which handlers' matchers hit or raised for one message; no handler was called.
 
@@ -180,13 +188,21 @@ class Explanation(Generic[M]):
     :ivar raised: the handlers whose matcher raised, each with what it raised.
     """
 
-    hits: tuple[Handler[M], ...]
-    raised: tuple[tuple[Handler[M], Exception], ...] = field(repr=False)
+    def __init__(
+        self,
+        hits: tuple[Handler[M], ...],
+        raised: tuple[tuple[Handler[M], Exception], ...],
+    ) -> None:
+        self.hits = hits
+        self.raised = raised
 
     @property
     def handler(self) -> Handler[M] | None:
         """The handler that the message would go to; None when none, several, or one raised."""
         return self.hits[0] if len(self.hits) == 1 and not self.raised else None
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {len(self.hits)} hit, {len(self.raised)} raised>"
 
 
 class Router(Generic[M]):
@@ -214,7 +230,7 @@ class Router(Generic[M]):
                 )
             self._otherwise = handler
         elif isinstance(matcher, KeyedMatcher):
-            self._add_keyed(handler, matcher)
+            self._add_keyed(handler, cast("KeyedMatcher[M]", matcher))
         else:
             self._add_plain(handler)
         self.handlers.append(handler)

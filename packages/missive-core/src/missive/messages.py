@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from .errors import DecodingError, InvalidMessageClass
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: What a header may be built from: text, or the bytes of a transport.
 HeaderText = str | bytes
@@ -53,7 +55,9 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_by_folded",)
 
     def __init__(self, source: HeaderSource = ()) -> None:
-        pairs = source.items() if isinstance(source, Mapping) else source
+        pairs: Iterable[tuple[Any, Any]] = (
+            cast("Mapping[Any, Any]", source).items() if isinstance(source, Mapping) else source
+        )
         self._by_folded: dict[str, tuple[str, str]] = {}
         for raw_name, raw_value in pairs:
             name = _text(raw_name)
@@ -75,7 +79,8 @@ class Headers(Mapping[str, str]):
         if not isinstance(other, Mapping):
             return NotImplemented
         mine = {folded: value for folded, (_, value) in self._by_folded.items()}
-        return mine == {str(name).lower(): value for name, value in other.items()}
+        theirs = cast("Mapping[Any, Any]", other)
+        return mine == {str(name).lower(): value for name, value in theirs.items()}
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -87,6 +92,16 @@ def _text(value: HeaderText) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
+class EnvelopeFields(TypedDict, total=False):
+    """The keyword arguments of an :class:`Envelope`, all optional."""
+
+    message_id: bytes | str | None
+    headers: HeaderSource | None
+    source: str | None
+    delivery_count: int | None
+    native: object
+
+
 class Envelope:
     """What a transport says of a message, beside its bytes.
 
@@ -94,7 +109,7 @@ class Envelope:
     makes them on first use in :meth:`read_headers` and :meth:`make_native`.
     """
 
-    __slots__ = ("message_id", "headers", "source", "delivery_count", "native")
+    __slots__ = ("delivery_count", "headers", "message_id", "native", "source")
 
     def __init__(
         self,
@@ -153,12 +168,15 @@ class RejectedDelivery(Delivery):
 
     __slots__ = ("rejection",)
 
-    def __init__(self, raw_data: bytes, *, reason: str, stage: str, **envelope: Any) -> None:
+    def __init__(
+        self, raw_data: bytes, *, reason: str, stage: str, **envelope: Unpack[EnvelopeFields]
+    ) -> None:
         super().__init__(raw_data, **envelope)
         self.rejection = (reason, stage)
 
 
-_NO_ENVELOPE = Envelope()
+#: The envelope of a message that came from no transport.
+NO_ENVELOPE = Envelope()
 _UNDECODED: Any = object()
 
 
@@ -172,13 +190,19 @@ class Message:
     """
 
     # Defaults on the class: a message that nobody asks costs one assignment.
-    _envelope: Envelope = _NO_ENVELOPE
+    #: What the transport said of the message.
+    envelope: Envelope = NO_ENVELOPE
     _message_id: bytes | None = None
     _headers: Headers | None = None
     _handling: Any = None  # the HandlingContext while the message is handled
 
     def __init__(self, raw_data: bytes) -> None:
         self.raw_data = raw_data
+
+    def put_in(self, envelope: Envelope) -> None:
+        """Give the message another envelope, with the id and the headers that stand on it."""
+        self.envelope = envelope
+        self._message_id = self._headers = None
 
     @property
     def message_id(self) -> bytes:
@@ -188,8 +212,10 @@ class Message:
         """
         message_id = self._message_id
         if message_id is None:
-            given = self._envelope.message_id or os.urandom(16)
-            message_id = given.encode("utf-8", "surrogateescape") if isinstance(given, str) else given
+            given = self.envelope.message_id or os.urandom(16)
+            message_id = (
+                given.encode("utf-8", "surrogateescape") if isinstance(given, str) else given
+            )
             self._message_id = message_id
         return message_id
 
@@ -198,23 +224,23 @@ class Message:
         """The headers: read-only, names without regard to case; empty where there are none."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = Headers(self._envelope.read_headers())
+            headers = self._headers = Headers(self.envelope.read_headers())
         return headers
 
     @property
     def source(self) -> str | None:
         """Where the message came from: a channel, a stream, a path; None where nothing says."""
-        return self._envelope.source
+        return self.envelope.source
 
     @property
     def delivery_count(self) -> int | None:
         """How often the message was delivered, this time included; None where nobody counts."""
-        return self._envelope.delivery_count
+        return self.envelope.delivery_count
 
     @property
     def native(self) -> Any:
         """The transport's own object, the escape hatch; None where there is none."""
-        return self._envelope.make_native()
+        return self.envelope.make_native()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
@@ -249,6 +275,8 @@ class JSONMessage(Message):
         :raises DecodingError: the bytes are not JSON.
         """
         if self._json is _UNDECODED:
+            import json
+
             try:
                 self._json = json.loads(self.raw_data)
             except json.JSONDecodeError as error:
@@ -293,7 +321,9 @@ def check_message_cls(message_cls: Callable[[bytes], M]) -> None:
     if not callable(message_cls):
         raise InvalidMessageClass(message_cls, "it is not callable")
     if isinstance(message_cls, type) and not issubclass(message_cls, Message):
-        raise InvalidMessageClass(message_cls, "it is not a subclass of missive.Message")
+        raise InvalidMessageClass(
+            cast("object", message_cls), "it is not a subclass of missive.Message"
+        )
     try:
         signature = inspect.signature(message_cls)
     except ValueError:  # some built-in callables have none to check

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict
 
 from .adapter import Adapter
 from .errors import ConfigurationError, TransportRefused, TransportUnreachable
@@ -41,8 +39,7 @@ class PollingOptions(TypedDict, Generic[M], total=False):
     connect_timeout: float | None
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """How a polling adapter is doing, for probes and metrics.
 
     :ivar connected: whether a message that is published now would be delivered.
@@ -64,8 +61,8 @@ class Status:
 class PollingAdapter(Adapter[M]):
     """An adapter that reads its transport in a loop.
 
-    A transport writes ``open``, ``close``, ``receive``, ``ack`` and ``nack``, and ``flush`` where it
-    batches its acks. All of them are only ever called in the thread that called ``run``.
+    A transport writes ``open``, ``close``, ``receive``, ``ack`` and ``nack``, and ``flush`` where
+    it batches its acks. All of them are only ever called in the thread that called ``run``.
 
     :param message_cls: makes a message of the bytes of a delivery.
     :param processor: the processor to run.
@@ -297,6 +294,8 @@ class PollingAdapter(Adapter[M]):
         :raises TransportUnreachable: it could not be opened in that time.
         :raises TransportRefused: it refused in a way that trying again does not mend.
         """
+        import random
+
         began, pause, attempts = monotonic(), BACKOFF_FIRST, 0
         while not self.stopping:
             try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic
 
 from .contexts import ProcessingContext
 from .dead_letters import DLQ
@@ -44,9 +44,7 @@ class Processor(Generic[M]):
         """The registered handlers, in order of registration."""
         return tuple(self.router.handlers)
 
-    def handle_for(
-        self, matcher: Matcher[M]
-    ) -> Callable[[HandlerFunction[M]], HandlerFunction[M]]:
+    def handle_for(self, matcher: Matcher[M]) -> Callable[[HandlerFunction[M]], HandlerFunction[M]]:
         """Register the decorated function as the handler of the messages that a matcher matches.
 
         :param matcher: any callable from message to bool, a keyed matcher of ``route_on``, or
@@ -80,7 +78,7 @@ class Processor(Generic[M]):
         return self.hooks.handling.add("before", hook)
 
     def after_handling(self, hook: HandlingHook[M]) -> HandlingHook[M]:
-        """Register a hook that runs after each handler, whatever happened; last registered first."""
+        """Register a hook that runs after each handler, whatever happened; last one first."""
         return self.hooks.handling.add("after", hook)
 
     def around_handling(self, hook: AroundHandlingHook[M]) -> AroundHandlingHook[M]:
@@ -119,7 +117,7 @@ class Processor(Generic[M]):
         adapter: Adapter[M],
         *,
         dlq: DLQ | None = None,
-    ) -> Iterator[ProcessingContext[M]]:
+    ) -> Generator[ProcessingContext[M]]:
         """Enter a run of this processor, with its processing hooks.
 
         :param message_cls: makes a message of the bytes of a delivery.

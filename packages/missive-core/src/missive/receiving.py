@@ -1,4 +1,4 @@
-"""The receive loop: one run of a polling adapter, from the first delivery to the last settlement."""
+"""The receive loop: one run of a polling adapter, from first delivery to last settlement."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ logger = logging.getLogger("missive.receiving")
 
 class EndOfInput(Exception):
     """Raised by ``receive``: there will never be another message. Ends ``run`` cleanly."""
-
 
 
 #: While messages are with workers, one ``receive`` waits no longer than this, in seconds: a
@@ -120,10 +119,10 @@ class Receiving(Generic[M]):
             while backlog and adapter.stopped_at is None:
                 delivery = backlog.popleft()
                 try:
-                    if delivery.__class__ is bytes:
+                    if isinstance(delivery, bytes):
                         verdict = take_bytes(delivery, shared)
                     else:
-                        verdict = take(delivery)  # type: ignore[arg-type]
+                        verdict = take(delivery)
                 except SettlementFailed as error:
                     self._recover(error)
                     continue
@@ -135,17 +134,17 @@ class Receiving(Generic[M]):
                         self._settle()
                 if interval is not None and monotonic() >= self._flush_due:
                     self._settle_and_flush()
-                if adapter.stopped_at is not None:
-                    self._check_drain(delivery, adapter.stopped_at)
+                if adapter.stopping:
+                    self._check_drain(delivery)
         finally:
             adapter.count(acked=clean)
             if clean:
                 self._nacks_in_a_row = 0
 
-    def _check_drain(self, delivery: Delivery | bytes, stopped_at: float) -> None:
+    def _check_drain(self, delivery: Delivery | bytes) -> None:
         """Report a handler that returned after the drain deadline; its message is settled."""
-        timeout = self._adapter.drain_timeout
-        if monotonic() > stopped_at + timeout:
+        stopped_at, timeout = self._adapter.stopped_at, self._adapter.drain_timeout
+        if stopped_at is not None and monotonic() > stopped_at + timeout:
             raise DrainTimeout([_name(delivery)], timeout)
 
     def _turn_with_workers(self) -> None:
@@ -169,7 +168,7 @@ class Receiving(Generic[M]):
         return Delivery(item, source=self._adapter.source) if isinstance(item, bytes) else item
 
     def _receive_beside_workers(self, pool: WorkerPool[M]) -> Sequence[Delivery | bytes]:
-        """Receive, but not for long while verdicts may come: a worker that is done ends the wait."""
+        """Receive, but not for long while verdicts may come: a worker's ends the wait."""
         timeout = BUSY_TIMEOUT if pool.in_flight else self._adapter.poll_timeout
         self._in_receive = True  # before the look at the pool: so no verdict is missed by both
         try:
@@ -178,7 +177,7 @@ class Receiving(Generic[M]):
             self._in_receive = False
 
     def _worker_done(self) -> None:
-        """Called in a worker: wake the receiving thread where it waits for the transport."""
+        """Wake the receiving thread where it waits for the transport; called in a worker."""
         if self._in_receive:
             self._adapter.wake()
 
@@ -267,7 +266,7 @@ class Receiving(Generic[M]):
     # The end.
 
     def _drain(self) -> None:
-        """Let what is in hand be finished: all of it at the end of the input, else until a deadline.
+        """Let what is in hand be finished: at the end of the input all of it, else what can.
 
         :raises DrainTimeout: workers were not through at the deadline.
         """

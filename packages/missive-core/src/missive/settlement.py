@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
 from .dead_letters import DLQ, DeadLetter, DeadLetterStore, Stage
@@ -80,21 +79,27 @@ class Verdict(Generic[M]):
         return f"<Verdict {what}: {self.message!r}>"
 
 
-@dataclass(frozen=True)
 class Settled(Generic[M]):
     """What ``on_settled`` hooks are told of a delivery.
 
-    :ivar outcome: what was done; None where the delivery stays unsettled, since ``error`` is raised.
+    :ivar outcome: what was done; None where it stays unsettled, since ``error`` is raised.
     :ivar handler: the name of the handler that was called, or None.
     :ivar error: what went wrong, or None.
     :ivar seconds: from the start of matching to the verdict.
     """
 
-    message: M
-    outcome: Outcome | None
-    handler: str | None
-    error: Exception | None = field(repr=False)
-    seconds: float
+    __slots__ = ("error", "handler", "message", "outcome", "seconds")
+
+    def __init__(self, verdict: Verdict[M], outcome: Outcome | None) -> None:
+        self.message = verdict.message
+        self.outcome = outcome
+        self.handler = verdict.handler
+        self.error = verdict.error
+        self.seconds = verdict.seconds
+
+    def __repr__(self) -> str:
+        what = self.outcome.value if self.outcome else f"unsettled: {type(self.error).__name__}"
+        return f"<Settled {what}: {self.message!r}>"
 
 
 def judge(
@@ -178,9 +183,7 @@ def settle(
     return outcomes, errors[0] if errors else None
 
 
-def _write_letters(
-    verdicts: Sequence[Verdict[M]], dlq: DLQ | None
-) -> dict[Verdict[M], Exception]:
+def _write_letters(verdicts: Sequence[Verdict[M]], dlq: DLQ | None) -> dict[Verdict[M], Exception]:
     """Write the letters among the verdicts; give those whose letter was refused, and by what."""
     condemned = [verdict for verdict in verdicts if verdict.letter is not None]
     refused: dict[Verdict[M], Exception] = {}
@@ -206,7 +209,7 @@ def _write_letters(
 def _write_failure(
     verdict: Verdict[M], dlq: Any, cause: Exception, count: int
 ) -> DeadLetterWriteFailed:
-    """Chain a failed write to what the DLQ raised and, behind that, to what the message failed by."""
+    """Chain a failed write to what the DLQ raised, and that to what the message failed by."""
     assert verdict.error is not None
     failure = DeadLetterWriteFailed(verdict.message, dlq, verdict.error, count)
     failure.__cause__ = cause
@@ -229,7 +232,8 @@ def _write_failure(
 
 def _log_dead_letter(verdict: Verdict[M]) -> None:
     letter, error = verdict.letter, verdict.error
-    assert letter is not None and error is not None
+    assert letter is not None
+    assert error is not None
     logger.warning(
         "dead-lettered %s: stage %s, handler %s, %s at %s",
         format_id(letter.id),

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from .adapter import Adapter
 from .capabilities import Capabilities
-from .messages import Delivery, Envelope, M, RawMessage, check_message_cls
+from .messages import NO_ENVELOPE, Envelope, EnvelopeFields, M, RawMessage, check_message_cls
 from .settlement import ACKED, DEAD_LETTERED, Outcome
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .contexts import ProcessingContext
     from .processor import Processor
 
@@ -73,7 +75,7 @@ class TestAdapter(Adapter[M]):
         self.nacked.append(message)
         self._returned.append(message)
 
-    def send(self, message: M | bytes, **envelope: Any) -> Outcome:
+    def send(self, message: M | bytes, **envelope: Unpack[EnvelopeFields]) -> Outcome:
         """Deliver a message and give what was done with it.
 
         :param message: a message, or bytes to build one from.
@@ -83,19 +85,18 @@ class TestAdapter(Adapter[M]):
         if isinstance(message, bytes):
             return self._send_bytes(message, envelope)
         if envelope:
-            message._envelope = Envelope(**{"delivery_count": 1, **envelope})
-            message._message_id = message._headers = None
-        elif message._envelope.delivery_count is None:
-            message._envelope = _FIRST_DELIVERY
+            message.put_in(_envelope(envelope))
+        elif message.envelope is NO_ENVELOPE:
+            message.envelope = _FIRST_DELIVERY
         ctx = self._ctx or self._start(type(message))
         outcome = ctx.handle(message)
         if outcome is DEAD_LETTERED:
             self.dead_lettered.append(message)
         return outcome
 
-    def _send_bytes(self, raw_data: bytes, envelope: dict[str, Any]) -> Outcome:
+    def _send_bytes(self, raw_data: bytes, envelope: EnvelopeFields) -> Outcome:
         ctx = self._ctx or self._start(RawMessage)
-        verdict = ctx.take(Delivery(raw_data, **{"delivery_count": 1, **envelope}))
+        verdict = ctx.take_bytes(raw_data, _envelope(envelope))
         if verdict is None:
             return ACKED
         (outcome,) = ctx.settle((verdict,))
@@ -109,14 +110,10 @@ class TestAdapter(Adapter[M]):
         return [self._send_again(message) for message in returned]
 
     def _send_again(self, message: M) -> Outcome:
-        message.message_id  # noqa: B018 - one that is made on first use must be made now
-        old = message._envelope
-        message._envelope = Envelope(
-            old.message_id,
-            old.read_headers(),
-            old.source,
-            (old.delivery_count or 1) + 1,
-            old.make_native(),
+        old = message.envelope
+        count = (old.delivery_count or 1) + 1
+        message.put_in(
+            Envelope(message.message_id, message.headers, old.source, count, old.make_native())
         )
         return self.send(message)
 
@@ -146,3 +143,8 @@ class TestAdapter(Adapter[M]):
         self._ctx = manager.__enter__()
         self._manager = manager
         return self._ctx
+
+
+def _envelope(given: EnvelopeFields) -> Envelope:
+    given.setdefault("delivery_count", 1)
+    return Envelope(**given)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 
 from .errors import ConfigurationError, UnknownScheme
 
@@ -47,6 +46,7 @@ def dlq_from_url(url: str) -> DeadLetterStore:
 
 def _load(group: str, kind: str, url: str) -> Any:
     from importlib.metadata import entry_points
+    from urllib.parse import urlsplit
 
     scheme = urlsplit(url).scheme
     known = entry_points(group=group)
@@ -67,6 +67,8 @@ def read_options(url: str, readers: Mapping[str, Callable[[str], Any]]) -> dict[
     :param readers: for each name that may stand there, what turns its text into the value.
     :raises ConfigurationError: a name is unknown or given twice, or its text cannot be read.
     """
+    from urllib.parse import parse_qsl, urlsplit
+
     options: dict[str, Any] = {}
     for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if name not in readers:

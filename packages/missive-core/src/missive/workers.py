@@ -76,7 +76,7 @@ class WorkerPool(Generic[M]):
         return not self._done.empty()
 
     def in_hand(self) -> list[str]:
-        """The printable ids of the messages that a worker has begun."""
+        """Give the printable ids of the messages that a worker has begun."""
         started = [job.message for job in self._jobs if job.started]
         return sorted(format_id(message.message_id) for message in started if message is not None)
 

@@ -24,9 +24,9 @@ CHUNK_SIZE = 65_536
 
 
 class StdinAdapter(PollingAdapter[M]):
-    """Takes each line of a binary file as a message, until the file ends.
+    r"""Takes each line of a binary file as a message, until the file ends.
 
-    A message is the line's bytes without its ``\\n`` or ``\\r\\n``, otherwise untouched, whatever
+    A message is the line's bytes without its ``\n`` or ``\r\n``, otherwise untouched, whatever
     its length. The last line need not end in a newline. A file cannot be given a message back, so
     a nack goes to the DLQ, and without one ends ``run``.
 
