@@ -24,7 +24,7 @@ def build_wheels(folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for former in folder.glob("missive_*.whl"):
         former.unlink()
-    wheels = {}
+    wheels: dict[str, Path] = {}
     for project in sorted(PACKAGES.glob("*/pyproject.toml")):
         package = project.parent
         subprocess.run(
