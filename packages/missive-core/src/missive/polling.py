@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timezone
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .adapter import Adapter
 from .errors import ConfigurationError, TransportRefused, TransportUnreachable
@@ -29,12 +29,14 @@ logger = logging.getLogger("missive.polling")
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.05, 3.0
 
 
-class PollingOptions(TypedDict, Generic[M], total=False):
+class PollingOptions(TypedDict, total=False):
     """The keyword arguments that every polling adapter takes; see :class:`PollingAdapter`."""
+
+    # Generic in the message it would say more, but that takes Python 3.11.
 
     workers: int
     max_in_flight: int | None
-    ordering_key: Callable[[M], Hashable] | None
+    ordering_key: Callable[[Any], Hashable] | None
     drain_timeout: float
     connect_timeout: float | None
 

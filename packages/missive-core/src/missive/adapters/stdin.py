@@ -52,7 +52,7 @@ class StdinAdapter(PollingAdapter[M]):
         filelike: BinaryIO | None = None,
         *,
         keep_empty: bool = False,
-        **options: Unpack[PollingOptions[M]],
+        **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
         if isinstance(filelike, io.TextIOBase):
