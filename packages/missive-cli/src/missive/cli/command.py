@@ -1,0 +1,119 @@
+"""The root command, and the one place where errors end it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from .__about__ import __version__
+from .completion import completion
+from .exits import ExitCode, code_of, end, line_of
+from .explain import explain
+from .handlers import handlers
+from .options import Settings
+from .run import run
+
+HELP = """\
+Run Missive processors.
+
+\b
+  missive run app:adapter
+  missive run app:processor --from stdin: --message json
+  missive explain app:adapter messages.jsonl
+
+Every command has --json for programs, and --debug for the traceback of an error.
+
+\b
+Exit codes:
+  0    done: a clean stop, or the end of the input (dead letters are no error)
+  1    processing ended with an error
+  2    something given to the command cannot be used
+  3    the transport could not be reached in time, or refused
+  4    messages were abandoned at the drain deadline
+"""
+
+
+class ReaderGone(Exception):
+    """Whoever read the output went away. click takes a BrokenPipeError for itself, so not that."""
+
+
+class Root(click.Group):
+    """The root command."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; this is also where help is written."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command, and give what it returns: an exit code, or None."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
+
+@click.group(
+    cls=Root,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, package_name="missive-cli", prog_name="missive")
+def missive() -> None:
+    """Hold the commands together."""
+
+
+for command in (run, explain, handlers, completion):
+    missive.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit.
+
+    :param args: the arguments; those of the process unless given.
+    """
+    settings = Settings()
+    try:
+        result = missive.main(
+            args=args, prog_name=_prog_name(), standalone_mode=False, obj=settings
+        )
+        sys.stdout.flush()
+    except (BrokenPipeError, ReaderGone):
+        _forget_stdout()
+        sys.exit(ExitCode.BROKEN_PIPE)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _report(error, settings.debug)
+        code = code_of(error)
+        if code is ExitCode.ABANDONED:
+            end(code)  # handlers still run: nothing may wait for them
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else ExitCode.OK)
+
+
+def _report(error: BaseException, debug: bool) -> None:
+    try:
+        if debug:
+            traceback.print_exception(type(error), error, error.__traceback__)
+        click.echo(f"missive: {line_of(error)}", err=True)
+    except BrokenPipeError:
+        return
+
+
+def _forget_stdout() -> None:
+    """Let the interpreter's last flush of standard output meet no broken pipe."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _prog_name() -> str:
+    return "python -m missive.cli" if sys.argv[0].endswith("__main__.py") else "missive"

@@ -1,0 +1,96 @@
+"""Reloading: runs the command again whenever a Python file changes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+logger = logging.getLogger("missive.cli.reloading")
+
+#: How long the child has to drain before it is killed, beyond its own drain deadline; in seconds.
+PATIENCE = 5.0
+
+
+def run_reloading(args: Iterable[str], folder: Path, drain_timeout: float) -> int:
+    """Run ``missive`` in a child process, and anew after each change below a folder.
+
+    A child that ends by itself with an error is started again at the next change; one that ends
+    well ends this too.
+
+    :param args: what the child is started with.
+    :param folder: what is watched.
+    :returns: the exit code of the last child.
+    :raises click.UsageError: watchfiles is not installed.
+    """
+    try:
+        import watchfiles
+    except ImportError as error:
+        raise click.UsageError("--reload needs watchfiles; pip install watchfiles") from error
+    reloader = _Reloader([sys.executable, "-m", "missive.cli", *args], drain_timeout + PATIENCE)
+    changes: Any = watchfiles.watch(
+        folder,
+        watch_filter=watchfiles.PythonFilter(),
+        stop_event=reloader.stopped,
+        rust_timeout=200,
+        yield_on_timeout=True,
+        raise_interrupt=False,
+    )
+    return reloader.run(changes)
+
+
+class _Reloader:
+    """One child process at a time."""
+
+    def __init__(self, command: list[str], patience: float) -> None:
+        self._command = command
+        self._patience = patience
+        self._child: subprocess.Popen[bytes] | None = None
+        self.stopped = threading.Event()
+
+    def run(self, changes: Iterable[set[Any]]) -> int:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._on_signal)
+        self._start()
+        for changed in changes:
+            code = self._code()
+            if changed:
+                names = sorted({Path(path).name for _, path in changed})
+                logger.warning("%s changed; starting again", ", ".join(names[:3]))
+                self._stop()
+                self._start()
+            elif code == 0:
+                return 0
+        return self._stop()
+
+    def _start(self) -> None:
+        if not self.stopped.is_set():
+            self._child = subprocess.Popen(self._command)
+
+    def _code(self) -> int | None:
+        return self._child.poll() if self._child is not None else None
+
+    def _stop(self) -> int:
+        """Stop the child, and give its exit code."""
+        child = self._child
+        if child is None:
+            return 0
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(self._patience)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        code = child.wait()
+        return code if code >= 0 else 128 - code
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self.stopped.set()

@@ -1,0 +1,114 @@
+"""The watchdog: ends the process at the drain deadline, even if a handler does not return."""
+
+from __future__ import annotations
+
+import logging
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from types import FrameType, TracebackType
+from typing import Any
+
+import missive
+from missive import Adapter
+from missive.shutdown_handler import SIGNALS
+
+from .exits import ExitCode, end
+
+logger = logging.getLogger("missive.cli.watchdog")
+
+#: How long the adapter may take, past the drain deadline, to report by itself; in seconds.
+GRACE = 1.0
+#: How often it is looked whether ``stop`` was called by something other than a signal; in seconds.
+LOOK_INTERVAL = 1.0
+
+_OWN_CODE = str(Path(missive.__file__).parent)
+
+
+class Watchdog:
+    """Watches one run, entered in the main thread; the process ends if the run outlasts its drain.
+
+    An adapter with worker threads raises ``DrainTimeout`` by itself. One that handles in its own
+    thread cannot while a handler does not return. The interpreter writes the number of each signal
+    to a socket, at once, whatever the main thread is doing; so this thread knows of it.
+
+    :param adapter: what runs; ``drain_timeout`` is read from it.
+    :param tidy: called before the process is ended.
+    """
+
+    def __init__(self, adapter: Adapter[Any], tidy: Callable[[], None]) -> None:
+        self._adapter = adapter
+        self._tidy = tidy
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        self._watched = threading.main_thread().ident
+        self._former_fd = -1
+        self._thread = threading.Thread(target=self._watch, name="missive-watchdog", daemon=True)
+
+    def __enter__(self) -> Watchdog:
+        self._former_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        signal.set_wakeup_fd(self._former_fd)
+        self._sender.close()  # the other side reads its end
+        self._thread.join()
+        self._receiver.close()
+
+    def _watch(self) -> None:
+        stopped_at = self._wait_for_stop()
+        if stopped_at is None:
+            return
+        deadline = stopped_at + float(getattr(self._adapter, "drain_timeout", 30.0)) + GRACE
+        while (left := deadline - monotonic()) > 0:
+            if select.select([self._receiver], [], [], left)[0] and not self._receiver.recv(64):
+                return
+        self._end()
+
+    def _wait_for_stop(self) -> float | None:
+        """Give the moment at which stop was asked for; None where the run ended."""
+        signals = bytes(SIGNALS)
+        while True:
+            if select.select([self._receiver], [], [], LOOK_INTERVAL)[0]:
+                arrived = self._receiver.recv(64)
+                if not arrived:
+                    return None
+                if any(number in signals for number in arrived):
+                    return monotonic()
+            stopped_at: float | None = getattr(self._adapter, "stopped_at", None)
+            if stopped_at is not None:
+                return stopped_at
+
+    def _end(self) -> None:
+        adapter = self._adapter
+        logger.critical(
+            "%s: the drain deadline is over, and a handler has not returned (%s); its message is"
+            " abandoned, and the process ends",
+            type(adapter).__name__,
+            self._where(),
+        )
+        self._tidy()
+        end(ExitCode.ABANDONED)
+
+    def _where(self) -> str:
+        """Say which line of the user's code the main thread is in."""
+        frame: FrameType | None = sys._current_frames().get(self._watched or 0)
+        if frame is None:
+            return "where is not known"
+        frames = traceback.extract_stack(frame)
+        own = [index for index, entry in enumerate(frames) if entry.filename.startswith(_OWN_CODE)]
+        later = frames[own[-1] + 1 :] if own else frames
+        entry = later[0] if later else frames[-1]
+        return f"{entry.name} at {entry.filename}:{entry.lineno}"

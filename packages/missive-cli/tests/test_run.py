@@ -1,0 +1,275 @@
+"""``missive run``, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+HELLO = '{"label": "greet", "name": "Ada"}'
+BREAK = '{"label": "break", "why": "the secret word"}'
+HANG = '{"label": "wait", "for": "/nowhere/at/all"}'
+
+
+def test_runs_an_adapter_to_the_end_of_its_input(missive):
+    """An adapter object runs until its input ends, and that is exit code 0."""
+    done = missive("run", "app:adapter", input=HELLO + "\n")
+    assert (done.returncode, done.stdout) == (0, "hello Ada\n")
+
+
+def test_builds_the_adapter_from_a_url(missive):
+    """A processor with a URL and a message class runs as if the adapter had been written out."""
+    done = missive("run", "app:processor", "--from", "stdin:", "--message", "json", input=HELLO)
+    assert (done.returncode, done.stdout) == (0, "hello Ada\n")
+
+
+def test_takes_a_message_class_of_the_users_own(missive):
+    """``--message MODULE:CLASS`` loads the class."""
+    done = missive("run", "app:processor", "--from", "stdin:", "--message", "app:Order", "--check")
+    assert done.returncode == 0
+    assert "messages      Order" in done.stdout
+
+
+def test_dead_letters_are_no_error(missive):
+    """A run in which messages became dead letters still ends with exit code 0."""
+    done = missive("run", "kept:adapter", input=f"{BREAK}\n{HELLO}\n")
+    assert (done.returncode, done.stdout) == (0, "hello Ada\n")
+    assert "1 dead-lettered" in done.stderr
+
+
+def test_says_what_is_in_effect_before_it_starts(missive):
+    """The report names adapter, capabilities, DLQ, workers, handlers with their place."""
+    done = missive("run", "app:adapter")
+    for expected in (
+        "StdinAdapter",
+        "at-most-once",
+        "DLQ           none",
+        "workers       1, at most 1 in flight",
+        "app.greet for JSON label = 'greet' (app.py:15)",
+    ):
+        assert expected in done.stderr
+
+
+def test_check_does_nothing_but_report(missive):
+    """``--check`` reads no message and calls no handler."""
+    done = missive("run", "app:adapter", "--check", "--json", input=HELLO)
+    report = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert report["adapter"] == "StdinAdapter"
+    assert report["capabilities"]["nack"] == "drop-refused"
+    assert report["handlers"][0]["name"] == "app.greet"
+    assert "hello" not in done.stdout
+
+
+def test_warns_where_a_message_could_be_lost(missive):
+    """No DLQ on a transport that cannot redeliver is warned of; with one it is not."""
+    without = missive("run", "app:adapter", "--check")
+    with_one = missive("run", "kept:adapter", "--check")
+    assert "cannot redeliver" in without.stdout
+    assert "cannot redeliver" not in with_one.stdout
+
+
+def test_warns_of_workers_that_lose_the_order(missive):
+    """Several workers without an ordering key, on a transport that keeps an order, are warned of."""
+    done = missive(
+        *("run", "app:processor", "--from", "stdin:", "--message", "raw"),
+        *("--workers", 3, "--check", "--json"),
+    )
+    report = json.loads(done.stdout)
+    assert report["workers"] == 3
+    assert any("ordering_key" in warning for warning in report["warnings"])
+
+
+def test_an_error_ends_the_run_without_showing_content(missive):
+    """Without a DLQ a handler's error is exit code 1: its type and place, never its text."""
+    done = missive("run", "app:adapter", input=BREAK)
+    assert done.returncode == 1
+    assert re.search(r"ValueError at \S*app\.py:\d+;", done.stderr)
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(missive):
+    """With ``--debug`` the same error comes with its traceback."""
+    done = missive("run", "app:adapter", "--debug", input=BREAK)
+    assert done.returncode == 1
+    assert "ValueError: the secret word" in done.stderr
+
+
+def test_a_handler_that_exits_is_an_error(missive):
+    """sys.exit in a handler does not choose the command's exit code."""
+    done = missive("run", "app:adapter", input='{"label": "exit"}')
+    assert done.returncode == 1
+    assert "SystemExit 7" in done.stderr
+
+
+@pytest.mark.parametrize("form", [("--log-format", "json"), ("--json",)])
+def test_logs_as_json(missive, form):
+    """The log is one JSON object a line, and holds no message's content."""
+    done = missive("run", "kept:adapter", *form, input=BREAK)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
+    events = [json.loads(line) for line in lines]
+    dead = [event for event in events if event.get("logger") == "missive.settlement"]
+    assert dead[0]["level"] == "warning"
+    assert dead[0]["message"].startswith("dead-lettered ")
+    assert "secret" not in done.stderr
+    if form == ("--json",):
+        assert len(lines) == len(done.stderr.splitlines())
+
+
+def test_log_level_is_taken(missive):
+    """Below the level that was asked for nothing is logged."""
+    done = missive("run", "kept:adapter", "--log-level", "error", input=BREAK)
+    assert "dead-lettered" not in done.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_message_in_hand_finish(start, project, signum):
+    """A stop by signal finishes what is in hand, begins nothing more, and is exit code 0."""
+    process = start("run", "app:adapter", "--drain-timeout", 60)
+    go = project / "go"
+    process.send(json.dumps({"label": "wait", "for": str(go)}), HELLO)
+    process.wait_for("waiting")
+    process.popen.send_signal(signum)
+    go.touch()
+    assert process.ended() == 0
+    assert process.stdout == "waiting\nthrough\n"
+    assert "1 acked" in process.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_drain_deadline_ends_the_process(start, workers):
+    """A handler that never returns does not keep the process: exit code 4 at the deadline."""
+    process = start(
+        *("run", "app:processor", "--from", "stdin:", "--message", "json"),
+        *("--workers", workers, "--drain-timeout", 0.2),
+    )
+    process.send(HANG)
+    process.wait_for("waiting")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 4
+    assert process.stdout == "waiting\n"
+
+
+def test_the_watchdog_names_the_line_that_hangs(start):
+    """What is logged at the deadline names the line of the handler, for whoever mends it."""
+    process = start("run", "app:adapter", "--drain-timeout", 0.1, "--health-file", "health.json")
+    process.send(HANG)
+    process.wait_for("waiting")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 4
+    last = process.stderr.splitlines()[-1]
+    assert "wait at " in last
+    assert "app.py:" in last
+
+
+TRANSPORTS = """\
+import missive
+
+processor = missive.Processor()
+
+
+class Unreachable(missive.PollingAdapter[missive.RawMessage]):
+    connection_errors = (ConnectionError,)
+    fatal_errors = (PermissionError,)
+    error = ConnectionRefusedError("no")
+
+    def open(self):
+        raise self.error
+
+    def close(self): ...
+
+    def receive(self, timeout):
+        return ()
+
+    def ack(self, message): ...
+
+    def nack(self, message): ...
+
+
+class Refusing(Unreachable):
+    error = PermissionError("password hunter2 is wrong")
+
+
+class Silent(Unreachable):
+    def open(self):
+        print("open", self.connect_timeout, flush=True)
+
+    def receive(self, timeout):
+        self.wait(timeout)
+        return ()
+
+
+class Fetching(Silent):
+    prefetch = 2
+
+
+unreachable = Unreachable(missive.RawMessage, processor)
+refusing = Refusing(missive.RawMessage, processor)
+silent = Silent(missive.RawMessage, processor)
+fetching = Fetching(missive.RawMessage, processor, workers=4)
+"""
+
+
+@pytest.fixture
+def transports(project):
+    """A module with adapters whose transports misbehave."""
+    (project / "transports.py").write_text(TRANSPORTS)
+
+
+@pytest.mark.usefixtures("transports")
+def test_an_unreachable_transport_is_exit_code_3(missive):
+    """A first connection that does not come about in time is exit code 3."""
+    done = missive("run", "transports:unreachable", "--connect-timeout", 0.2)
+    assert done.returncode == 3
+    assert "TransportUnreachable" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("transports")
+def test_a_transport_that_refuses_is_exit_code_3(missive):
+    """A wrong password is exit code 3 at once, and is not repeated to the screen."""
+    done = missive("run", "transports:refusing")
+    assert done.returncode == 3
+    assert "TransportRefused" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.usefixtures("transports")
+def test_warns_of_more_workers_than_prefetched_messages(missive):
+    """Workers that can never all have a message are warned of."""
+    done = missive("run", "transports:fetching", "--check", "--json")
+    assert any("only 2 messages" in text for text in json.loads(done.stdout)["warnings"])
+
+
+@pytest.mark.usefixtures("transports")
+def test_the_connect_timeout_is_30_seconds_unless_said(start):
+    """Where neither command nor adapter says, the first connection is tried for 30 s."""
+    process = start("run", "transports:silent")
+    process.wait_for("open 30.0")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 0
+
+
+def test_a_second_run_after_kill_9_starts_clean(start, missive):
+    """After kill -9 the next run starts as if nothing had been."""
+    process = start("run", "app:adapter", "--health-file", "health.json")
+    process.send(HELLO)
+    process.wait_for("hello Ada")
+    process.popen.kill()
+    assert process.ended() == -signal.SIGKILL
+    done = missive("run", "app:adapter", "--health-file", "health.json", input=HELLO)
+    assert (done.returncode, done.stdout) == (0, "hello Ada\n")
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(project):
+    """A closed pipe is exit code 141 and not a word on standard error."""
+    command = [sys.executable, "-m", "missive.cli", "handlers", "app:processor"]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (141, b"")
