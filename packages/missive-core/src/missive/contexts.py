@@ -157,7 +157,8 @@ class ProcessingContext(Generic[M]):
         :raises Exception: what left the message unsettled; see the settlement table.
         """
         context = self._run(message)
-        if self._settle_clean(context):
+        if context._decision is ACKED and context.error is None and not self._observers:
+            self._ack_clean(message)
             return ACKED
         return self.settle((self._judge(context),))[0]
 
@@ -196,7 +197,15 @@ class ProcessingContext(Generic[M]):
 
     def process_delivery(self, delivery: Delivery) -> Verdict[M]:
         """Build the message of a delivery and handle it, as :meth:`process` does."""
-        return self._judge(self._run_delivery(delivery))
+        if delivery.rejection is not None:
+            reason, stage = delivery.rejection
+            refused = MessageRejected(_raw_message(delivery.raw_data, delivery), reason)
+            return self.condemn(delivery, refused, cast("Stage", stage))
+        try:
+            message = self.build(delivery.raw_data, delivery)
+        except Exception as error:
+            return self.condemn(delivery, error, "decoding")
+        return self.process(message)
 
     def take(self, delivery: Delivery) -> Verdict[M] | None:
         """Process a delivery and, where it was simply acked, ack it at once.
@@ -206,13 +215,21 @@ class ProcessingContext(Generic[M]):
         :returns: None where the message is settled already, else the verdict, to be settled.
         :raises SettlementFailed: the adapter did not take the ack.
         """
-        context = self._run_delivery(delivery)
-        return None if self._settle_clean(context) else self._judge(context)
+        if delivery.rejection is not None:
+            return self.process_delivery(delivery)
+        return self.take_bytes(delivery.raw_data, delivery)
 
     def take_bytes(self, raw_data: bytes, envelope: Envelope) -> Verdict[M] | None:
         """Take bytes whose envelope many messages share, as :meth:`take` does a delivery."""
-        context = self._run_bytes(raw_data, envelope)
-        return None if self._settle_clean(context) else self._judge(context)
+        try:
+            message = self.build(raw_data, envelope)
+        except Exception as error:
+            return self._judge(self._failed(_raw_message(raw_data, envelope), error, "decoding"))
+        context = self._run(message)
+        if context._decision is ACKED and context.error is None and not self._observers:
+            self._ack_clean(message)
+            return None
+        return self._judge(context)
 
     def settle(self, verdicts: Sequence[Verdict[M]]) -> list[Outcome]:
         """Do what the verdicts say: write the letters of all, and only then ack and nack each.
@@ -274,21 +291,6 @@ class ProcessingContext(Generic[M]):
         """Give the verdict on a delivery that failed before it came to a handler."""
         return self._judge(self._failed(_raw_message(delivery.raw_data, delivery), error, stage))
 
-    def _run_delivery(self, delivery: Delivery) -> HandlingContext[M]:
-        if delivery.rejection is not None:
-            reason, stage = delivery.rejection
-            message = _raw_message(delivery.raw_data, delivery)
-            rejected = MessageRejected(message, reason)
-            return self._failed(message, rejected, cast("Stage", stage))
-        return self._run_bytes(delivery.raw_data, delivery)
-
-    def _run_bytes(self, raw_data: bytes, envelope: Envelope) -> HandlingContext[M]:
-        try:
-            message = self.build(raw_data, envelope)
-        except Exception as error:
-            return self._failed(_raw_message(raw_data, envelope), error, "decoding")
-        return self._run(message)
-
     def _failed(
         self, message: Message, error: Exception, stage: Stage, started: float | None = None
     ) -> HandlingContext[M]:
@@ -334,15 +336,12 @@ class ProcessingContext(Generic[M]):
         finally:
             context.message._handling = None
 
-    def _settle_clean(self, context: HandlingContext[M]) -> bool:
-        """Ack a message that was acked and nothing else: the usual case, made quick."""
-        if context._decision is not ACKED or context.error is not None or self._observers:
-            return False
+    def _ack_clean(self, message: M) -> None:
+        """Ack a message that was acked and nothing else: the usual case, without a verdict."""
         try:
-            self._ack(context.message)
+            self._ack(message)
         except Exception as error:
-            raise SettlementFailed(context.message, "ack") from error
-        return True
+            raise SettlementFailed(message, "ack") from error
 
     def _judge(self, context: HandlingContext[M]) -> Verdict[M]:
         handler = context._handler

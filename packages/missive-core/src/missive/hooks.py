@@ -180,8 +180,10 @@ def note_later_error(
 
 
 def place_of(error: BaseException) -> str:
-    """Give the file and line where an error was raised."""
+    """Give the file and line where an error, or else its cause, was raised."""
     traceback = error.__traceback__
+    if traceback is None and error.__cause__ is not None:
+        traceback = error.__cause__.__traceback__
     if traceback is None:
         return "an unknown place"
     while traceback.tb_next is not None:
@@ -198,7 +200,7 @@ def check_function(function: F, role: str) -> F:
 
     if not callable(function):
         raise InvalidHandler(function, f"cannot be {role}: it is not callable")
-    call = inspect.unwrap(function)
+    call: Any = function
     while hasattr(call, "func"):  # functools.partial
         call = call.func
     if not inspect.isroutine(call):

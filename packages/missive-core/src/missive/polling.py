@@ -273,7 +273,7 @@ class PollingAdapter(Adapter[M]):
             self.stopped_at = monotonic()
         receiving = self._receiving
         if receiving is not None:
-            receiving.ring()
+            receiving.halt()
         self.wake()
 
     def status(self) -> Status:

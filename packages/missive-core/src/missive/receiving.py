@@ -52,7 +52,7 @@ class Receiving(Generic[M]):
         self._ended = False
         self._failure: BaseException | None = None
         self._unsettled: list[Verdict[M]] = []
-        self._flush_due = 0.0
+        self._flush_due = monotonic() + (adapter.flush_interval or 0.0)
         self._nacks_in_a_row = 0
         self._hold_until = 0.0
 
@@ -61,10 +61,10 @@ class Receiving(Generic[M]):
         """How many messages are with workers and not yet settled."""
         return self._pool.in_flight if self._pool is not None else 0
 
-    def ring(self) -> None:
-        """End the wait for verdicts; any thread, also a signal handler."""
+    def halt(self) -> None:
+        """Let no further message begin, and end the wait for verdicts; also in a signal handler."""
         if self._pool is not None:
-            self._pool.ring()
+            self._pool.halt()
 
     def run(self) -> None:
         """Run until stop, the end of the input, or a failure.

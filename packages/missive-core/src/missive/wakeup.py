@@ -18,7 +18,9 @@ class Wakeup:
         self._receiver, self._sender = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
-        self._selector = selectors.DefaultSelector()
+        # Not the default, epoll: it refuses regular files.
+        selector_cls: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+        self._selector = selector_cls()
         self._selector.register(self._receiver, selectors.EVENT_READ)
         self._read_event = selectors.EVENT_READ
 

@@ -29,7 +29,7 @@ class _Job(Generic[M]):
 
 
 class WorkerPool(Generic[M]):
-    """Threads that process deliveries; all methods but ``ring`` are for the receiving thread.
+    """Threads that process deliveries; all methods but ``halt`` are for the receiving thread.
 
     A worker never touches the transport: it hands a verdict back, and the receiving thread settles.
 
@@ -53,7 +53,8 @@ class WorkerPool(Generic[M]):
         self._done: SimpleQueue[_Job[M] | None] = SimpleQueue()
         self._lanes: dict[Hashable, deque[_Job[M]]] = {}
         self._jobs: set[_Job[M]] = set()
-        self._closing = False
+        self._halted = False
+        self._closed = False
         #: The deliveries that came to no worker before ``close``, in order.
         self.skipped: list[Delivery] = []
         #: The first thing that a worker raised, beside verdicts.
@@ -109,7 +110,7 @@ class WorkerPool(Generic[M]):
             waiting.append(job)
 
     def collect(self, timeout: float) -> list[Verdict[M]]:
-        """Give the verdicts that are there; wait for one, or for ``ring``, if there are none.
+        """Give the verdicts that are there; wait for one, or for ``halt``, if there are none.
 
         :param timeout: wait at most so many seconds; 0 does not wait.
         """
@@ -137,22 +138,24 @@ class WorkerPool(Generic[M]):
     def _advance(self, lane: Hashable) -> None:
         """Let the next job of a lane go, or close the lane."""
         waiting = self._lanes[lane]
-        if waiting and not self._closing:
+        if waiting and not self._halted:
             self._todo.put(waiting.popleft())
             return
         self._jobs.difference_update(waiting)
         self.skipped += [job.delivery for job in waiting]
         del self._lanes[lane]
 
-    def ring(self) -> None:
-        """End the wait of ``collect``; any thread, also a signal handler."""
+    def halt(self) -> None:
+        """Let no job begin any more, and end the wait of ``collect``; also in a signal handler."""
+        self._halted = True
         self._done.put(None)
 
     def close(self) -> None:
-        """Let no job begin any more; those in hand go on and are to be collected."""
-        if self._closing:
+        """Let no job begin any more and the threads end; those in hand are to be collected."""
+        self._halted = True
+        if self._closed:
             return
-        self._closing = True
+        self._closed = True
         for _ in self._threads:
             self._todo.put(None)
 
@@ -163,7 +166,7 @@ class WorkerPool(Generic[M]):
 
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:
-            if not self._closing:
+            if not self._halted:
                 job.started = True
                 try:
                     job.verdict = self._process(job)

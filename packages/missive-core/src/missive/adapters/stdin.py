@@ -100,13 +100,13 @@ class StdinAdapter(PollingAdapter[M]):
         if b"\n" not in chunk:
             self._parts.append(chunk)
             return ()
-        if self._parts:
-            self._parts.append(chunk)
-            chunk = b"".join(self._parts)
         lines = chunk.split(b"\n")
+        if self._parts:
+            lines[0] = b"".join([*self._parts, lines[0]])
+        returns = b"\r" in chunk or b"\r" in lines[0][-1:]
         rest = lines.pop()
         self._parts = [rest] if rest else []
-        if b"\r\n" in chunk:
+        if returns:
             lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
         return lines if self.keep_empty else list(filter(None, lines))
 

@@ -1,0 +1,318 @@
+"""Hooks: their order, their nesting, and what becomes of their errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import missive
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from missive import Outcome
+
+
+class Broken(Exception):
+    pass
+
+
+def note_all(processor: missive.Processor[Any], log: list[str], breaking: set[str]) -> None:
+    """Register two hooks of every kind, for processing and handling, that log and may break."""
+
+    def step(name: str) -> None:
+        log.append(name)
+        if name in breaking:
+            raise Broken(name)
+
+    def register(kind: str, n: int) -> None:
+        getattr(processor, f"before_{kind}")(lambda *args: step(f"before-{kind}-{n}"))
+        getattr(processor, f"after_{kind}")(lambda *args: step(f"after-{kind}-{n}"))
+
+        @getattr(processor, f"around_{kind}")
+        def around(*args: Any) -> Any:
+            step(f"in-{kind}-{n}")
+            try:
+                yield
+            except Broken:
+                log.append(f"seen-{kind}-{n}")
+            step(f"out-{kind}-{n}")
+
+    for kind in ("processing", "handling"):
+        for n in (1, 2):
+            register(kind, n)
+
+
+def test_hooks_nest() -> None:
+    """Before in order, around in order, handler, around in reverse, after in reverse."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    log: list[str] = []
+    note_all(processor, log, set())
+
+    @processor.handle_for(lambda m: True)
+    def handler(message: Any, ctx: Any) -> None:
+        log.append("handler")
+        ctx.ack()
+
+    with processor.test_client() as client:
+        client.send(b"x")
+    handling = [
+        *("before-handling-1", "before-handling-2", "in-handling-1", "in-handling-2", "handler"),
+        *("out-handling-2", "out-handling-1", "after-handling-2", "after-handling-1"),
+    ]
+    assert log == [
+        *("before-processing-1", "before-processing-2", "in-processing-1", "in-processing-2"),
+        *handling,
+        *("out-processing-2", "out-processing-1", "after-processing-2", "after-processing-1"),
+    ]
+
+
+STEPS = [f"{when}-handling-{n}" for when in ("before", "in", "out", "after") for n in (1, 2)]
+
+
+@given(st.sets(st.sampled_from([*STEPS, "handler"])))
+def test_every_after_hook_runs_and_every_entered_around_hook_is_unwound(breaking: set[str]) -> None:
+    """Whatever breaks on the way in or out; and the first error decides."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    log: list[str] = []
+    note_all(processor, log, breaking)
+
+    @processor.handle_for(lambda m: True)
+    def handler(message: Any, ctx: Any) -> None:
+        log.append("handler")
+        ctx.ack()
+        if "handler" in breaking:
+            raise Broken("handler")
+
+    processor.set_dlq(dlq := {})
+    client = processor.test_client()
+    outcome = client.send(b"x", message_id=b"1")
+    client.close()
+    steps = [name for name in log if not name.startswith("seen") and "processing" not in name]
+    broken = [name for name in steps if name in breaking]
+    assert outcome is (Outcome.DEAD_LETTERED if broken else Outcome.ACKED)
+    assert ([reason for _, reason in dlq.values()] or [None]) == (broken[:1] or [None])
+    assert steps[-2:] == ["after-handling-2", "after-handling-1"]
+    for n in (1, 2):
+        was_entered = f"in-handling-{n}" in steps and f"in-handling-{n}" not in broken
+        assert (f"out-handling-{n}" in steps) == was_entered
+    assert len(client.acked) == 1
+
+
+def test_hooks_see_error_and_decision_and_may_decide() -> None:
+    """An after-hook is shown what happened, and decides what nobody else has."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(lambda m: m.raw_data == b"fail")(lambda m, ctx: {}["key"])
+    processor.handle_for(lambda m: m.raw_data == b"ack")(lambda m, ctx: ctx.ack())
+    processor.handle_for(missive.otherwise)(lambda m, ctx: None)
+    seen: list[Any] = []
+
+    @processor.after_handling
+    def look(processing_ctx: Any, handling_ctx: Any) -> None:
+        seen.append((type(handling_ctx.error), handling_ctx.decision))
+        if handling_ctx.error is None and handling_ctx.decision is None:
+            processing_ctx.nack(handling_ctx.message)
+
+    processor.set_dlq({})
+    client = processor.test_client()
+    assert client.send(b"fail") is Outcome.DEAD_LETTERED
+    assert client.send(b"ack") is Outcome.ACKED
+    assert client.send(b"undecided") is Outcome.NACKED
+    assert seen == [(KeyError, None), (type(None), Outcome.ACKED), (type(None), None)]
+
+
+def test_a_commit_hook_that_fails_changes_the_outcome() -> None:
+    """The transport is told after the hooks: what was acked can still become a dead letter."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(lambda m: True)(lambda m, ctx: ctx.ack())
+
+    @processor.around_handling
+    def transaction(processing_ctx: Any, handling_ctx: Any) -> Any:
+        yield
+        raise Broken("commit failed")
+
+    processor.set_dlq(dlq := {})
+    assert processor.test_client().send(b"x", message_id=b"1") is Outcome.DEAD_LETTERED
+    assert dlq[b"1"][1] == "commit failed"
+
+
+def test_later_errors_are_logged_and_noted_on_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    """No error is lost, and no text of one is logged."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(lambda m: True)
+    def handler(message: Any, ctx: Any) -> None:
+        raise Broken("first secret")
+
+    @processor.after_handling
+    def clean_up(processing_ctx: Any, handling_ctx: Any) -> None:
+        raise LookupError("second secret")
+
+    with pytest.raises(Broken) as caught:
+        processor.test_client().send(b"x")
+    (note,) = caught.value.__notes__  # type: ignore[attr-defined]
+    assert "LookupError at" in note
+    assert "clean_up" in note
+    (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert "secret" not in record.getMessage() + note
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_a_hook_goes_before_any_exception(kind: type[BaseException]) -> None:
+    """It propagates even where the handler has failed already."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(lambda m: True)(lambda m, ctx: {}["key"])
+
+    @processor.after_handling
+    def interrupted(processing_ctx: Any, handling_ctx: Any) -> None:
+        raise kind
+
+    processor.set_dlq(dlq := {})
+    with pytest.raises(kind):
+        processor.test_client().send(b"x")
+    assert dlq == {}
+
+
+def test_an_around_hook_cannot_swallow_the_error() -> None:
+    """It sees what the handler raised, and the message is dead-lettered all the same."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    thrown: list[BaseException] = []
+
+    @processor.handle_for(lambda m: True)
+    def handler(message: Any, ctx: Any) -> None:
+        raise StopIteration if message.raw_data == b"stop" else Broken("x")
+
+    @processor.around_handling
+    def swallow(processing_ctx: Any, handling_ctx: Any) -> Any:
+        try:
+            yield
+        except (Broken, StopIteration) as error:
+            thrown.append(error)
+
+    @processor.around_handling
+    def passing(processing_ctx: Any, handling_ctx: Any) -> Any:
+        yield
+
+    processor.set_dlq({})
+    client = processor.test_client()
+    assert client.send(b"x") is Outcome.DEAD_LETTERED
+    assert client.send(b"stop") is Outcome.DEAD_LETTERED
+    assert [type(error) for error in thrown] == [Broken, StopIteration]
+    assert not any(hasattr(error, "__notes__") for error in thrown)
+
+
+def test_an_around_hook_must_yield_exactly_once() -> None:
+    """One that never yields, or twice, is an error that names it."""
+    for times, problem in ((0, "did not yield"), (2, "yielded more than once")):
+        processor: missive.Processor[missive.RawMessage] = missive.Processor()
+        processor.handle_for(lambda m: True)(lambda m, ctx: ctx.ack())
+
+        @processor.around_handling
+        def around(processing_ctx: Any, handling_ctx: Any, times: int = times) -> Any:
+            for _ in range(times):
+                yield
+
+        with pytest.raises(missive.HookError, match=f"around.*{problem}") as caught:
+            processor.test_client().send(b"x")
+        assert caught.value.hook is around
+    with pytest.raises(missive.InvalidHandler, match="does not yield"):
+        missive.Processor[missive.RawMessage]().around_handling(lambda *args: None)  # type: ignore[arg-type]
+
+
+def test_an_around_hook_that_raises_a_runtime_error_of_its_own_is_no_swallowing() -> None:
+    """Its error is noted on the first."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(lambda m: True)(lambda m, ctx: {}["key"])
+
+    @processor.around_handling
+    def around(processing_ctx: Any, handling_ctx: Any) -> Any:
+        try:
+            yield
+        finally:
+            raise RuntimeError("of its own")
+
+    with pytest.raises(KeyError) as caught:
+        processor.test_client().send(b"x")
+    assert "RuntimeError" in caught.value.__notes__[0]  # type: ignore[attr-defined]
+
+
+def test_a_processing_hook_that_raises_crashes_the_processor() -> None:
+    """It is no message's fault, so nothing is dead-lettered."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    log: list[str] = []
+    note_all(processor, log, {"before-processing-1"})
+    processor.handle_for(lambda m: True)(lambda m, ctx: ctx.ack())
+    processor.set_dlq(dlq := {})
+    with pytest.raises(Broken), processor.test_client() as client:
+        client.send(b"x")
+    assert log == ["before-processing-1", "after-processing-2", "after-processing-1"]
+    assert dlq == {}
+
+
+def test_an_after_processing_hook_that_raises_crashes_a_run_that_went_well() -> None:
+    """Its error is not lost in the shutdown."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    note_all(processor, [], {"after-processing-1"})
+    client = processor.test_client()
+    with pytest.raises(Broken), client:
+        pass
+
+
+def test_a_message_has_its_own_state_and_the_run_has_one() -> None:
+    """handling_ctx.state is new for each message, processing_ctx.state lasts."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.before_processing
+    def start(processing_ctx: Any) -> None:
+        processing_ctx.state.count = 0
+
+    @processor.before_handling
+    def count(processing_ctx: Any, handling_ctx: Any) -> None:
+        assert list(handling_ctx.state) == []
+        handling_ctx.state.started = True
+        processing_ctx.state.count += 1
+
+    @processor.handle_for(lambda m: True)
+    def handler(message: Any, ctx: Any) -> None:
+        assert ctx.state.started
+        assert ctx.state is ctx.state
+        ctx.ack()
+
+    counts: list[int] = []
+    processor.after_processing(lambda ctx: counts.append(ctx.state.count))
+    with processor.test_client() as client:
+        client.send(b"a")
+        client.send(b"b")
+    assert counts == [2]
+
+
+def test_a_decision_outside_of_the_handling_is_refused() -> None:
+    """An ack that comes when the handler has returned cannot take effect, and says so."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    kept: list[Any] = []
+    processor.handle_for(lambda m: True)(lambda m, ctx: kept.append(ctx))
+    processor.set_dlq({})
+    client = processor.test_client()
+    message = missive.RawMessage(b"x")
+    client.send(message)
+    (ctx,) = kept
+    for late in (ctx.ack, ctx.nack, lambda: ctx.processing_ctx.ack(message)):
+        with pytest.raises(missive.DecisionTooLate, match="not being handled"):
+            late()
+    assert repr(ctx).startswith("<HandlingContext of <RawMessage")
+
+
+def test_handling_context_runs_the_hooks_and_settles_nothing() -> None:
+    """The original's way to enter the hooks by hand."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    log: list[str] = []
+    note_all(processor, log, set())
+    client = processor.test_client()
+    with processor.context(missive.RawMessage, client) as ctx:
+        log.clear()
+        with ctx.handling_context(message := missive.RawMessage(b"x")) as handling_ctx:
+            ctx.ack(message)
+            assert handling_ctx.decision is Outcome.ACKED
+            assert handling_ctx.message is message
+        assert log[-1] == "after-handling-1"
+        with pytest.raises(Broken), ctx.handling_context(message):
+            raise Broken
+    assert client.acked == []

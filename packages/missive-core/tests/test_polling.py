@@ -1,0 +1,821 @@
+"""PollingAdapter: the only receive loop, proved with a transport in memory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import missive
+import pytest
+from missive import Capabilities, Delivery, EndOfInput, Outcome, PollingAdapter
+
+DEADLINE = 30.0
+
+
+class Refused(ConnectionError):
+    """What a wrong password would be: derived from the connection error, as clients do."""
+
+
+class MemoryTransport(PollingAdapter[missive.RawMessage]):
+    """A transport in memory that redelivers what is nacked, and can be made to fail."""
+
+    capabilities = Capabilities(
+        delivery="at-least-once", stable_id=True, delivery_count=True, crash_redelivery=True
+    )
+    connection_errors = (ConnectionError,)
+    fatal_errors = (Refused,)
+
+    def __init__(self, processor: missive.Processor[Any], count: int = 0, **options: Any) -> None:
+        self.batch_size = options.pop("batch_size", 10)
+        self.endless = options.pop("endless", False)
+        super().__init__(options.pop("message_cls", missive.RawMessage), processor, **options)
+        self.waiting: deque[tuple[bytes, int]] = deque((b"%d" % n, 1) for n in range(count))
+        self.in_hand: dict[bytes, int] = {}
+        self.acked: list[bytes] = []
+        self.settling_threads: set[int] = set()
+        self.failures: dict[str, list[Exception]] = {}
+        self.calls: Counter[str] = Counter()
+        self.opened = False
+
+    def fail_on(self, call: str, *errors: Exception) -> None:
+        """Have the next calls of a method raise."""
+        self.failures.setdefault(call, []).extend(errors)
+
+    def _step(self, call: str) -> None:
+        self.calls[call] += 1
+        self.settling_threads.add(threading.get_ident())
+        if self.failures.get(call):
+            raise self.failures[call].pop(0)
+
+    def open(self) -> None:
+        self._step("open")
+        self.opened = True
+
+    def close(self) -> None:
+        self._step("close")
+        self.opened = False
+        for body, count in self.in_hand.items():  # what was not settled comes again
+            self.waiting.append((body, count + 1))
+        self.in_hand.clear()
+
+    def receive(self, timeout: float) -> Sequence[Delivery]:
+        self._step("receive")
+        if not self.waiting:
+            if not self.endless and not self.in_hand:
+                raise EndOfInput
+            self.wait(timeout)
+            return ()
+        batch = []
+        for _ in range(min(self.batch_size, len(self.waiting))):
+            body, count = self.waiting.popleft()
+            self.in_hand[body] = count
+            batch.append(Delivery(body, message_id=body, delivery_count=count))
+        return batch
+
+    def ack(self, message: missive.RawMessage) -> None:
+        self._step("ack")
+        if self.in_hand.pop(message.raw_data, None):  # else lost with its connection
+            self.acked.append(message.raw_data)
+
+    def nack(self, message: missive.RawMessage) -> None:
+        self._step("nack")
+        count = self.in_hand.pop(message.raw_data, None)
+        if count is not None:
+            self.waiting.append((message.raw_data, count + 1))
+
+    def flush(self) -> None:
+        self._step("flush")
+
+
+Handle = Callable[[missive.RawMessage, Any], None]
+
+
+def processor_of(handle: Handle) -> missive.Processor[missive.RawMessage]:
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(handle)
+    return processor
+
+
+def ack(message: missive.RawMessage, ctx: Any) -> None:
+    ctx.ack()
+
+
+def bodies(count: int) -> set[bytes]:
+    return {b"%d" % n for n in range(count)}
+
+
+def run_in_thread(adapter: PollingAdapter[Any]) -> tuple[threading.Thread, list[BaseException]]:
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            adapter.run()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread, errors
+
+
+def join(thread: threading.Thread) -> None:
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(params=[1, 4])
+def workers(request: pytest.FixtureRequest) -> int:
+    """Give both ways of running: inline, and with threads."""
+    return int(request.param)
+
+
+def test_eight_workers_lose_none_of_10000_and_settle_each_once_on_the_receiving_thread() -> None:
+    """Every message is handled and settled exactly once, and workers never touch the transport."""
+    handled: Counter[bytes] = Counter()
+    lock = threading.Lock()
+    handling_threads: set[int] = set()
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        with lock:
+            handled[message.raw_data] += 1
+            handling_threads.add(threading.get_ident())
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 10_000, workers=8, batch_size=100)
+    adapter.run()
+    assert set(adapter.acked) == bodies(10_000)
+    assert len(adapter.acked) == 10_000
+    assert set(handled.values()) == {1}
+    assert adapter.settling_threads == {threading.get_ident()}
+    assert threading.get_ident() not in handling_threads
+    status = adapter.status()
+    assert (status.received, status.acked, status.in_flight) == (10_000, 10_000, 0)
+
+
+def test_an_ordering_key_keeps_the_order_within_a_key() -> None:
+    """Messages of one key are handled one after the other; of different keys, side by side."""
+    seen: dict[int, list[int]] = {}
+    busy: set[int] = set()
+    lock = threading.Lock()
+    meeting = threading.Barrier(2)
+    together = threading.Event()
+
+    def key(message: missive.RawMessage) -> int:
+        return int(message.raw_data) % 7
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        mine = key(message)
+        with lock:
+            assert mine not in busy
+            busy.add(mine)
+        if not together.is_set() and int(message.raw_data) < 2:
+            meeting.wait(DEADLINE)  # two keys are handled at the same time
+            together.set()
+        with lock:
+            seen.setdefault(mine, []).append(int(message.raw_data))
+            busy.discard(mine)
+        ctx.ack()
+
+    adapter = MemoryTransport(
+        processor_of(handle), 700, workers=8, max_in_flight=64, ordering_key=key
+    )
+    adapter.run()
+    assert together.is_set()
+    assert {k: v for k, v in seen.items() if v != sorted(v)} == {}
+    assert sum(map(len, seen.values())) == 700
+
+
+def test_a_message_without_an_ordering_key_is_dead_lettered() -> None:
+    """One that cannot be built, or whose key raises, is an error like any other."""
+
+    def build(raw_data: bytes) -> missive.RawMessage:
+        if raw_data == b"1":
+            raise UnicodeError("not built")
+        return missive.RawMessage(raw_data)
+
+    def key(message: missive.RawMessage) -> Any:
+        return {b"2": [], b"3": {}["key"] if message.raw_data == b"3" else 0}.get(
+            message.raw_data, 0
+        )
+
+    processor = processor_of(ack)
+    processor.set_dlq(dlq := {})
+    MemoryTransport(processor, 5, workers=2, ordering_key=key, message_cls=build).run()
+    assert {k: reason for k, (_, reason) in dlq.items()} == {
+        b"1": "not built",
+        b"2": "unhashable type: 'list'",
+        b"3": "'key'",
+    }
+
+
+@pytest.mark.parametrize("ordering_key", [None, lambda m: m.raw_data[-1:]], ids=["free", "ordered"])
+def test_in_flight_never_passes_the_bound(ordering_key: Any) -> None:
+    """However much the transport gives at once."""
+    seen: list[int] = []
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        deadline = time.monotonic() + DEADLINE
+        while not seen and adapter.status().in_flight < 5 and time.monotonic() < deadline:
+            os.sched_yield()  # until as many are in flight as may be
+        seen.append(adapter.status().in_flight)
+        ctx.ack()
+
+    adapter = MemoryTransport(
+        processor_of(handle), 500, workers=3, max_in_flight=5, ordering_key=ordering_key
+    )
+    adapter.run()
+    assert max(seen) == 5
+    assert len(adapter.acked) == 500
+
+
+def test_stop_from_a_handler_finishes_what_is_in_hand(workers: int) -> None:
+    """The message in hand is settled; what was only received is left to the transport."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        adapter.stop()
+        adapter.stop()
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 1000, workers=workers, batch_size=1000)
+    adapter.run()
+    assert 1 <= len(adapter.acked) <= workers
+    assert len(adapter.acked) + len(adapter.waiting) == 1000
+    assert not adapter.ready.is_set()
+
+
+def test_stop_from_another_thread_ends_an_idle_run_at_once(workers: int) -> None:
+    """Nobody waits for a timeout to pass."""
+    adapter = MemoryTransport(processor_of(ack), workers=workers, endless=True)
+    adapter.poll_timeout = 3600.0
+    thread, errors = run_in_thread(adapter)
+    assert adapter.ready.wait(DEADLINE)
+    assert adapter.status().connected
+    adapter.stop()
+    join(thread)
+    assert errors == []
+
+
+def test_stop_before_run_makes_the_next_run_return_unopened_once(workers: int) -> None:
+    """And the run after that works."""
+    adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
+    adapter.stop()
+    adapter.stop()
+    adapter.run()
+    assert adapter.calls["open"] == 0
+    adapter.run()
+    assert len(adapter.acked) == 3
+
+
+def test_an_adapter_runs_once_at_a_time_and_again_after_stop(workers: int) -> None:
+    """A second run at the same time is refused, a later one is not."""
+    adapter = MemoryTransport(processor_of(ack), 5, workers=workers, endless=True)
+    for _ in range(3):
+        thread, errors = run_in_thread(adapter)
+        assert adapter.ready.wait(DEADLINE)
+        with pytest.raises(missive.ConfigurationError, match="runs already"):
+            adapter.run()
+        adapter.stop()
+        join(thread)
+        assert errors == []
+    assert adapter.calls["open"] == 3
+
+
+SIGTERM_PROGRAM = """
+import os, sys
+import missive
+
+class Transport(missive.PollingAdapter):
+    capabilities = missive.Capabilities()
+    sent = False
+    def open(self): pass
+    def close(self): pass
+    def receive(self, timeout):
+        if self.sent:
+            self.wait(timeout)
+            return []
+        self.sent = True
+        return [missive.Delivery(b"x"), missive.Delivery(b"y")]
+    def ack(self, message):
+        os.write(1, b"acked %s\\n" % message.raw_data)
+    def nack(self, message): pass
+
+processor = missive.Processor()
+
+@processor.handle_for(missive.otherwise)
+def handle(message, ctx):
+    os.write(1, b"handling %s\\n" % message.raw_data)
+    sys.stdin.readline()
+    ctx.ack()
+
+Transport(missive.RawMessage, processor, workers=int(sys.argv[1])).run()
+print("ended", flush=True)
+"""
+
+
+def test_sigterm_during_a_handler_lets_it_finish_and_settle(workers: int) -> None:
+    """A supervisor's signal costs no message."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SIGTERM_PROGRAM, str(workers)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        begun = [process.stdout.readline() for _ in range(min(workers, 2))]
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate("go\ngo\n", timeout=DEADLINE)
+    assert sorted(begun) == ["handling x\n", "handling y\n"][: len(begun)]
+    acked = ["acked x", "acked y"][: len(begun)]
+    assert sorted(out.split("\n")) == ["", *acked, "ended"]
+    assert process.returncode == 0
+
+
+def test_a_handler_past_the_drain_deadline_is_reported_by_id() -> None:
+    """run() raises with the ids still in hand, and the others are settled."""
+    release, stopped = threading.Event(), threading.Event()
+    both = threading.Barrier(2)
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        both.wait(DEADLINE)
+        if message.raw_data == b"0":
+            adapter.stop()
+            stopped.set()
+            release.wait(DEADLINE)
+        stopped.wait(DEADLINE)
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 9, workers=2, drain_timeout=0.2)
+    with pytest.raises(missive.DrainTimeout) as caught:
+        adapter.run()
+    release.set()
+    assert caught.value.message_ids == ("0",)
+    assert caught.value.seconds == 0.2
+    assert adapter.acked == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("message_id", "named"),
+    [("m-1", "m-1"), (b"\xff", "0xff"), (None, "a message without an id of its transport")],
+    ids=["text", "bytes", "none"],
+)
+def test_an_inline_handler_past_the_drain_deadline_is_reported_when_it_returns(
+    message_id: Any, named: str
+) -> None:
+    """It cannot be interrupted; it is settled, and then reported."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        adapter.stop()
+        ctx.ack()
+
+    class One(MemoryTransport):
+        def receive(self, timeout: float) -> Any:
+            self.in_hand[b"x"] = 1
+            return [b"x" if message_id is None else Delivery(b"x", message_id=message_id)]
+
+    adapter = One(processor_of(handle), drain_timeout=0.0)
+    with pytest.raises(missive.DrainTimeout) as caught:
+        adapter.run()
+    assert caught.value.message_ids == (named,)
+    assert adapter.acked == [b"x"]
+
+
+def test_a_connection_that_fails_at_open_is_tried_again_and_reported_once(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line when it fails and one when it works, however many attempts lie between."""
+    adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
+    adapter.fail_on("open", *(ConnectionError() for _ in range(4)))
+    adapter.run()
+    assert len(adapter.acked) == 3
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert "cannot connect (ConnectionError at" in lines[0]
+    assert "connected after 5 attempts" in lines[1]
+
+
+@pytest.mark.parametrize("call", ["receive", "ack", "nack", "flush"])
+def test_a_lost_connection_is_taken_up_again(
+    call: str, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was not acked is delivered again, and the loss is reported once."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"2" and (message.delivery_count or 0) == 1:
+            ctx.nack()
+        else:
+            ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 20, workers=workers, batch_size=4)
+    adapter.fail_on(call, ConnectionError())
+    adapter.run()
+    assert set(adapter.acked) == bodies(20)
+    assert adapter.calls["open"] == 2
+    assert adapter.status().reconnections == 1
+    assert [r.getMessage().count("lost its connection") for r in caplog.records] == [1]
+
+
+def test_a_close_that_fails_with_the_connection_hides_nothing(workers: int) -> None:
+    """A lost connection cannot be closed in order, and need not."""
+    adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
+    adapter.fail_on("receive", ConnectionError())
+    adapter.fail_on("close", ConnectionError(), ConnectionError())
+    adapter.run()
+    assert len(adapter.acked) == 3
+
+
+def test_connect_timeout_bounds_the_first_open() -> None:
+    """After it, one clear error with the last cause."""
+    adapter = MemoryTransport(processor_of(ack), connect_timeout=0.05)
+    adapter.fail_on("open", *(ConnectionError() for _ in range(1000)))
+    with pytest.raises(missive.TransportUnreachable) as caught:
+        adapter.run()
+    assert isinstance(caught.value.__cause__, ConnectionError)
+    assert caught.value.seconds == 0.05
+    assert adapter.calls["open"] > 1
+
+
+def test_stop_ends_the_attempts_to_connect() -> None:
+    """A server that never comes keeps nobody from stopping."""
+    adapter = MemoryTransport(processor_of(ack))
+
+    def refuse() -> None:
+        adapter.calls["open"] += 1
+        if adapter.calls["open"] == 3:
+            adapter.stop()
+        raise ConnectionError
+
+    adapter.open = refuse  # type: ignore[method-assign]
+    adapter.run()
+    assert adapter.calls["receive"] == 0
+
+
+@pytest.mark.parametrize("call", ["open", "receive", "ack", "flush"])
+def test_what_trying_again_does_not_mend_ends_the_run(call: str, workers: int) -> None:
+    """A fatal error is looked at first, though clients derive it from the connection error."""
+    adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
+    adapter.fail_on(call, Refused())
+    with pytest.raises(missive.TransportRefused) as caught:
+        adapter.run()
+    assert isinstance(caught.value.__cause__, Refused)
+    assert not adapter.opened
+
+
+@pytest.mark.parametrize("call", ["open", "receive", "ack", "flush", "close"])
+def test_any_other_error_of_the_transport_ends_the_run(call: str, workers: int) -> None:
+    """A bug in an adapter is not taken for a lost connection."""
+    adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
+    adapter.fail_on(call, ZeroDivisionError())
+    with pytest.raises((ZeroDivisionError, missive.SettlementFailed)) as caught:
+        adapter.run()
+    assert isinstance(caught.value.__cause__ or caught.value, ZeroDivisionError)
+
+
+def test_a_connection_error_of_a_handler_is_no_lost_connection(workers: int) -> None:
+    """Without a DLQ it ends the run like any error of a handler."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        raise ConnectionError("to somewhere else")
+
+    adapter = MemoryTransport(processor_of(handle), 3, workers=workers)
+    with pytest.raises(ConnectionError, match="somewhere else"):
+        adapter.run()
+    assert adapter.calls["open"] == 1
+
+
+def test_acks_that_fail_while_the_run_ends_are_left_to_redelivery(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that is lost during the drain is not taken up again, but reported."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        adapter.fail_on("ack", ConnectionError())
+        adapter.fail_on("flush", ConnectionError())
+        adapter.stop()
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 1, workers=workers)
+    adapter.run()
+    assert adapter.calls["open"] == 1
+    assert [r.getMessage().count("may not have arrived") for r in caplog.records] == [1, 1]
+
+
+def nack_first(times: int) -> Handle:
+    """Make a handler that nacks so many times before it acks."""
+    calls = itertools.count()
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if next(calls) < times:
+            ctx.nack()
+        else:
+            ctx.ack()
+
+    return handle
+
+
+def test_300_consecutive_nacks_do_not_become_a_hot_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few nacks in a row each batch is held back, longer and longer up to a second."""
+    adapter = MemoryTransport(processor_of(nack_first(300)), 1)
+    # The clock of the receive loop jumps over each pause that it is asked to wait.
+    pauses: list[float] = []
+    monkeypatch.setattr("missive.receiving.monotonic", lambda: sum(pauses))
+    monkeypatch.setattr(adapter, "wait", lambda timeout: pauses.append(timeout))
+    adapter.run()
+    assert adapter.acked == [b"0"]
+    assert len(pauses) == 290
+    assert pauses[0] == pytest.approx(0.01)
+    assert pauses[-1] == pytest.approx(1.0)
+    assert [round(pause, 3) for pause in pauses] == sorted(round(pause, 3) for pause in pauses)
+
+
+def test_consecutive_nacks_of_workers_are_held_back_as_well() -> None:
+    """The pauses that 40 nacks bring add up to 0.7 seconds, and cannot be had in less."""
+    adapter = MemoryTransport(processor_of(nack_first(40)), 1, workers=4)
+    began = time.monotonic()
+    adapter.run()
+    assert time.monotonic() - began > 0.5
+    assert adapter.acked == [b"0"]
+
+
+def test_an_ack_ends_the_row_of_nacks(workers: int) -> None:
+    """Nacks between acks cost no pause."""
+    seen: Counter[bytes] = Counter()
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        seen[message.raw_data] += 1
+        if seen[message.raw_data] == 1:
+            ctx.nack()
+        else:
+            ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 8, workers=workers, batch_size=1)
+    adapter.run()
+    assert set(adapter.acked) == bodies(8)
+
+
+class Worse(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Worse, SystemExit])
+def test_what_a_handler_raises_beside_exceptions_ends_the_run(
+    kind: type[BaseException], workers: int
+) -> None:
+    """Intake stops, the others are settled, and run() raises it; the message is unsettled."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"5":
+            raise kind
+        ctx.ack()
+
+    processor = processor_of(handle)
+    processor.set_dlq(dlq := {})
+    adapter = MemoryTransport(processor, 1000, workers=workers)
+    with pytest.raises(kind):
+        adapter.run()
+    assert dlq == {}
+    assert b"5" not in adapter.acked
+    assert b"4" in adapter.acked
+    assert len(adapter.acked) < 1000
+
+
+def test_an_error_without_a_dlq_settles_the_others_and_ends_the_run(workers: int) -> None:
+    """The first error is raised; the message stays with the transport."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"5":
+            raise LookupError("broken")
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 1000, workers=workers)
+    with pytest.raises(LookupError, match="broken"):
+        adapter.run()
+    assert b"5" in [body for body, _ in adapter.waiting]
+    assert len(adapter.acked) + len(adapter.waiting) == 1000
+
+
+def test_a_failing_dlq_ends_the_run_and_acks_nothing_of_it(workers: int) -> None:
+    """A message whose dead letter is not written stays on the transport."""
+
+    class Full(dict[bytes, Any]):
+        def __setitem__(self, key: bytes, value: Any) -> None:
+            raise OSError("disk full")
+
+    processor = processor_of(lambda m, ctx: {}["key"])
+    processor.set_dlq(Full())
+    adapter = MemoryTransport(processor, 10, workers=workers)
+    with pytest.raises(missive.DeadLetterWriteFailed):
+        adapter.run()
+    assert adapter.acked == []
+    assert len(adapter.waiting) == 10
+
+
+def test_every_message_bad_under_eight_workers_is_dead_lettered_once_then_acked() -> None:
+    """The write precedes the ack, whatever the number of threads."""
+    written: list[bytes] = []
+
+    class Ordered(dict[bytes, Any]):
+        def __setitem__(self, key: bytes, value: Any) -> None:
+            assert key not in adapter.acked
+            written.append(key)
+            super().__setitem__(key, value)
+
+    processor = processor_of(lambda m, ctx: {}["key"])
+    processor.set_dlq(dlq := Ordered())
+    adapter = MemoryTransport(processor, 2000, workers=8, batch_size=100)
+    adapter.run()
+    assert len(written) == 2000
+    assert set(dlq) == set(adapter.acked) == bodies(2000)
+    assert adapter.status().dead_lettered == 2000
+
+
+class Batching(MemoryTransport):
+    """A transport that sends its acks in batches."""
+
+    flush_interval = 3600.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.events: list[str] = []
+
+    def ack(self, message: missive.RawMessage) -> None:
+        super().ack(message)
+        self.events.append("ack")
+
+    def flush(self) -> None:
+        super().flush()
+        self.events.append("flush")
+
+
+def test_on_a_batching_transport_the_letters_of_a_batch_are_written_before_any_of_its_acks() -> (
+    None
+):
+    """A storm of bad messages costs one write for each batch where the store can."""
+
+    class Log(dict[bytes, Any]):
+        def __setitem__(self, key: bytes, value: Any) -> None:
+            adapter.events.append("write")
+            super().__setitem__(key, value)
+
+    processor = processor_of(lambda m, ctx: {}["key"])
+    processor.set_dlq(Log())
+    adapter = Batching(processor, 20, batch_size=10)
+    adapter.run()
+    batch = ["write"] * 10 + ["ack"] * 10 + ["flush"]
+    assert adapter.events == [*batch, *batch, *["flush"] * 2]
+
+
+def test_overdue_acks_are_flushed_between_messages() -> None:
+    """A slow handler does not keep the acks of the messages before it."""
+    adapter = Batching(processor_of(ack), 3, batch_size=10)
+    adapter.flush_interval = 0.0
+    adapter.run()
+    assert adapter.events[:6] == ["ack", "flush"] * 3
+
+
+def test_with_workers_a_batching_transport_is_flushed_when_idle_or_overdue() -> None:
+    """Acks are not flushed one by one while others are in flight."""
+    hold = threading.Barrier(3)
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        hold.wait(DEADLINE)
+        ctx.ack()
+
+    adapter = Batching(processor_of(handle), 3, workers=3, max_in_flight=3)
+    adapter.run()
+    assert adapter.events.index("flush") < 4
+    assert adapter.events.count("ack") == 3
+    assert adapter.events[-1] == "flush"
+
+
+def test_no_thread_and_no_file_descriptor_leaks_over_50_runs(workers: int) -> None:
+    """Whether a run ends by itself, by stop or by an error."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"7":
+            raise LookupError
+        if message.raw_data == b"8":
+            adapter.stop()
+        ctx.ack()
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    threads, files = threading.active_count(), None
+    for n in range(50):
+        adapter = MemoryTransport(processor_of(handle), 6 + n % 3, workers=workers)
+        try:
+            adapter.run()
+        except LookupError:
+            assert n % 3
+        files = files or descriptors()
+    assert threading.active_count() == threads
+    assert descriptors() == files
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"workers": 0}, "workers=0"),
+        ({"workers": "2"}, "workers='2'"),
+        ({"workers": 4, "max_in_flight": 3}, "max_in_flight=3"),
+        ({"ordering_key": "id"}, "ordering_key .* not a str"),
+        ({"drain_timeout": -1.0}, "drain_timeout"),
+        ({"connect_timeout": 0}, "connect_timeout"),
+        ({"message_cls": missive.DictMessage}, "'decoder'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_configuration_that_cannot_work_is_refused_when_built(options: Any, problem: str) -> None:
+    """With the remedy, and with nothing connected to."""
+    with pytest.raises(missive.ConfigurationError, match=problem):
+        MemoryTransport(processor_of(ack), **options)
+
+
+def test_a_transport_that_takes_acks_in_order_only_has_one_worker() -> None:
+    """Its capabilities say so, and the error says what to do instead."""
+
+    class InOrder(MemoryTransport):
+        capabilities = Capabilities(out_of_order_ack=False)
+
+    with pytest.raises(missive.ConfigurationError, match="use workers=1, and more processes"):
+        InOrder(processor_of(ack), workers=2)
+
+
+def test_building_an_adapter_touches_nothing() -> None:
+    """No connection, no signal handler, no thread."""
+    before = signal.getsignal(signal.SIGTERM), threading.active_count()
+    adapter = MemoryTransport(processor_of(ack), 3, workers=4)
+    assert adapter.calls == {}
+    assert (signal.getsignal(signal.SIGTERM), threading.active_count()) == before
+    assert adapter.status() == missive.Status(False, None, 0, 0, 0, 0, 0, 0)
+    assert isinstance(adapter, missive.Runnable)
+
+
+def test_rejected_deliveries_are_dead_lettered_unhandled(workers: int) -> None:
+    """A transport's own refusal passes no handler and needs no ordering key."""
+
+    class Rejecting(MemoryTransport):
+        def receive(self, timeout: float) -> Any:
+            batch = super().receive(timeout)
+            return [
+                missive.RejectedDelivery(
+                    d.raw_data, reason="too often", stage="handling", message_id=d.message_id
+                )
+                for d in batch
+            ]
+
+    processor = processor_of(ack)
+    handled: list[Any] = []
+    processor.before_handling(lambda pctx, hctx: handled.append(hctx.message))
+    processor.set_dlq(dlq := {})
+    adapter = Rejecting(processor, 5, workers=workers, ordering_key=lambda m: 1)
+    adapter.run()
+    assert handled == []
+    assert {reason for _, reason in dlq.values()} == {"too often"}
+    assert len(adapter.acked) == 5
+
+
+def test_undecodable_deliveries_are_dead_lettered_by_workers_too() -> None:
+    """Building happens in the worker, and its failure is a verdict."""
+
+    def build(raw_data: bytes) -> missive.RawMessage:
+        raise UnicodeError("not built")
+
+    processor = processor_of(ack)
+    processor.set_dlq(dlq := {})
+    MemoryTransport(processor, 5, workers=2, message_cls=build).run()
+    assert {reason for _, reason in dlq.values()} == {"not built"}
+
+
+def test_observers_see_what_workers_did() -> None:
+    """on_settled is called in the receiving thread."""
+    processor = processor_of(ack)
+    seen: list[tuple[Any, int]] = []
+    processor.on_settled(lambda ctx, s: seen.append((s.outcome, threading.get_ident())))
+    adapter = MemoryTransport(processor, 50, workers=4)
+    adapter.run()
+    assert seen == [(Outcome.ACKED, threading.get_ident())] * 50
+    assert adapter.status().acked == 50
+
+
+def test_stop_during_the_wait_after_nacks_ends_it(workers: int) -> None:
+    """A throttled run stops at once."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        ctx.nack()
+        if message.delivery_count == 40:
+            threading.Thread(target=adapter.stop).start()
+
+    adapter = MemoryTransport(processor_of(handle), 1, workers=workers)
+    thread, errors = run_in_thread(adapter)
+    join(thread)
+    assert errors == []

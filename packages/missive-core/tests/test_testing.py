@@ -1,0 +1,148 @@
+"""The test client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import missive
+import pytest
+from missive import Capabilities, Outcome
+
+
+def make() -> missive.Processor[missive.JSONMessage]:
+    processor: missive.Processor[missive.JSONMessage] = missive.Processor()
+    by_do = missive.route_on_json("do")
+    processor.handle_for(by_do("ack"))(lambda m, ctx: ctx.ack())
+    processor.handle_for(by_do("nack"))(lambda m, ctx: ctx.nack())
+    return processor
+
+
+def test_it_records_how_messages_were_settled_in_order() -> None:
+    """A dead-lettered message was acked to the transport, and stands in both lists."""
+    processor = make()
+    processor.set_dlq({})
+    client = processor.test_client(missive.JSONMessage)
+    bodies = [b'{"do": "ack"}', b'{"do": "nack"}', b"nonsense", b'{"do": "ack", "n": 2}']
+    outcomes = [client.send(body) for body in bodies]
+    assert outcomes == [
+        Outcome.ACKED,
+        Outcome.NACKED,
+        Outcome.DEAD_LETTERED,
+        Outcome.ACKED,
+    ]
+    assert [m.raw_data for m in client.acked] == [bodies[0], bodies[2], bodies[3]]
+    assert [m.raw_data for m in client.nacked] == [bodies[1]]
+    assert [m.raw_data for m in client.dead_lettered] == [bodies[2]]
+    unroutable = missive.JSONMessage(b"{}")
+    assert client.send(unroutable) is Outcome.DEAD_LETTERED
+    assert client.dead_lettered[-1] is unroutable
+
+
+def test_a_prebuilt_message_may_be_given_an_envelope() -> None:
+    """Whatever the adapter fills, a test can fill."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    seen: list[Any] = []
+
+    @processor.handle_for(missive.otherwise)
+    def handler(message: Any, ctx: Any) -> None:
+        seen.append((message.message_id, message.source, message.delivery_count))
+        ctx.ack()
+
+    client = processor.test_client()
+    message = missive.RawMessage(b"x")
+    client.send(message)
+    client.send(message, message_id=b"1", source="here", delivery_count=4)
+    client.send(b"y", message_id=b"2")
+    assert seen == [(message_id := seen[0][0], None, 1), (b"1", "here", 4), (b"2", None, 1)]
+    assert len(message_id) == 16
+
+
+def test_redeliver_sends_what_was_nacked_again_with_its_id_and_a_higher_count() -> None:
+    """As a transport does that redelivers."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    seen: list[Any] = []
+
+    @processor.handle_for(missive.otherwise)
+    def handler(message: Any, ctx: Any) -> None:
+        seen.append((message.message_id, dict(message.headers), message.delivery_count))
+        if message.delivery_count < 3:
+            ctx.nack()
+        else:
+            ctx.ack()
+
+    client = processor.test_client()
+    client.send(b"x", headers={"a": "b"})
+    client.send(missive.RawMessage(b"y"), message_id=b"2", delivery_count=2)
+    assert client.redeliver() == [Outcome.NACKED, Outcome.ACKED]
+    assert client.redeliver() == [Outcome.ACKED]
+    assert client.redeliver() == []
+    first = seen[0][0]
+    assert seen == [
+        (first, {"a": "b"}, 1),
+        (b"2", {}, 2),
+        (first, {"a": "b"}, 2),
+        (b"2", {}, 3),
+        (first, {"a": "b"}, 3),
+    ]
+
+
+def test_it_can_play_a_transport_that_cannot_redeliver() -> None:
+    """The capabilities of another adapter make it settle as that one does."""
+    processor = make()
+    client = processor.test_client(
+        missive.JSONMessage, capabilities=Capabilities(nack="drop-refused")
+    )
+    with pytest.raises(missive.NackUnsupported):
+        client.send(b'{"do": "nack"}')
+    processor.set_dlq({})
+    assert client.send(b'{"do": "nack"}') is Outcome.DEAD_LETTERED
+    assert client.nacked == []
+    assert missive.TestAdapter.capabilities.nack == "redeliver"
+
+
+def test_processing_hooks_run_once_and_close_ends_the_run() -> None:
+    """Plainly they begin at the first send; in a with at its beginning."""
+    log: list[str] = []
+    processor = make()
+    processor.before_processing(lambda ctx: log.append(f"start {ctx.message_cls.__name__}"))
+    processor.after_processing(lambda ctx: log.append("end"))
+    client = processor.test_client()
+    assert log == []
+    client.send(missive.JSONMessage(b'{"do": "ack"}'))
+    client.send(missive.JSONMessage(b'{"do": "ack"}'))
+    client.close()
+    client.close()
+    assert log == ["start JSONMessage", "end"]
+    with processor.test_client(missive.JSONMessage) as client:
+        assert log[2:] == ["start JSONMessage"]
+        client.send(b'{"do": "ack"}')
+    client.close()
+    assert log[2:] == ["start JSONMessage", "end"]
+    with client:
+        client.send(b'{"do": "ack"}')
+        with client:
+            pass
+    assert log[4:] == ["start JSONMessage", "end"]
+
+
+def test_an_error_inside_a_with_passes_through_the_processing_hooks() -> None:
+    """An around-hook sees what ends the run."""
+    processor = make()
+    seen: list[type[BaseException]] = []
+
+    @processor.around_processing
+    def around(ctx: Any) -> Any:
+        try:
+            yield
+        except BaseException as error:
+            seen.append(type(error))
+
+    with pytest.raises(missive.NoMatchingHandler), processor.test_client() as client:
+        client.send(missive.JSONMessage(b"{}"))
+    assert seen == [missive.NoMatchingHandler]
+
+
+def test_a_class_that_cannot_be_built_is_refused_at_once() -> None:
+    """A test learns the same as production would."""
+    with pytest.raises(missive.InvalidMessageClass):
+        make().test_client(missive.DictMessage)  # type: ignore[arg-type]

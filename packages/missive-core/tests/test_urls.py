@@ -1,0 +1,69 @@
+"""URLs that name adapters and stores."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import missive
+import pytest
+from missive.adapters.stdin import StdinAdapter
+
+
+def processor() -> missive.Processor[Any]:
+    return missive.Processor()
+
+
+def test_a_scheme_finds_the_adapter_that_registered_it() -> None:
+    """Options stand in the query or are given as keyword arguments, which win."""
+    adapter = missive.from_url(
+        "stdin:?workers=2&keep_empty=yes&drain_timeout=1.5",
+        missive.RawMessage,
+        processor(),
+        workers=3,
+        filelike=io.BytesIO(),
+    )
+    assert isinstance(adapter, StdinAdapter)
+    assert (adapter.workers, adapter.keep_empty, adapter.drain_timeout) == (3, True, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme", "named"),
+    [
+        ("carrier-pigeon://x", "carrier-pigeon", "for carrier-pigeon: "),
+        ("x", "", "a URL without a scheme"),
+    ],
+)
+def test_an_unknown_scheme_is_named_with_those_that_are_installed(
+    url: str, scheme: str, named: str
+) -> None:
+    """The error says what there is and what to do."""
+    for call in (
+        lambda: missive.from_url(url, missive.RawMessage, processor()),
+        lambda: missive.dlq_from_url(url),
+    ):
+        with pytest.raises(missive.UnknownScheme, match=named) as caught:
+            call()
+        assert caught.value.scheme == scheme
+    assert "entry point of the group missive.dlqs" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("wrokers=2", "'wrokers' is no option"),
+        ("workers=many", "workers='many'"),
+        ("workers=2&workers=3", "stands twice"),
+        ("keep_empty=perhaps", "give true or false"),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_named(query: str, problem: str) -> None:
+    """A typing error in a URL is found before anything is connected to."""
+    with pytest.raises(missive.ConfigurationError, match=problem):
+        missive.from_url(f"stdin:?{query}", missive.RawMessage, processor())
+
+
+def test_a_class_without_a_url_says_so() -> None:
+    """Every adapter class has from_url."""
+    with pytest.raises(missive.ConfigurationError, match="TestAdapter is not built from a URL"):
+        missive.TestAdapter.from_url("test:", missive.RawMessage, processor())
