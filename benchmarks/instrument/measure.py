@@ -1,0 +1,94 @@
+"""Measure one variant in one case, in the environment of the variant: one process of a round."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import inspect
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from .calibration import calibrate
+
+if TYPE_CHECKING:
+    from .suite import Run, Suite
+
+#: How many spells are run where the number of items is left to the clock; the best one counts.
+SPELLS = 5
+
+
+def main() -> None:
+    """Measure what the command line asks for, as JSON, and print what came out, as JSON."""
+    # Nothing that the measured library prints may get between: its output goes to standard error.
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    asked = json.loads(sys.argv[1])
+    suite: Suite = importlib.import_module(asked["module"]).suite
+    prepare = suite.variants[asked["variant"]].prepare
+    before = calibrate()
+    prepared = prepare(**asked["parameters"])
+    clean_up: Iterator[Run] | None = None
+    if inspect.isgenerator(prepared):
+        clean_up = prepared
+        prepared = next(prepared)
+    baseline = peak_megabytes()
+    figures = measure(prepared, asked["items"], asked["seconds"])
+    figures.setdefault("megabytes", peak_megabytes() - baseline)
+    if clean_up is not None:
+        next(clean_up, None)
+    figures["calibration"] = max(before, calibrate())
+    with os.fdopen(answer, "w") as stream:
+        stream.write(json.dumps(figures))
+
+
+def measure(run: Run, items: int | None, seconds: float) -> dict[str, float]:
+    """Run a variant and give its figures; ``seconds`` is what one item took.
+
+    :param items: how many, or None for as many as take about ``seconds``.
+    """
+    if items is not None:
+        return timed(run, items)
+    items = 1
+    while (spell := timed(run, items))["seconds"] * items < seconds:
+        took = spell["seconds"] * items
+        grow = min(10.0, 1.2 * seconds / took) if took > 0 else 10.0
+        items = max(items + 1, int(items * grow))
+    spells = [spell] + [timed(run, items) for _ in range(SPELLS - 1)]
+    return min(spells, key=lambda spell: spell["seconds"])
+
+
+def timed(run: Run, items: int) -> dict[str, float]:
+    """Run so many items once."""
+    gc.collect()
+    started = perf_counter()
+    result = run(items)
+    took = perf_counter() - started
+    figures: dict[str, Any] = dict(result) if isinstance(result, dict) else {}
+    if isinstance(result, (int, float)):
+        took = result
+    figures["seconds"] = figures.get("seconds", took) / items
+    figures["items"] = items
+    return figures
+
+
+def peak_megabytes() -> float:
+    """Give the most memory that this process ever had, in millions of bytes."""
+    try:
+        # ru_maxrss will not do on Linux: a new program inherits it from what started it.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:  # only Linux has that file
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main()
