@@ -295,6 +295,11 @@ def test_handlers_lists_what_is_registered() -> None:
     assert (second.name, second.file, second.line) == ("functools.partial", None, None)
 
 
+def test_otherwise_is_a_matcher_like_any_other() -> None:
+    """Called by itself, it matches."""
+    assert missive.otherwise(missive.RawMessage(b"x"))
+
+
 def test_explain_tells_what_hit_and_what_raised_and_calls_no_handler() -> None:
     """It shows every matcher's answer, where matching stops at the first error."""
     processor: missive.Processor[missive.JSONMessage] = missive.Processor()

@@ -696,6 +696,60 @@ def test_with_workers_a_batching_transport_is_flushed_when_idle_or_overdue() -> 
     assert adapter.events[-1] == "flush"
 
 
+def test_with_workers_acks_are_not_flushed_one_by_one() -> None:
+    """While a message is in flight and nothing is overdue, the ack of another waits for it."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        deadline = time.monotonic() + DEADLINE
+        while message.raw_data == b"1" and not adapter.acked and time.monotonic() < deadline:
+            os.sched_yield()  # until the other one is settled
+        adapter.events.append("handled")
+        ctx.ack()
+
+    adapter = Batching(processor_of(handle), 2, workers=2)
+    adapter.run()
+    begun = adapter.events.index("handled")
+    assert adapter.events[begun : begun + 4] == ["handled", "ack", "handled", "ack"]
+
+
+def test_the_end_of_the_input_waits_for_what_is_in_flight() -> None:
+    """However long it takes: there is no deadline but after stop."""
+    ended = threading.Event()
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        assert ended.wait(DEADLINE)
+        ctx.ack()
+
+    class Short(MemoryTransport):
+        def receive(self, timeout: float) -> Any:
+            if not self.waiting:
+                ended.set()
+                raise EndOfInput
+            return super().receive(timeout)
+
+    adapter = Short(processor_of(handle), 2, workers=2, drain_timeout=0.0)
+    adapter.run()
+    assert len(adapter.acked) == 2
+
+
+def test_a_crash_is_raised_once_however_often_the_run_comes_round() -> None:
+    """The other workers' messages are settled after it, and it is the error of the run."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"0":
+            raise Worse
+        deadline = time.monotonic() + DEADLINE
+        while adapter.status().in_flight > 1 and time.monotonic() < deadline:
+            os.sched_yield()  # until the crash has been noticed
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 2, workers=2)
+    with pytest.raises(Worse) as caught:
+        adapter.run()
+    assert adapter.acked == [b"1"]
+    assert not hasattr(caught.value, "__notes__")
+
+
 def test_no_thread_and_no_file_descriptor_leaks_over_50_runs(workers: int) -> None:
     """Whether a run ends by itself, by stop or by an error."""
 

@@ -343,6 +343,25 @@ def test_a_failed_dlq_write_is_chained_to_what_the_dlq_raised_and_to_what_the_me
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
 
 
+def test_the_chain_of_a_failed_write_keeps_the_causes_that_the_dlq_gave() -> None:
+    """What the message failed by comes behind them."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    class Deep(dict[bytes, Any]):
+        def __setitem__(self, key: bytes, value: Any) -> None:
+            try:
+                raise OSError("disk full")
+            except OSError as error:
+                raise LookupError("no store") from error
+
+    processor.set_dlq(Deep())
+    with pytest.raises(missive.DeadLetterWriteFailed) as caught:
+        settle_one(processor)
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert isinstance(caught.value.__cause__.__cause__, OSError)
+    assert isinstance(caught.value.__cause__.__cause__.__context__, missive.NoMatchingHandler)
+
+
 def test_a_dlq_that_raises_the_very_error_of_the_handler_makes_no_circle() -> None:
     """The chain of causes stays finite, whatever the DLQ raises."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
@@ -425,6 +444,17 @@ def test_reject_dead_letters_without_handling() -> None:
     assert outcome is DEAD_LETTERED
     assert dlq[b"1"][1] == "too often"
     assert adapter.log == ["ack"]
+
+
+def test_process_delivery_judges_bytes_that_cannot_be_built() -> None:
+    """The half that writes nothing has a verdict on them too."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.set_dlq({})
+    scene = Scene(builds=False)
+    with processor.context(scene._build, RecordingAdapter(processor, "redeliver", [])) as ctx:
+        verdict = ctx.process_delivery(missive.Delivery(b"x", message_id=b"1"))
+    assert verdict.letter is not None
+    assert (verdict.letter.stage, verdict.letter.id) == ("decoding", b"1")
 
 
 def test_on_settled_sees_every_delivery() -> None:

@@ -46,15 +46,8 @@ class Wakeup:
             if readable is not None:
                 self._selector.unregister(readable)
         if self._receiver in ready:
-            self._silence()
+            self._receiver.recv(4096)
         return readable is not None and readable in ready
-
-    def _silence(self) -> None:
-        try:
-            while self._receiver.recv(4096):
-                pass
-        except BlockingIOError:
-            return
 
     def close(self) -> None:
         """Close the sockets; ringing is harmless from now on."""

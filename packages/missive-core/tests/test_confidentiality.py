@@ -1,0 +1,91 @@
+"""Payloads never reach logs, reprs or exception texts."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import missive
+import pytest
+from missive import Capabilities
+
+SECRET = b"card-4242-4242"
+
+
+def scenes() -> dict[str, Any]:
+    """Give processors in which the secret fails in every stage."""
+
+    def handler(action: str) -> Any:
+        def handle(message: Any, ctx: Any) -> None:
+            if action == "raise":
+                raise ValueError(f"cannot take {message.raw_data!r}")
+            if action == "conflict":
+                ctx.ack()
+                ctx.nack()
+            if action == "nack":
+                ctx.nack()
+
+        return handle
+
+    made: dict[str, Any] = {"unmatched": missive.Processor()}
+    for action in ("raise", "conflict", "nack", "forget"):
+        made[action] = missive.Processor()
+        made[action].handle_for(missive.otherwise)(handler(action))
+    made["overlap"] = missive.Processor()
+    made["matcher"] = missive.Processor()
+    made["matcher"].handle_for(lambda m: m.get_json())(handler("nack"))
+    for _ in range(2):
+        made["overlap"].handle_for(lambda m: True)(handler("nack"))
+    return made
+
+
+@pytest.mark.parametrize("scene", sorted(scenes()))
+def test_no_log_line_and_no_text_of_ours_holds_content(
+    scene: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From INFO up no record shows a payload, and none of our errors does at any time."""
+    processor = scenes()[scene]
+    caplog.set_level(logging.INFO)
+    client = processor.test_client(
+        missive.JSONMessage, capabilities=Capabilities(nack="drop-refused")
+    )
+    with pytest.raises(Exception) as caught:
+        client.send(SECRET, headers={"authorization": SECRET.decode()})
+    if isinstance(caught.value, missive.MissiveError):
+        assert SECRET.decode() not in str(caught.value) + repr(caught.value)
+    processor.set_dlq(dlq := {})
+    client.send(SECRET, headers={"authorization": SECRET.decode()})
+    for record in caplog.records:
+        shown = logging.Formatter().format(record)
+        assert SECRET.decode() not in shown
+    assert len(dlq) == 1
+    ((message, _),) = dlq.values()
+    for shown in (message, message.headers, message.envelope, client):
+        assert SECRET.decode() not in repr(shown)
+
+
+def test_the_record_of_a_dead_letter_hides_what_may_hold_content() -> None:
+    """Its repr shows ids and types, not body, headers, reason or traceback."""
+    message = missive.RawMessage(SECRET)
+    message.put_in(missive.Envelope(message_id=b"m-1", headers={"a": SECRET.decode()}))
+    try:
+        raise ValueError(SECRET.decode())
+    except ValueError as error:
+        letter = missive.DeadLetter.from_failure(
+            message, stage="handling", reason=str(error), error=error
+        )
+    assert SECRET.decode() in (letter.traceback or "")
+    for shown in (repr(letter), str(letter)):
+        assert SECRET.decode() not in shown
+        assert "m-1" in shown
+
+
+def test_every_error_ends_with_its_entry_in_the_documentation() -> None:
+    """Errors of others that derive from ours do not claim one."""
+    error = missive.ConfigurationError("no")
+    assert str(error) == "no (docs: errors#ConfigurationError)"
+
+    class Foreign(missive.ConfigurationError):
+        pass
+
+    assert str(Foreign("no")) == "no"
