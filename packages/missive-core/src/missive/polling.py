@@ -194,6 +194,13 @@ class PollingAdapter(Adapter[M]):
     def flush(self) -> None:
         """Send the acks that were batched; called after each batch, when idle, and on stop."""
 
+    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
+        """Have what was received and not handled delivered again soon, to anybody.
+
+        Called when ``run`` ends, before ``close``, where the transport redelivers at all; unless
+        overridden it does so in its own time, as after a crash.
+        """
+
     # What a transport is given.
 
     def wait(self, timeout: float, readable: Any = None) -> bool:

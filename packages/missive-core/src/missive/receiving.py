@@ -77,12 +77,11 @@ class Receiving(Generic[M]):
                 turn()
         except BaseException as error:
             self._fail(error)
-        for step in (self._drain, self._settle_and_flush):
+        for step in (self._drain, self._settle_and_flush, self._leave_backlog):
             try:
                 step()
             except BaseException as error:
                 self._fail(error)
-        self._leave_backlog()
         if self._failure is not None:
             raise self._failure
 
@@ -298,7 +297,12 @@ class Receiving(Generic[M]):
             return
         adapter = self._adapter
         again = adapter.capabilities.crash_redelivery
-        if not again:
+        if again:
+            try:
+                adapter.give_back(list(self._backlog))
+            except (*adapter.fatal_errors, *adapter.connection_errors) as error:
+                logger.debug("giving back: %s", type(error).__name__)
+        else:
             adapter.leftover.extend(self._backlog)
         logger.warning(
             "%s ended with %d received message(s) not handled; %s",
