@@ -1,0 +1,18 @@
+"""Redis: Pub/Sub channels, and Streams in consumer groups."""
+
+from .__about__ import __version__
+from .entries import StreamEntry
+from .errors import RedisRefused, RedisUnavailable
+from .lag import Lag
+from .pubsub import RedisPubSubAdapter
+from .streams import RedisStreamsAdapter
+
+__all__ = [
+    "__version__",
+    "Lag",
+    "RedisPubSubAdapter",
+    "RedisRefused",
+    "RedisStreamsAdapter",
+    "RedisUnavailable",
+    "StreamEntry",
+]

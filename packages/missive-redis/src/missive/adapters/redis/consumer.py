@@ -1,0 +1,143 @@
+"""A consumer at work: the conversation with Redis for as long as one connection lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from redis import exceptions
+
+from .groups import Group, is_no_group
+from .ledger import Ledger, Telling
+from .links import Link
+from .replies import UNFINISHED
+
+#: How long an answer may be late, in seconds.
+GRACE = 3.0
+
+
+class Consumer:
+    """Reads entries and tells decisions, over one connection and, now and then, a second.
+
+    A read may wait at the server until something comes. While it does, Redis does not look at what
+    else its connection sends; so what must be said meanwhile goes over the second connection, which
+    is opened when it is first needed.
+
+    :param open_link: opens a connection.
+    :raises RedisRefused: Redis does not allow what is needed.
+    :raises redis.exceptions.RedisError: Redis cannot be asked now.
+    """
+
+    def __init__(self, open_link: Callable[[], Link], group: Group, ledger: Ledger) -> None:
+        self._open_link = open_link
+        self._group = group
+        self._ledger = ledger
+        self._side: Link | None = None
+        self._replies: list[Any] = []
+        self._expected = 0  # how many replies the read and what was sent with it will have
+        self._telling: Telling | None = None
+        self._due = 0.0
+        self.link = open_link()
+        try:
+            group.prepare(self.link)
+            # Not allowed to everyone, and not needed by everyone: see finish_read.
+            (client_id,) = self.link.call(("CLIENT", "ID"))
+            self._client_id = client_id if isinstance(client_id, int) else None
+            self.tell()
+        except BaseException:
+            self.link.close()
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is as good as it was when it was last used."""
+        return self.link.is_open
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a read is under way."""
+        return self._expected > 0
+
+    def start_read(self, count: int, seconds: float) -> None:
+        """Ask for new entries, and tell in the same write what was decided.
+
+        :param count: at most so many of each stream.
+        :param seconds: wait at the server for so long if there are none.
+        """
+        commands = [self._group.read(count, max(1, round(seconds * 1000)))]
+        if self._ledger.unsent:
+            self._telling = self._ledger.tell()
+            commands = [*self._telling.commands, *commands]
+        self.link.send(*commands)
+        self._replies = []
+        self._expected = len(commands)
+        self._due = monotonic() + seconds + GRACE
+
+    def poll(self, *, readable: bool) -> Any:
+        """Give the reply to the read, or ``UNFINISHED``.
+
+        :param readable: whether the connection is readable.
+        :raises redis.exceptions.RedisError: the connection is lost, or nothing came in time.
+        """
+        if readable:
+            self._replies += self.link.read()
+            if len(self._replies) >= self._expected:
+                return self._end_read()
+        elif monotonic() > self._due:
+            self.link.close()
+            raise exceptions.TimeoutError("Redis did not answer a read")
+        return UNFINISHED
+
+    def _end_read(self) -> Any:
+        *confirmations, reply = self._replies
+        self._expected = 0
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            self._confirm(telling, confirmations, self.link)
+        return reply
+
+    def _confirm(self, telling: Telling, confirmations: list[Any], link: Link) -> None:
+        for confirmation in confirmations:
+            # A group that is gone needs no telling; the next read finds out and mends it.
+            if not is_no_group(confirmation):
+                link.verify(confirmation)
+        self._ledger.told(telling)
+
+    def finish_read(self) -> Any:
+        """End the read that is under way, and give its reply; None where there is none.
+
+        Entries that Redis gives to a reader that has gone are pending and known to nobody. So the
+        reader does not go: it has itself unblocked, or, if that is not allowed, waits.
+        """
+        if not self.is_reading:
+            return None
+        if self._client_id is not None:
+            self.side.call(("CLIENT", "UNBLOCK", self._client_id))
+        while len(self._replies) < self._expected:
+            self._replies += self.link.receive()
+        return self._end_read()
+
+    def tell(self) -> None:
+        """Tell what was decided, and wait until it is confirmed.
+
+        :raises RedisRefused: Redis does not allow it.
+        :raises redis.exceptions.RedisError: the connection is lost.
+        """
+        if self._ledger.unsent:
+            link = self.side if self.is_reading else self.link
+            telling = self._ledger.tell()
+            self._confirm(telling, link.call(*telling.commands), link)
+
+    @property
+    def side(self) -> Link:
+        """The second connection."""
+        if self._side is None or not self._side.is_open:
+            self._side = self._open_link()
+        return self._side
+
+    def close(self) -> None:
+        """Close both connections."""
+        self.link.close()
+        if self._side is not None:
+            self._side.close()

@@ -1,0 +1,190 @@
+"""The consumer group: which streams are read, as whom, and the commands that say so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from redis import exceptions
+
+from .errors import ServerError
+from .links import Link
+
+if TYPE_CHECKING:
+    from .links import Command
+
+logger = logging.getLogger("missive.adapters.redis.groups")
+
+#: How many ids one command names at most.
+IDS_A_COMMAND = 1000
+
+#: Ids of entries by the key of their stream.
+Ids = Mapping[bytes, list[bytes]]
+
+
+class Group:
+    """One consumer of one consumer group over one or more streams.
+
+    :param streams: the names of the streams.
+    :param group: the name of the group.
+    :param consumer: the name of the consumer; no other that lives may have it.
+    :param start: from where a group that does not exist yet reads: an id, or ``"$"`` for what is new.
+
+    :ivar keys: the key of each stream by its name.
+    """
+
+    def __init__(self, streams: Iterable[str], group: str, consumer: str, start: str) -> None:
+        self.name = group
+        self.consumer = consumer
+        self.start = start
+        self.keys = {name: _encode(name) for name in streams}
+        #: For each key: the stream's name, and what its entries' message ids begin with.
+        self.origins = {
+            key: (name, b"%s/%s/" % (key, _encode(group))) for name, key in self.keys.items()
+        }
+        #: The id of the last entry read of each stream, for a group that is lost and made again.
+        self.seen: dict[bytes, bytes] = {}
+        self._known = False  # whether it was there once
+
+    # Commands.
+
+    def read(self, count: int, block: int) -> Command:
+        """Give the command that reads new entries.
+
+        :param count: at most so many of each stream.
+        :param block: wait so many milliseconds if there are none.
+        """
+        keys = self.keys.values()
+        return (
+            *("XREADGROUP", "GROUP", self.name, self.consumer, "COUNT", count, "BLOCK", block),
+            *("STREAMS", *keys, *[">"] * len(keys)),
+        )
+
+    def acks(self, ids: Ids) -> list[Command]:
+        """Give the commands that ack entries."""
+        return [
+            ("XACK", key, self.name, *some[at : at + IDS_A_COMMAND])
+            for key, some in ids.items()
+            for at in range(0, len(some), IDS_A_COMMAND)
+        ]
+
+    def keeps(self, ids: Ids, *more: str | int) -> list[Command]:
+        """Give the commands that set back how long entries have been idle.
+
+        They count as no delivery and fetch nothing (JUSTID).
+
+        :param more: further options of XCLAIM.
+        """
+        return [
+            (
+                *("XCLAIM", key, self.name, self.consumer, 0),
+                *(*some[at : at + IDS_A_COMMAND], *more, "JUSTID"),
+            )
+            for key, some in ids.items()
+            for at in range(0, len(some), IDS_A_COMMAND)
+        ]
+
+    # Conversations.
+
+    def prepare(self, link: Link) -> None:
+        """Create what is absent, and see that all that is needed later is allowed.
+
+        :raises RedisRefused: something is not.
+        :raises redis.exceptions.RedisError: Redis cannot be asked now.
+        """
+        if self._known:
+            self.restore(link)
+        else:
+            self._create(link, dict.fromkeys(self.origins, self.start))
+        nothing = {key: [b"0-1"] for key in self.origins}  # an id that no clock gives
+        link.check(
+            *self.acks(nothing),
+            *self.keeps(nothing),
+            *[("XPENDING", key, self.name) for key in self.origins],
+        )
+        if not self._known and self.start == "$":
+            for key in self.origins:
+                last = self._last_id(link, key)
+                if last is not None:
+                    self.seen[key] = last
+        self._known = True
+
+    def restore(self, link: Link) -> None:
+        """Create what was deleted since it was first there.
+
+        From ``start``; but a group that began with what was new goes on behind what it had read,
+        so that nothing added since is lost.
+
+        :raises redis.exceptions.RedisError: it cannot be created.
+        """
+        starts = dict.fromkeys(self.origins, self.start)
+        if self.start == "$":
+            starts = {key: self._resume_at(link, key) for key in self.origins}
+        for key in self._create(link, starts):
+            logger.warning(
+                "the group %s of the stream %s was gone; created again, from %s",
+                self.name,
+                self.origins[key][0],
+                starts[key],
+            )
+
+    def _create(self, link: Link, starts: Mapping[bytes, str]) -> list[bytes]:
+        """Create the groups that do not exist; give the keys of those that did not."""
+        commands = [
+            ("XGROUP", "CREATE", key, self.name, start, "MKSTREAM") for key, start in starts.items()
+        ]
+        created: list[bytes] = []
+        for key, reply in zip(starts, link.call(*commands), strict=True):
+            if isinstance(reply, ServerError) and reply.code == "BUSYGROUP":
+                continue  # it exists
+            link.verify(reply)
+            created.append(key)
+        return created
+
+    def _resume_at(self, link: Link, key: bytes) -> str:
+        seen, last = self.seen.get(key), self._last_id(link, key)
+        if seen is None or last is None or _order(last) < _order(seen):
+            return "0"  # the stream was made anew, so all that is in it is new
+        return seen.decode("ascii")
+
+    def _last_id(self, link: Link, key: bytes) -> bytes | None:
+        (reply,) = link.call(("XINFO", "STREAM", key))
+        if isinstance(reply, ServerError):  # no such stream, or no permission
+            return None
+        info: dict[bytes, Any] = dict(zip(reply[::2], reply[1::2], strict=False))
+        last: bytes = info[b"last-generated-id"]
+        return last
+
+    def remove_consumer(self, link: Link) -> None:
+        """Remove the consumer wherever nothing is pending for it: Redis would forget that with it.
+
+        :raises redis.exceptions.RedisError: the connection is lost.
+        """
+        keys = list(self.origins)
+        replies = link.call(
+            *[("XPENDING", key, self.name, "-", "+", 1, self.consumer) for key in keys]
+        )
+        idle = [key for key, reply in zip(keys, replies, strict=True) if reply == []]
+        if idle:
+            link.call(*[("XGROUP", "DELCONSUMER", key, self.name, self.consumer) for key in idle])
+
+
+def is_no_group(reply: object) -> bool:
+    """Whether a reply says that the group, or its stream, does not exist (any more).
+
+    Redis answers a blocked read with UNBLOCKED, or with NOGROUP, when its stream is deleted.
+    """
+    return isinstance(reply, exceptions.ResponseError) and str(reply).startswith(
+        ("NOGROUP", "UNBLOCKED")
+    )
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    """Give what an id sorts by."""
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -1,0 +1,109 @@
+"""The heartbeat: keeps what a consumer has in hand from being taken for abandoned."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from time import monotonic
+
+from missive import MissiveError
+
+from redis import exceptions
+
+from .entries import StreamEntry
+from .groups import Group, is_no_group
+from .links import Link
+
+logger = logging.getLogger("missive.adapters.redis.heartbeat")
+
+
+class Heartbeat:
+    """A thread that says of every entry in hand, again and again, that it is in hand.
+
+    Redis counts how long ago an entry was last delivered or claimed; other consumers claim it once
+    that is longer than their ``retry_after``. The thread claims the entries anew for their own
+    consumer, with JUSTID, which sets that time back and does not count as a delivery. It has a
+    connection of its own, opened when there is first something to say, so that a handler that holds
+    the receiving thread for an hour keeps its entry.
+
+    :param in_hand: every entry that was read and not settled, with when it was read, on the clock
+        of ``time.monotonic``. The thread only ever copies it.
+    :param interval: seconds between two beats.
+    :param on_failure: called when the thread ends because of an error that lasts.
+    """
+
+    def __init__(
+        self,
+        open_link: Callable[[], Link],
+        in_hand: dict[StreamEntry, float],
+        group: Group,
+        interval: float,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._open_link = open_link
+        self._in_hand = in_hand
+        self._group = group
+        self._interval = interval
+        self._on_failure = on_failure
+        self._link: Link | None = None
+        self._stop = threading.Event()
+        self._failure: MissiveError | None = None
+        self._thread = threading.Thread(target=self._run, name="missive-heartbeat", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what the thread ended by, if it did.
+
+        :raises RedisRefused: Redis does not let it claim.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        failing = False
+        try:
+            while not self._stop.wait(self._interval / 4 if failing else self._interval):
+                try:
+                    self.beat()
+                    failing = False
+                except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+                    self._link = None
+                    if not failing:
+                        logger.warning(
+                            "cannot keep entries in hand (%s); trying again",
+                            type(error).__name__,
+                        )
+                    failing = True
+        except MissiveError as error:
+            self._failure = error
+            self._on_failure()
+        finally:
+            if self._link is not None:
+                self._link.close()
+
+    def beat(self) -> None:
+        """Claim anew what has been in hand for a while.
+
+        :raises RedisRefused: Redis does not let us.
+        :raises redis.exceptions.RedisError: the connection is lost.
+        """
+        old = monotonic() - self._interval / 2
+        ids: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        for entry, since in list(self._in_hand.items()):
+            if since < old:
+                ids[entry.stream].append(entry.entry_id)
+        if not ids:
+            return
+        if self._link is None:
+            self._link = self._open_link()
+        for reply in self._link.call(*self._group.keeps(ids)):
+            # A group that is gone has nothing to be kept; the receiving thread makes it anew.
+            if not is_no_group(reply):
+                self._link.verify(reply)

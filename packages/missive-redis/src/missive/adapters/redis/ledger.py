@@ -1,0 +1,123 @@
+"""The ledger: what is in hand, and what was decided and is still to be told to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from .entries import StreamEntry
+from .groups import Group
+
+if TYPE_CHECKING:
+    from .links import Command
+
+#: How many nacked entries are remembered.
+NACKED_KEPT = 100_000
+
+#: What names an entry: the key of its stream, and its id.
+EntryName = tuple[bytes, bytes]
+
+
+@dataclass(eq=False)
+class Telling:
+    """Decisions that were sent and not confirmed."""
+
+    acks: dict[bytes, list[bytes]]
+    nacks: dict[bytes, list[bytes]]
+    commands: list[Command]
+
+
+class Ledger:
+    """What this consumer has read and not settled, and what it has settled and not told.
+
+    It outlives connections: what was decided while there was none is told on the next.
+
+    :ivar in_hand: every entry that was read and not settled, with when it was read, on the clock of
+        ``time.monotonic``. Other threads only ever copy it.
+    :ivar suspect: the one entry in hand that may have killed whoever had it before, if any.
+    :ivar unsent: how many decisions wait to be sent.
+    :ivar unsent_since: since when the first of them waits.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self.in_hand: dict[StreamEntry, float] = {}
+        self.suspect: StreamEntry | None = None
+        self.unsent = 0
+        self.unsent_since = 0.0
+        self._acks: dict[bytes, list[bytes]] = {}
+        self._nacks: dict[bytes, list[bytes]] = {}
+        self._tellings: list[Telling] = []
+        self._nacked: dict[EntryName, None] = {}
+
+    def take_in(self, entries: Iterable[StreamEntry]) -> None:
+        """Note that entries were read."""
+        self.in_hand.update(dict.fromkeys(entries, monotonic()))
+
+    def ack(self, entry: StreamEntry) -> None:
+        """Note that an entry is settled for good."""
+        self._leave(entry)
+        try:
+            self._acks[entry.stream].append(entry.entry_id)
+        except KeyError:
+            self._acks[entry.stream] = [entry.entry_id]
+
+    def nack(self, entry: StreamEntry) -> None:
+        """Note that an entry is to come again; the time until then begins now."""
+        self._leave(entry)
+        self._nacks.setdefault(entry.stream, []).append(entry.entry_id)
+        if len(self._nacked) >= NACKED_KEPT:
+            del self._nacked[next(iter(self._nacked))]
+        self._nacked[entry.stream, entry.entry_id] = None
+
+    def _leave(self, entry: StreamEntry) -> None:
+        self.in_hand.pop(entry, None)
+        if entry is self.suspect:
+            self.suspect = None
+        if not self.unsent:
+            self.unsent_since = monotonic()
+        self.unsent += 1
+
+    def drop(self, entries: Iterable[StreamEntry]) -> None:
+        """Forget entries that somebody else will have."""
+        for entry in entries:
+            self.in_hand.pop(entry, None)
+            if entry is self.suspect:
+                self.suspect = None
+
+    def names_in_hand(self) -> set[EntryName]:
+        """Give the names of all entries in hand."""
+        return {(entry.stream, entry.entry_id) for entry in self.in_hand}
+
+    def was_nacked(self, name: EntryName) -> bool:
+        """Whether an entry was nacked here, and so killed nobody."""
+        return name in self._nacked
+
+    def forget_nack(self, name: EntryName) -> None:
+        """Note that a nacked entry was delivered again."""
+        self._nacked.pop(name, None)
+
+    def tell(self) -> Telling:
+        """Give what is to be told, to be sent now."""
+        group = self._group
+        telling = Telling(
+            self._acks, self._nacks, [*group.acks(self._acks), *group.keeps(self._nacks)]
+        )
+        self._acks, self._nacks, self.unsent = {}, {}, 0
+        self._tellings.append(telling)
+        return telling
+
+    def told(self, telling: Telling) -> None:
+        """Note that Redis confirmed what it was told."""
+        self._tellings.remove(telling)
+
+    def untold(self) -> None:
+        """Take back what was never confirmed: to say it twice does no harm."""
+        for telling in self._tellings:
+            for ours, theirs in ((self._acks, telling.acks), (self._nacks, telling.nacks)):
+                for key, ids in theirs.items():
+                    ours[key] = ids + ours.get(key, [])
+                    self.unsent += len(ids)
+        self._tellings.clear()

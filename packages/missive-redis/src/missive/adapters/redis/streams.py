@@ -1,0 +1,438 @@
+"""Streams: entries of consumer groups, at least once, on any number of machines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from missive import (
+    Capabilities,
+    ConfigurationError,
+    Delivery,
+    M,
+    MissiveError,
+    PollingAdapter,
+    read_flag,
+    read_options,
+)
+
+from redis import exceptions
+
+from .connections import connection_maker, read_names, split_url
+from .consumer import Consumer
+from .entries import RejectedEntry, StreamEntry
+from .errors import RedisUnavailable
+from .groups import Group, is_no_group
+from .heartbeat import Heartbeat
+from .lag import Lag, measure
+from .ledger import Ledger
+from .links import Link
+from .redelivery import Redelivery
+from .replies import UNFINISHED
+from .trimming import trim
+
+if TYPE_CHECKING:
+    from missive import PollingOptions, Processor
+    from typing_extensions import Unpack
+
+    from redis import Redis
+
+logger = logging.getLogger("missive.adapters.redis.streams")
+
+#: How long a read waits at the server for new entries, in seconds. It is asked again after that,
+#: so this is also how soon a server that vanished is missed.
+BLOCK = 2.0
+#: The shortest such wait, in seconds, while an entry is due that cannot be claimed yet.
+SHORTEST_BLOCK = 0.02
+#: How long settled entries wait at most for others to be acked together, in seconds.
+FLUSH_INTERVAL = 0.25
+#: A heartbeat comes so many times within ``retry_after``.
+BEATS = 3
+
+_START = re.compile(r"\$|\d+(-\d+)?")
+
+
+class RedisStreamsAdapter(PollingAdapter[M]):
+    """Takes the entries of Redis Streams as one consumer of a consumer group, at least once.
+
+    Any number of processes, on any number of machines, share the entries of a group. What a process
+    had in hand when it died, or nacked, is delivered again to whichever process looks first.
+
+    A message is the entry's field ``body_field``; its headers are the other fields, its ``source``
+    the stream, its id ``stream/group/entry-id``, its ``native`` the :class:`StreamEntry`.
+
+    :param streams: the names of the streams.
+    :param group: the consumer group. It, and the streams, are created where absent.
+    :param consumer: the name of this consumer. No two that live may have the same, so by default it
+        is unique; it is removed when ``run`` ends, unless something is pending for it.
+    :param url: the server, as ``redis.from_url`` takes it.
+    :param client: a ``redis.Redis`` whose settings are used instead of the URL, for connections of
+        the adapter's own.
+    :param body_field: the field that is the message. An entry without it is a dead letter.
+    :param batch_size: how many entries of each stream are read at once, at most.
+    :param ack_every: ack when so many entries are settled, each time waiting for the answer. Unless
+        given, acks go with the next read, or after a quarter of a second where that is later.
+    :param retry_after: after so many seconds an entry that was nacked, or whose consumer died, is
+        delivered again. A handler may take longer: a heartbeat keeps what is in hand.
+    :param max_deliveries: an entry that was delivered so often and never settled is dead-lettered
+        without being handled again; without a DLQ the adapter stops.
+    :param start: where a group that is created begins: ``"0"`` is all that is there, ``"$"`` only
+        what is new, or an id of an entry.
+    :param trim: delete entries once every group of their stream has settled them.
+    :param options: what every :class:`~missive.PollingAdapter` takes.
+    :raises ConfigurationError: these cannot work; nothing was connected to.
+    """
+
+    capabilities = Capabilities(
+        delivery="at-least-once",
+        nack="redeliver",
+        persistent=True,
+        crash_redelivery=True,
+        ordering="source",
+        competing_consumers=True,
+        stable_id=True,
+        delivery_count=True,
+        headers=True,
+        max_bytes=512 * 1024 * 1024,  # proto-max-bulk-len, unless the server is told otherwise
+        reconnects=True,
+    )
+    connection_errors = (exceptions.ConnectionError, exceptions.TimeoutError)
+
+    def __init__(
+        self,
+        message_cls: Callable[[bytes], M],
+        processor: Processor[M],
+        streams: Iterable[str] | str,
+        group: str,
+        *,
+        consumer: str | None = None,
+        url: str = "redis://localhost:6379",
+        client: Redis | None = None,
+        body_field: str = "data",
+        batch_size: int = 100,
+        ack_every: int | None = None,
+        retry_after: float = 30.0,
+        max_deliveries: int = 5,
+        start: str = "0",
+        trim: bool = False,
+        **options: Unpack[PollingOptions[M]],
+    ) -> None:
+        super().__init__(message_cls, processor, **options)
+        names = (streams,) if isinstance(streams, str) else tuple(dict.fromkeys(streams))
+        self._check_names(streams=names, group=(group,), body_field=(body_field,))
+        if consumer is not None:
+            self._check_names(consumer=(consumer,))
+        self._check_counts(
+            batch_size=batch_size,
+            max_deliveries=max_deliveries,
+            ack_every=1 if ack_every is None else ack_every,
+        )
+        if not retry_after > 0:
+            raise ConfigurationError(f"retry_after of {type(self).__name__} must be more than 0 s")
+        if not _START.fullmatch(start):
+            raise ConfigurationError(
+                f"{type(self).__name__} cannot start from {start!r}; give '0' for all that is"
+                " there, '$' for what is new, or the id of an entry"
+            )
+        self.streams = names
+        self.group = group
+        self.consumer = consumer if consumer is not None else _unique_name()
+        self.body_field = body_field
+        self.batch_size = batch_size
+        self.ack_every = ack_every
+        self.retry_after = retry_after
+        self.max_deliveries = max_deliveries
+        self.start = start
+        self.trim = trim
+        self.flush_interval = min(FLUSH_INTERVAL, retry_after / 4)
+        self._own_name = consumer is None
+        self._make_connection = connection_maker(self, url, client)
+        self._group = Group(names, group, self.consumer, start)
+        self._body_field = body_field.encode("utf-8", "surrogateescape")
+        self._ledger = Ledger(self._group)
+        self._redelivery = Redelivery(self._group, self._ledger, retry_after, max_deliveries)
+        self._consumer: Consumer | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._lost = False  # the connection broke while it was used, and was not opened since
+        self._restored = False  # the group was made anew, and nothing was read since
+        self._claims_in_a_row = 0
+        self._trim_wanted = False
+
+    def _check_names(self, **names: Sequence[object]) -> None:
+        for what, given in names.items():
+            if not given or not all(isinstance(name, str) and name for name in given):
+                raise ConfigurationError(
+                    f"{what} of {type(self).__name__} must be a name, not {given!r}"
+                )
+
+    def _check_counts(self, **counts: object) -> None:
+        for what, count in counts.items():
+            if not isinstance(count, int) or count < 1:
+                raise ConfigurationError(
+                    f"{what} of {type(self).__name__} must be a whole number from 1, not {count!r}"
+                )
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        message_cls: Callable[[bytes], Any],
+        processor: Processor[Any],
+        **options: Any,
+    ) -> RedisStreamsAdapter[Any]:
+        """Build the adapter from ``redis+streams://host:port/0?streams=orders&group=billing``.
+
+        ``rediss+streams://`` is TLS. The other keyword arguments may stand in the query too, and
+        those of redis-py's connections (``ssl_ca_certs``, ``client_name``…).
+        """
+        readers: dict[str, Callable[[str], Any]] = {
+            **cls.url_options,
+            "streams": read_names,
+            "group": str,
+            "consumer": str,
+            "body_field": str,
+            "batch_size": int,
+            "ack_every": int,
+            "retry_after": float,
+            "max_deliveries": int,
+            "start": str,
+            "trim": read_flag,
+        }
+        server, own = split_url(url)
+        given = {"url": server, **read_options(own, readers), **options}
+        for name in ("streams", "group"):
+            if name not in given:
+                raise ConfigurationError(f"the URL lacks {name}=…, which {cls.__name__} needs")
+        return cls(message_cls, processor, **given)
+
+    # Connecting.
+
+    def open(self) -> None:
+        """Connect, and create the group where it is absent."""
+        if not self._lost:  # a run begins
+            self._ledger.drop(list(self._ledger.in_hand))
+        self._redelivery.begin()
+        self._restored = False
+        consumer = Consumer(self._open_link, self._group, self._ledger)
+        try:
+            if self._lost and self._own_name:
+                self._redelivery.recover(consumer.link)
+        except BaseException:
+            consumer.close()
+            raise
+        self._consumer = consumer
+        self._lost = False
+        self._heartbeat = Heartbeat(
+            self._open_link, self._ledger.in_hand, self._group, self.retry_after / BEATS, self.wake
+        )
+
+    def _open_link(self) -> Link:
+        return Link(self._make_connection, self)
+
+    def close(self) -> None:
+        """Tell what is to be told, leave the group where nothing is pending, and disconnect."""
+        heartbeat, self._heartbeat = self._heartbeat, None
+        if heartbeat is not None:
+            heartbeat.close()
+        consumer, self._consumer = self._consumer, None
+        if consumer is None:
+            return
+        try:
+            if consumer.is_open and not self._lost:
+                self._take_leave(consumer)
+        finally:
+            consumer.close()
+            self._ledger.untold()
+
+    def _take_leave(self, consumer: Consumer) -> None:
+        try:
+            self._return_late(consumer)
+            consumer.tell()
+            self._trim(consumer.link)
+            self._group.remove_consumer(consumer.link)
+        except (*self.connection_errors, MissiveError) as error:
+            logger.warning(
+                "%s could not take leave of its group (%s); what it could not ack comes again",
+                type(self).__name__,
+                type(error).__name__,
+            )
+
+    @contextmanager
+    def _noting_loss(self) -> Iterator[Consumer]:
+        """Note a connection error, so that ``close`` does not talk to who is not there."""
+        consumer = self._consumer
+        if consumer is None:
+            raise exceptions.ConnectionError("the adapter is not connected")
+        try:
+            yield consumer
+        except self.connection_errors:
+            self._lost = True
+            raise
+
+    # Reading.
+
+    def receive(self, timeout: float) -> Sequence[Delivery]:
+        """Give the next entries: one that is due again, or else new ones."""
+        if self._heartbeat is not None:
+            self._heartbeat.check()
+        with self._noting_loss() as consumer:
+            if not consumer.is_reading:
+                claimed = self._claim(consumer)
+                if claimed is not None:
+                    return (claimed,)
+                seconds = min(BLOCK, max(self._redelivery.pause, SHORTEST_BLOCK))
+                consumer.start_read(self.batch_size, seconds)
+            return self._read(consumer, timeout)
+
+    def _read(self, consumer: Consumer, timeout: float) -> Sequence[Delivery]:
+        """Wait for the reply to the read that is under way."""
+        deadline = monotonic() + timeout
+        while True:
+            readable = self.wait(max(0.0, deadline - monotonic()), consumer.link.socket)
+            reply = consumer.poll(readable=readable)
+            if reply is not UNFINISHED:
+                return self._entries(consumer.link, reply)
+            if not readable:
+                return ()
+
+    def _entries(self, link: Link, reply: Any) -> list[StreamEntry]:
+        """Turn the reply to a read into entries, or mend what it complains of."""
+        if is_no_group(reply):
+            if self._restored:  # somebody deletes it again and again, or it does not stay
+                raise RedisUnavailable(f"NOGROUP: the group {self.group} does not stay")
+            self._group.restore(link)
+            self._restored = True
+            return []
+        link.verify(reply)
+        self._restored = False
+        entries: list[StreamEntry] = []
+        body_field = self._body_field
+        for key, items in reply or ():
+            source, prefix = self._group.origins[key]
+            entries += [
+                StreamEntry(key, source, prefix, entry_id, flat, body_field, 1)
+                for entry_id, flat in items
+            ]
+            self._group.seen[key] = items[-1][0]
+        for index, entry in enumerate(entries):
+            if entry.body_at < 0:
+                entries[index] = self._without_body(entry)
+        if entries:
+            self._ledger.take_in(entries)
+            self._claims_in_a_row = 0
+        return entries
+
+    def _claim(self, consumer: Consumer) -> StreamEntry | None:
+        """Claim one entry that is due again; new ones have their turn after as many as they bring."""
+        redelivery = self._redelivery
+        if redelivery.pause > 0 or self._claims_in_a_row >= self.batch_size:
+            self._claims_in_a_row = 0
+            return None
+        consumer.tell()  # what is settled and not told would seem due
+        self._trim(consumer.link)
+        redelivery.look(consumer.link)
+        claimed = redelivery.claim(consumer.link)
+        if claimed is None:
+            return None
+        self._claims_in_a_row += 1
+        entry = self._entry(claimed.stream, claimed.entry_id, claimed.flat, claimed.count)
+        if claimed.spent:
+            times = "1 time" if claimed.count == 1 else f"{claimed.count} times"
+            reason = f"delivered {times} without being settled"
+            entry = RejectedEntry(entry, reason=reason, stage="settling")
+        elif entry.body_at < 0:
+            entry = self._without_body(entry)
+        self._ledger.take_in((entry,))
+        if claimed.suspect:
+            self._ledger.suspect = entry
+        return entry
+
+    def _entry(self, key: bytes, entry_id: bytes, flat: list[bytes], count: int) -> StreamEntry:
+        source, prefix = self._group.origins[key]
+        return StreamEntry(key, source, prefix, entry_id, flat, self._body_field, count)
+
+    def _without_body(self, entry: StreamEntry) -> RejectedEntry:
+        reason = f"the entry has no field {self.body_field!r}"
+        return RejectedEntry(entry, reason=reason, stage="decoding")
+
+    def _trim(self, link: Link) -> None:
+        if self.trim and self._trim_wanted:
+            self._trim_wanted = False
+            for key in self._group.origins:
+                trim(link, key)
+
+    # Settling.
+
+    def ack(self, message: M) -> None:
+        """Note that the entry is settled; it is acked with the next read, or when ``flush`` says."""
+        ledger = self._ledger
+        ledger.ack(message.native)
+        self._trim_wanted = True
+        if self.ack_every is not None and ledger.unsent >= self.ack_every:
+            with self._noting_loss() as consumer:
+                consumer.tell()
+
+    def nack(self, message: M) -> None:
+        """Leave the entry pending: it comes again ``retry_after`` seconds from now."""
+        self._ledger.nack(message.native)
+
+    def flush(self) -> None:
+        """Ack what is settled, where it has waited for long, or where no read follows."""
+        ledger = self._ledger
+        if not ledger.unsent:
+            return
+        if self.stopping or monotonic() - ledger.unsent_since >= self.flush_interval / 2:
+            with self._noting_loss() as consumer:
+                consumer.tell()
+
+    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
+        """Have entries that were read and not handled delivered again at once, to any consumer."""
+        entries = [entry for entry in deliveries if isinstance(entry, StreamEntry)]
+        self._ledger.drop(entries)
+        with self._noting_loss() as consumer:
+            self._return_late(consumer)
+            self._return(consumer.link, entries)
+
+    def _return_late(self, consumer: Consumer) -> None:
+        """End the read that is under way, and return what it still brings."""
+        reply = consumer.finish_read()
+        for key, items in reply if isinstance(reply, list) else ():
+            self._return(consumer.link, [self._entry(key, *item, 1) for item in items])
+
+    def _return(self, link: Link, entries: Iterable[StreamEntry]) -> None:
+        """Have entries seem idle for long, and not delivered this time."""
+        by_count: dict[int, dict[bytes, list[bytes]]] = {}
+        for entry in entries:
+            ids = by_count.setdefault(entry.delivery_count - 1, {})
+            ids.setdefault(entry.stream, []).append(entry.entry_id)
+        idle = round(self.retry_after * 1000) + 1
+        for count, ids in by_count.items():
+            for reply in link.call(*self._group.keeps(ids, "IDLE", idle, "RETRYCOUNT", count)):
+                if not is_no_group(reply):
+                    link.verify(reply)
+
+    # Probing.
+
+    def lag(self) -> Lag:
+        """Say how far the group is behind; from any thread, on a connection of its own.
+
+        :raises RedisRefused: Redis does not say.
+        :raises redis.exceptions.RedisError: Redis cannot be asked now.
+        """
+        link = self._open_link()
+        try:
+            return measure(link, self._group.keys, self.group)
+        finally:
+            link.close()
+
+
+def _unique_name() -> str:
+    """Give a name that tells an operator where the consumer runs, and that no other has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

