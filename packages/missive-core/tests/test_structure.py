@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "state",
     "messages",
+    "frozen",
     "capabilities",
     "adapter",
     "dead_letters",

@@ -6,8 +6,7 @@ import logging
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from datetime import datetime, timezone
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .adapter import Adapter
@@ -19,6 +18,8 @@ from .shutdown_handler import ShutdownHandler
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .processor import Processor
 
 __all__ = ["EndOfInput", "PollingAdapter", "PollingOptions", "Status"]
@@ -132,7 +133,7 @@ class PollingAdapter(Adapter[M]):
         #: What was received and not handled when ``run`` ended, where the transport will not
         #: deliver it again: the next ``run`` begins with it.
         self.leftover: list[Delivery | bytes] = []
-        self._last_progress: datetime | None = None
+        self._last_progress: float | None = None
         self._counts = {"received": 0, "nacked": 0, "dead_lettered": 0, "reconnections": 0}
         self._acked = 0
 
@@ -285,10 +286,14 @@ class PollingAdapter(Adapter[M]):
 
     def status(self) -> Status:
         """Say how the adapter is doing; from any thread."""
-        receiving = self._receiving
+        from datetime import datetime, timezone
+
+        receiving, progress = self._receiving, self._last_progress
         return Status(
             connected=self.ready.is_set(),
-            last_progress=self._last_progress,
+            last_progress=None
+            if progress is None
+            else datetime.fromtimestamp(progress, timezone.utc),
             in_flight=receiving.in_flight if receiving is not None else 0,
             acked=self._acked,
             **self._counts,
@@ -360,7 +365,7 @@ class PollingAdapter(Adapter[M]):
 
     def count(self, *, received: int = 0, acked: int = 0, nacked: int = 0, dead: int = 0) -> None:
         """Note progress of the receive loop."""
-        self._last_progress = datetime.now(timezone.utc)
+        self._last_progress = time()
         self._acked += acked
         self._counts["received"] += received
         self._counts["nacked"] += nacked
