@@ -1,0 +1,110 @@
+"""The server process: one run of the processor, from its first message to its end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from contextlib import ExitStack
+from time import monotonic
+from typing import TYPE_CHECKING, Generic
+
+from missive import DrainTimeout, M, ProcessingContext
+from missive.hooks import Nest, place_of
+
+from .delivery import RequestDelivery
+
+if TYPE_CHECKING:
+    from .adapter import WSGIAdapter
+
+logger = logging.getLogger("missive.adapters.wsgi.process")
+
+
+class ServerProcess(Generic[M]):
+    """What one adapter has in one process of a server, which may have forked since it was built.
+
+    :param adapter: the adapter.
+
+    :ivar ctx: the processing context; None before the first message and after the end.
+    :ivar refusing: whether new messages are refused, since the end is near.
+    :ivar in_hand: the deliveries that are being handled. Adding to a set and discarding from it are
+        atomic, so no request waits for another's.
+    """
+
+    def __init__(self, adapter: WSGIAdapter[M]) -> None:
+        self.pid = os.getpid()
+        self.ctx: ProcessingContext[M] | None = None
+        self.refusing = False
+        self.in_hand: set[RequestDelivery] = set()
+        self._adapter = adapter
+        self._lock = threading.Lock()
+        self._idle = threading.Condition()
+        self._stack: ExitStack | None = None
+        self._closed = False
+
+    def open(self) -> ProcessingContext[M] | None:
+        """Run the before-hooks, unless that was done, and give the context; None after the end.
+
+        Threads that come meanwhile wait. Where a hook failed, the next call tries again.
+
+        :raises BaseException: what a hook raised.
+        """
+        with self._lock:
+            if self.ctx is None and not self._closed:
+                processor = self._adapter.processor
+                ctx = ProcessingContext(self._adapter.message_cls, self._adapter, processor)
+                # What processor.context() does, without its generator: a child that is forked
+                # would close that one at its exit, and so run the after-hooks of its parent.
+                stack = ExitStack()
+                stack.enter_context(Nest(processor.hooks.processing, (ctx,)))
+                self._stack = stack
+                self.ctx = ctx
+                atexit.register(self._close_at_exit)
+            return self.ctx
+
+    def leave(self, delivery: RequestDelivery) -> None:
+        """Note that a delivery is in hand no more."""
+        self.in_hand.discard(delivery)
+        if self.refusing:
+            with self._idle:
+                self._idle.notify_all()
+
+    def close(self, timeout: float) -> None:
+        """Refuse new messages, wait for those in hand, run the after-hooks; once.
+
+        :param timeout: how long to wait, in seconds.
+        :raises DrainTimeout: handlers were not through by then; the hooks ran all the same.
+        :raises BaseException: what a hook raised.
+        """
+        if self.pid != os.getpid():  # inherited by a fork: the parent's, and the parent closes it
+            return
+        self.refusing = True
+        late = self.wait_until_idle(timeout)
+        with self._lock:
+            self._closed = True
+            stack, self._stack, self.ctx = self._stack, None, None
+        atexit.unregister(self._close_at_exit)
+        with stack or ExitStack():
+            if late:
+                raise DrainTimeout([delivery.name for delivery in late], timeout)
+
+    def wait_until_idle(self, timeout: float) -> list[RequestDelivery]:
+        """Wait until nothing is in hand; needs ``refusing`` to be set.
+
+        :param timeout: at most so many seconds.
+        :returns: what is in hand still.
+        """
+        deadline = monotonic() + timeout
+        with self._idle:
+            while self.in_hand and (remaining := deadline - monotonic()) > 0:
+                self._idle.wait(remaining)
+        return list(self.in_hand)
+
+    def _close_at_exit(self) -> None:
+        try:
+            self.close(self._adapter.drain_timeout)
+        except Exception as error:
+            # Nobody is left to be told but the log.
+            logger.error("at exit: %s at %s", type(error).__name__, place_of(error))
+            logger.debug("the error at exit in full", exc_info=error)

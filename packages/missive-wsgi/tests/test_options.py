@@ -1,0 +1,109 @@
+"""What an adapter may be given, and what it refuses with the remedy."""
+
+from __future__ import annotations
+
+import pytest
+from missive import (
+    Adapter,
+    ConfigurationError,
+    InvalidMessageClass,
+    Processor,
+    RawMessage,
+    Runnable,
+    from_url,
+)
+from missive.adapters.wsgi import WSGIAdapter
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"path": "hooks"}, "begins with /"),
+        ({"path": "/a?b"}, "no query"),
+        ({"path": None}, "begins with /"),
+        ({"max_content_length": -1}, "max_content_length=-1"),
+        ({"max_content_length": None}, "whole number of bytes"),
+        ({"max_content_length": True}, "max_content_length"),
+        ({"id_header": "X Id"}, "name of a header"),
+        ({"id_header": ""}, "name of a header"),
+        ({"content_types": ["json"]}, "'json'"),
+        ({"content_types": ["text/plain; charset=utf-8"]}, "without parameters"),
+        ({"health_paths": ("/a",)}, "two paths"),
+        ({"health_paths": ("/a", "/a")}, "differ"),
+        ({"health_paths": ("/a", "/")}, "differ"),
+        ({"health_paths": ("a", "/b")}, "begins with /"),
+        ({"nack_status": 200}, "400 to 599"),
+        ({"nack_status": "500"}, "400 to 599"),
+        ({"retry_after": -1}, "retry_after=-1"),
+        ({"retry_after": 1.5}, "whole number of seconds"),
+        ({"drain_timeout": -1}, "drain_timeout"),
+        ({"drain_timeout": float("nan")}, "drain_timeout"),
+    ],
+    ids=repr,
+)
+def test_refused(processor, options, match):
+    """An option that cannot work is refused when the adapter is built."""
+    with pytest.raises(ConfigurationError, match=match):
+        WSGIAdapter(RawMessage, processor, **options)
+
+
+def test_message_class_is_checked(processor):
+    """A message class that does not take the bytes alone is refused."""
+    with pytest.raises(InvalidMessageClass):
+        WSGIAdapter(int, processor)
+
+
+def test_one_content_type(processor):
+    """One media type may be given by itself."""
+    adapter = WSGIAdapter(RawMessage, processor, content_types="Text/Plain")
+    assert adapter.content_types == {"text/plain"}
+
+
+def test_kinds(processor):
+    """A WSGIAdapter is an Adapter and Runnable; a request is answered, a nack by an error."""
+    adapter = WSGIAdapter(RawMessage, processor)
+    assert isinstance(adapter, Adapter)
+    assert isinstance(adapter, Runnable)
+    assert adapter.capabilities.delivery == "request-reply"
+    assert adapter.capabilities.nack == "error-response"
+
+
+def test_from_url(processor):
+    """A URL says where to listen, the path, and options in its query."""
+    adapter = from_url(
+        "http://[::1]:9000/hooks?max_content_length=5&id_header=webhook-id&nack_status=503"
+        "&retry_after=7&drain_timeout=2.5",
+        RawMessage,
+        processor,
+        retry_after=8,
+    )
+    assert isinstance(adapter, WSGIAdapter)
+    assert (adapter.host, adapter.port, adapter.path) == ("::1", 9000, "/hooks")
+    assert (adapter.max_content_length, adapter.drain_timeout) == (5, 2.5)
+    assert adapter.id_header == "webhook-id"
+
+
+def test_from_short_url(processor):
+    """Without host, port and path it is loopback, port 8000, and the root."""
+    adapter = WSGIAdapter.from_url("http:", RawMessage, processor)
+    assert (adapter.host, adapter.port, adapter.path) == ("127.0.0.1", 8000, "/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@localhost/",
+        "http://localhost/#part",
+        "http://localhost:99999/",
+        "http://localhost:x/",
+        "http://localhost/?verify=no",
+        "http://localhost/?nack_status=many",
+        "http://localhost/?nack_status=200",
+    ],
+)
+def test_refused_url(url):
+    """A URL that cannot be used is refused, without showing a password."""
+    processor: Processor[RawMessage] = Processor()
+    with pytest.raises(ConfigurationError) as caught:
+        from_url(url, RawMessage, processor)
+    assert "secret" not in str(caught.value)
