@@ -188,7 +188,7 @@ def test_other_server_fails(adapter, processor):
 class Quiet(WSGIRequestHandler):
     """A handler of requests that logs none."""
 
-    def log_message(self, format, *args):
+    def log_message(self, *args):
         """Say nothing."""
 
 
