@@ -1,0 +1,200 @@
+"""Whole processes: signals, kills, and a message that takes its worker down."""
+
+from __future__ import annotations
+
+import signal
+
+from ..children import Child
+from ..contract import check, expect
+from ..lab import AdapterLab
+from ..ledger import Account, Ledger, balance, numbered_body, read_ledgers
+from ..scenarios import POISONED
+
+PROCESS = ("harness.reaches_processes",)
+SAFE = (*PROCESS, "delivery=at-least-once", "crash_redelivery")
+
+
+class Books:
+    """The ledgers of one check: the publisher's, and those of the processes that it starts."""
+
+    def __init__(self, lab: AdapterLab, title: str, check_id: str) -> None:
+        self.lab = lab
+        self.title = f"{check_id} {title}"
+        self.check_id = check_id
+        self.ledger = Ledger(lab.folder / "publisher" / "publisher.ledger")
+        lab.at_end.callback(self.ledger.close)
+
+    def publish(self, *numbers: int) -> None:
+        """Publish numbered messages, and note each that the broker confirmed."""
+        for number in numbers:
+            body = numbered_body(number)
+            if self.lab.publish(body).accepted(self.lab.patience):
+                self.ledger.note("confirmed", body)
+
+    def balance(self, *children: Child, drained: bool = True) -> Account:
+        """Close the books: say what became of each message, and keep that as an artefact."""
+        lines = read_ledgers(self.lab.folder / "publisher")
+        for child in children:
+            lines += child.lines
+        account = balance(
+            self.title, lines, remaining=self.lab.harness.remaining(), drained=drained
+        )
+        self.lab.account(account, self.check_id)
+        return account
+
+
+def recover(lab: AdapterLab, books: Books, *former: Child) -> tuple[Account, Child]:
+    """Let a healthy worker take what is left, stop it, and close the books."""
+    healthy = lab.child("work")
+    lab.wait_remaining(0, "after a healthy worker had taken over")
+    healthy.interrupt(signal.SIGTERM)
+    status = healthy.wait()
+    account = books.balance(*former, healthy)
+    expect(status == 0, f"the healthy worker ended with status {status}: {healthy.tail()}")
+    return account, healthy
+
+
+def kill_at(lab: AdapterLab, place: str, check_id: str, *, fail: bool = False) -> list[Child]:
+    """Kill a worker that holds message 3 of 8 at one place, and account for all of them."""
+    books = Books(lab, f"killed at: {place}", check_id)
+    books.publish(*range(8))
+    victim = lab.child("work", hold_at=place, hold_number=3, fail=[3] if fail else [])
+    victim.wait_noted("held")
+    victim.kill()
+    account, healthy = recover(lab, books, victim)
+    expect(account.at_fault is None, str(account.at_fault))
+    return [victim, healthy]
+
+
+class Processes:
+    """What holds for a worker as a process."""
+
+    @check("A87", needs=PROCESS, read="adapters#signals")
+    def test_a87_sigterm_ends_it_cleanly(self, lab: AdapterLab) -> None:
+        """SIGTERM lets the message in hand be settled, and ends the process with status 0."""
+        self._signal(lab, signal.SIGTERM)
+
+    @check("A88", needs=PROCESS, read="adapters#signals")
+    def test_a88_sigint_ends_it_cleanly(self, lab: AdapterLab) -> None:
+        """SIGINT lets the message in hand be settled, and ends the process with status 0."""
+        self._signal(lab, signal.SIGINT)
+
+    def _signal(self, lab: AdapterLab, signum: signal.Signals) -> None:
+        if lab.capabilities.persistent or lab.harness.run_ends:
+            lab.publish(numbered_body(1))
+            child = lab.child("work", linger=0.2)
+        else:
+            child = lab.child("work", linger=0.2)
+            child.wait_noted("ready")
+            lab.publish(numbered_body(1))
+        child.wait_noted("started")
+        child.interrupt(signum)
+        status = child.wait()
+        expect(status == 0, f"the process ended with status {status}: {child.tail()}")
+        child.wait_noted("acked")
+        child.wait_noted("returned")
+        lab.expect_settled()
+
+    @check("A90", profile="faults", needs=SAFE, read="adapters#crashes")
+    def test_a90_killed_before_the_handler(self, lab: AdapterLab) -> None:
+        """A worker killed with a message that no handler has seen loses nothing: it comes again."""
+        _, healthy = kill_at(lab, "before", "A90")
+        self._expect_again(healthy)
+
+    @check("A91", profile="faults", needs=SAFE, read="adapters#crashes")
+    def test_a91_killed_in_the_handler(self, lab: AdapterLab) -> None:
+        """A worker killed in a handler loses nothing: the message comes again."""
+        _, healthy = kill_at(lab, "in", "A91")
+        self._expect_again(healthy)
+
+    @check("A92", profile="faults", needs=SAFE, read="adapters#crashes")
+    def test_a92_killed_after_the_handler(self, lab: AdapterLab) -> None:
+        """A worker killed after the handler and before the ack loses nothing: it comes again."""
+        _, healthy = kill_at(lab, "after", "A92")
+        self._expect_again(healthy)
+
+    @check("A93", profile="faults", needs=SAFE, read="adapters#crashes")
+    def test_a93_killed_between_letter_and_ack(self, lab: AdapterLab) -> None:
+        """A worker killed between the letter and the ack loses nothing; the id is the
+        same again.
+        """
+        victim, healthy = kill_at(lab, "letter", "A93", fail=True)
+        self._expect_again(healthy)
+        if not lab.capabilities.stable_id:
+            return
+        (letter,) = [line for line in victim.lines if line["event"] == "dead-lettered"]
+        again = [
+            line["id"]
+            for line in healthy.lines
+            if line["event"] == "started" and line["number"] == 3
+        ]
+        expect(again[0] == letter["id"], "it came again with another id than its letter has")
+
+    def _expect_again(self, healthy: Child) -> None:
+        numbers = [line["number"] for line in healthy.lines if line["event"] == "started"]
+        expect(3 in numbers, "the message in hand at the kill did not come again")
+
+    @check("A94", profile="faults", needs=SAFE, read="adapters#poison")
+    def test_a94_a_poison_message_is_counted(self, lab: AdapterLab) -> None:
+        """A message that ends its process comes again, counted where counts are kept; none is
+        lost.
+        """
+        books = Books(lab, "a poison message", "A94")
+        books.publish(*range(6))
+        victims: list[Child] = []
+        for _ in range(2):
+            victim = lab.child("work", poison=2)
+            victims.append(victim)
+            status = victim.wait()
+            expect(status == POISONED, f"the worker ended with status {status}: {victim.tail()}")
+        account, healthy = recover(lab, books, *victims)
+        expect(account.at_fault is None, str(account.at_fault))
+        if lab.capabilities.delivery_count:
+            counts = [
+                line["delivery_count"]
+                for child in (*victims, healthy)
+                for line in child.lines
+                if line["event"] == "started" and line["number"] == 2
+            ]
+            expect(counts == [1, 2, 3], f"its counts in three deliveries were {counts}")
+
+    @check(
+        "A95", profile="faults", needs=(*PROCESS, "delivery=at-most-once"), read="adapters#crashes"
+    )
+    def test_a95_losses_stay_inside_the_window(self, lab: AdapterLab) -> None:
+        """Where a kill may lose messages, only those delivered to the killed worker can be lost."""
+        books = Books(lab, "killed; losses only in the window", "A95")
+        victim = lab.child("work", hold_at="in", hold_number=1)
+        victim.wait_noted("ready")
+        books.publish(0, 1)
+        victim.wait_noted("held")
+        victim.kill()
+        healthy = lab.child("work")
+        healthy.wait_noted("ready")
+        books.publish(*range(10, 20))
+        healthy.wait_noted("acked", 10)
+        healthy.interrupt(signal.SIGTERM)
+        healthy.wait()
+        account = books.balance(victim, healthy)
+        outside = [number for number in account.lost if number != 1]
+        expect(not outside, f"{len(outside)} messages were lost outside the window of the kill")
+        expect(not account.corrupted, f"{len(account.corrupted)} messages were corrupted")
+
+    @check(
+        "A96",
+        profile="faults",
+        needs=(*SAFE, "competing_consumers"),
+        read="adapters#competing-consumers",
+    )
+    def test_a96_kills_among_competing_workers(self, lab: AdapterLab) -> None:
+        """Of three competing workers, two killed at work lose nothing: the third does it all."""
+        books = Books(lab, "two of three workers killed", "A96")
+        workers = [lab.child("work", linger=0.005) for _ in range(3)]
+        for worker in workers:
+            worker.wait_noted("ready")
+        books.publish(*range(60))
+        for worker in workers[:2]:
+            worker.wait_noted("started")
+            worker.kill()
+        account, _ = recover(lab, books, *workers)
+        expect(account.at_fault is None, str(account.at_fault))

@@ -1,0 +1,149 @@
+"""Several workers: how many at once, who settles, in which order."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from missive import ConfigurationError, HandlingContext, Message, Processor, RawMessage
+
+from ..contract import check, expect
+from ..lab import AdapterLab
+from .settlement import Failure
+
+POLLING = ("PollingAdapter", "out_of_order_ack")
+
+
+class Workers:
+    """What holds where an adapter has threads handle for it."""
+
+    @check("A60", needs=POLLING, read="adapters#workers")
+    def test_a60_workers_handle_at_once(self, lab: AdapterLab) -> None:
+        """With four workers, four messages are handled at the same time."""
+        together = threading.Barrier(4)
+
+        def meet(message: Message, ctx: HandlingContext[Any]) -> None:
+            together.wait(lab.patience)
+            ctx.ack()
+
+        recorder = lab.record(meet)
+        with lab.running(recorder, workers=4) as running:
+            for number in range(4):
+                lab.publish(b"together %d" % number)
+            running.may_fail = True  # where they do not meet, the barrier breaks
+            recorder.wait_seen(4)
+            lab.expect_settled()
+        expect(len(recorder.seen) == 4, "not every message was handled")
+
+    @check("A61", needs=POLLING, read="adapters#workers")
+    def test_a61_no_more_in_flight_than_allowed(self, lab: AdapterLab) -> None:
+        """No more than max_in_flight messages are with workers and not yet settled."""
+        gate = threading.Event()
+
+        def wait(message: Message, ctx: HandlingContext[Any]) -> None:
+            gate.wait(lab.patience)
+            ctx.ack()
+
+        recorder = lab.record(wait)
+        with lab.running(recorder, workers=2, max_in_flight=3) as running:
+            for number in range(12):
+                lab.publish(b"in flight %d" % number)
+            recorder.wait_seen(2)
+            highest = running.adapter.status().in_flight
+            begun = len(recorder.seen)
+            gate.set()
+            recorder.wait_seen(12)
+            lab.expect_settled()
+        expect(highest <= 3, f"{highest} were in flight where 3 are allowed")
+        expect(begun == 2, f"{begun} handlers ran at once where there are 2 workers")
+
+    @check("A62", needs=POLLING, read="adapters#workers")
+    def test_a62_only_the_receiving_thread_settles(self, lab: AdapterLab) -> None:
+        """Handlers run in workers; receiving, acks and nacks are all made by the thread
+        of run().
+        """
+        threads: dict[str, set[threading.Thread]] = {}
+
+        def watch(adapter: Any, name: str) -> None:
+            method = getattr(adapter, name)
+
+            def watched(*arguments: Any) -> Any:
+                threads.setdefault(name, set()).add(threading.current_thread())
+                return method(*arguments)
+
+            setattr(adapter, name, watched)
+
+        recorder = lab.record()
+        adapter = lab.harness.make_adapter(recorder.processor, RawMessage, workers=3)
+        for name in ("receive", "ack", "flush", "open", "close"):
+            watch(adapter, name)
+        with lab.running(recorder, adapter=adapter) as running:
+            for number in range(12):
+                lab.publish(b"to be settled %d" % number)
+            recorder.wait_seen(12)
+            lab.expect_settled()
+        strangers = {name for name, found in threads.items() if found != {running.thread}}
+        expect(not strangers, f"{', '.join(sorted(strangers))} was called in another thread")
+        handled_by = {seen.thread for seen in recorder.seen}
+        expect(running.thread not in handled_by, "a handler ran in the receiving thread")
+
+    @check("A63", needs=POLLING, read="adapters#workers")
+    def test_a63_acks_may_come_out_of_order(self, lab: AdapterLab) -> None:
+        """A message that takes long does not keep later ones from being acked; it is
+        acked itself.
+        """
+        gate = threading.Event()
+
+        def dawdle(message: Message, ctx: HandlingContext[Any]) -> None:
+            if message.raw_data == b"slow":
+                gate.wait(lab.patience)
+            ctx.ack()
+
+        recorder = lab.record(dawdle, observe=True)
+        with lab.running(recorder, workers=2, max_in_flight=2):
+            lab.publish(b"slow")
+            recorder.wait_seen(1)
+            for number in range(10):
+                lab.publish(b"quick %d" % number)
+            recorder.wait_settled(10)
+            if lab.capabilities.delivery == "at-least-once":
+                lab.wait_remaining(1, "when all but one were acked")
+            gate.set()
+            recorder.wait_settled(11)
+            lab.expect_settled()
+        expect(len(recorder.seen) == 11, f"11 messages were handled {len(recorder.seen)} times")
+
+    @check("A64", needs=("PollingAdapter", "out_of_order_ack=False"), read="adapters#capabilities")
+    def test_a64_workers_are_refused_where_order_is_needed(self, lab: AdapterLab) -> None:
+        """Where acks must keep the order of delivery, several workers are refused when it is
+        built.
+        """
+        try:
+            lab.harness.make_adapter(Processor[Any](), RawMessage, workers=2)
+        except ConfigurationError as error:
+            expect("workers" in str(error), "the error does not name workers")
+        else:
+            expect(False, "the adapter was built with workers=2")
+
+    @check("A65", needs=POLLING, read="adapters#workers")
+    def test_a65_a_failing_worker_settles_the_others(self, lab: AdapterLab) -> None:
+        """Without a DLQ, what a worker raises ends run(); what others acked meanwhile is
+        settled.
+        """
+        first_in, gate = threading.Event(), threading.Event()
+
+        def fail_late(message: Message, ctx: HandlingContext[Any]) -> None:
+            if message.raw_data == b"bad":
+                first_in.wait(lab.patience)
+                gate.set()
+                raise Failure("one worker fails")
+            first_in.set()
+            gate.wait(lab.patience)
+            ctx.ack()
+
+        recorder = lab.record(fail_late)
+        with lab.running(recorder, workers=2, max_in_flight=2) as running:
+            publications = [lab.publish(b"bad"), lab.publish(b"good")]
+            error = running.failure()
+        expect(isinstance(error, Failure), f"run() raised {type(error).__name__}")
+        lab.expect_unsettled(publications[0])

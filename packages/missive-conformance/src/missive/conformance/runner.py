@@ -1,0 +1,64 @@
+"""The runner: judges a suite without pytest, for programs and for the kit's own proof."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .contract import BrokerMissing, Check, ContractBroken, checks_in, wanted_by
+from .harness import unmet
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check went.
+
+    :ivar outcome: ``"passed"``, ``"failed"`` or ``"skipped"``.
+    :ivar detail: what was seen, or what is missing.
+    """
+
+    check: Check
+    outcome: str
+    detail: str = ""
+
+
+def judge(
+    suite: Any,
+    *,
+    profiles: Collection[str] = ("quick",),
+    ids: Collection[str] | None = None,
+) -> Iterator[Result]:
+    """Run the checks of a suite one by one, and give their results as they come.
+
+    :param suite: a subclass of ``AdapterConformance`` or ``DLQConformance``.
+    :param profiles: the profiles to run.
+    :param ids: run only these checks, whatever their profile.
+    :raises BrokerMissing: the harness found no server.
+    """
+    wanted = wanted_by(profiles)
+    try:
+        for name, point in checks_in(suite):
+            if point.id in ids if ids is not None else point.profile in wanted:
+                yield _judge_one(suite, name, point)
+    finally:
+        suite.harness.close_all()
+
+
+def _judge_one(suite: Any, name: str, point: Check) -> Result:
+    reason = unmet(point.needs, suite.harness)
+    if reason is not None:
+        return Result(point, "skipped", reason)
+    with tempfile.TemporaryDirectory(prefix="missive-") as folder:
+        try:
+            with suite.open_lab(Path(folder)) as lab:
+                getattr(suite(), name)(lab)
+        except BrokerMissing:
+            raise
+        except ContractBroken as broken:
+            return Result(point, "failed", broken.seen)
+        except Exception as error:
+            return Result(point, "failed", f"{type(error).__name__} was raised")
+    return Result(point, "passed")

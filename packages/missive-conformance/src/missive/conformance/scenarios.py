@@ -1,0 +1,257 @@
+"""Scenarios: the programs that child processes run; ``python -m missive.conformance.scenarios``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from missive import (
+    DeadLetter,
+    DeadLetterStoreError,
+    HandlingContext,
+    Message,
+    ProcessingContext,
+    Processor,
+    RawMessage,
+    Settled,
+)
+
+from .harness import AdapterHarness, DLQHarness, Harness
+from .ledger import Ledger, number_of, numbered_body
+
+#: The status of a process that its poison message ended.
+POISONED = 86
+
+
+def hold() -> NoReturn:
+    """Stay here until the process is killed."""
+    while True:
+        threading.Event().wait(3600)
+
+
+class LedgerLetters(MutableMapping[bytes, tuple[Message, str]]):
+    """A DLQ that is a ledger: each letter is on the disk when it is written.
+
+    :param hold_at: the number of the message after whose letter the process stands still.
+    """
+
+    def __init__(self, ledger: Ledger, hold_at: int | None) -> None:
+        self._ledger = ledger
+        self._hold_at = hold_at
+        self._letters: dict[bytes, tuple[Message, str]] = {}
+
+    def __setitem__(self, key: bytes, letter: tuple[Message, str]) -> None:
+        self._letters[key] = letter
+        body = letter[0].raw_data
+        self._ledger.note("dead-lettered", body, id=key.hex())
+        if self._hold_at is not None and number_of(body) == self._hold_at:
+            self._ledger.mark({"event": "held"})
+            hold()
+
+    def __getitem__(self, key: bytes) -> tuple[Message, str]:
+        return self._letters[key]
+
+    def __delitem__(self, key: bytes) -> None:
+        del self._letters[key]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._letters)
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+
+def work(
+    harness: AdapterHarness,
+    ledger: Ledger,
+    *,
+    hold_at: str | None = None,
+    hold_number: int | None = None,
+    fail: tuple[int, ...] = (),
+    poison: int | None = None,
+    linger: float = 0.0,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Ack every message, and note what happens to it, until a signal comes.
+
+    :param hold_at: ``"before"``, ``"in"`` or ``"after"`` the handler, or at the ``"letter"``: where
+        the process is to stand still with message ``hold_number``, so that it can be killed there.
+    :param fail: the numbers of the messages that the handler fails with.
+    :param poison: the number of the message at which the process exits in the handler.
+    :param linger: how long the handler takes after it has noted the start, in seconds.
+    :param options: keyword arguments of the adapter.
+    """
+    processor: Processor[Any] = Processor()
+    processor.set_dlq(LedgerLetters(ledger, hold_number if hold_at == "letter" else None))
+
+    def stand_still(place: str, message: Message) -> None:
+        if hold_at == place and number_of(message.raw_data) == hold_number:
+            ledger.mark({"event": "held"})
+            hold()
+
+    @processor.before_handling
+    def before(processing_ctx: ProcessingContext[Any], ctx: HandlingContext[Any]) -> None:
+        stand_still("before", ctx.message)
+
+    @processor.after_handling
+    def after(processing_ctx: ProcessingContext[Any], ctx: HandlingContext[Any]) -> None:
+        stand_still("after", ctx.message)
+
+    @processor.handle_for(lambda message: True)
+    def handle(message: Message, ctx: HandlingContext[Any]) -> None:
+        ledger.note(
+            "started",
+            message.raw_data,
+            id=message.message_id.hex(),
+            delivery_count=message.delivery_count,
+        )
+        number = number_of(message.raw_data)
+        stand_still("in", message)
+        if number == poison:
+            os._exit(POISONED)
+        if linger:
+            threading.Event().wait(linger)
+        if number in fail:
+            raise ValueError("the scenario has this message fail")
+        ctx.ack()
+
+    @processor.on_settled
+    def settled(processing_ctx: ProcessingContext[Any], settled: Settled[Any]) -> None:
+        # A letter is noted when it is written, so here only what carries no letter.
+        if settled.outcome is not None and settled.outcome.value != "dead-lettered":
+            ledger.note(settled.outcome.value, settled.message.raw_data)
+
+    adapter: Any = harness.make_adapter(processor, RawMessage, **(options or {}))
+
+    def say_ready() -> None:
+        adapter.ready.wait()
+        ledger.mark({"event": "ready"})
+
+    threading.Thread(target=say_ready, daemon=True).start()
+    adapter.run()
+    ledger.mark({"event": "returned"})
+
+
+def write_letters(
+    harness: DLQHarness,
+    ledger: Ledger,
+    *,
+    first: int,
+    count: int,
+    size: int = 64,
+    hold_after: int | None = None,
+) -> None:
+    """Write letters one by one, and note each that the DLQ has confirmed.
+
+    :param first: the number of the first.
+    :param hold_after: stand still when so many were written, to be killed.
+    """
+    dlq: Any = harness.open()
+    for number in range(first, first + count):
+        message = RawMessage(numbered_body(number, size))
+        ledger.mark({"event": "writing"})
+        dlq[b"letter-%d" % number] = (message, "written by a scenario")
+        ledger.note("confirmed", message.raw_data)
+        if hold_after is not None and number - first + 1 >= hold_after:
+            ledger.mark({"event": "held"})
+            hold()
+    if hasattr(dlq, "close"):
+        dlq.close()
+
+
+def fill_disk(harness: DLQHarness, ledger: Ledger, *, limit: int, size: int) -> None:
+    """Write letters until the disk is full, as a limit on the size of files plays it.
+
+    :param limit: the longest that a file may become, in bytes.
+    :param size: the size of a body.
+    """
+    import resource
+    import signal
+
+    dlq: Any = harness.open()
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails instead
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    for number in range(limit // size + 100):
+        message = RawMessage(numbered_body(number, size))
+        try:
+            dlq[b"letter-%d" % number] = (message, "written by a scenario")
+        except DeadLetterStoreError:
+            ledger.mark({"event": "full"})
+            break
+        except Exception as error:
+            ledger.mark({"event": "wrong-error", "type": type(error).__name__})
+            break
+        ledger.note("confirmed", message.raw_data)
+    else:
+        ledger.mark({"event": "never-full"})
+        return
+    # What was kept before must still be there to be read, by this very process.
+    ledger.mark({"event": "readable", "count": len(dlq)})
+
+
+def write_read_only(harness: DLQHarness, ledger: Ledger) -> None:
+    """Try to write to a store that this process has no right to write to."""
+    dlq: Any = None
+    try:
+        dlq = harness.open()
+        ledger.mark({"event": "opened"})
+        letter = DeadLetter.from_failure(
+            RawMessage(b"read-only"), stage="handling", reason="written by a scenario"
+        )
+        dlq[letter.id] = (RawMessage(b"read-only"), letter.reason)
+    except DeadLetterStoreError:
+        ledger.mark({"event": "refused-write"})
+    except Exception as error:
+        ledger.mark({"event": "wrong-error", "type": type(error).__name__})
+    else:
+        ledger.mark({"event": "written"})
+
+
+SCENARIOS = {
+    function.__name__: function for function in (work, write_letters, fill_disk, write_read_only)
+}
+
+
+def load_harness(module_name: str, file: str | None, qualname: str) -> type[Harness]:
+    """Find a harness by the name of its module, or by its file where that is no importable name."""
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError:
+        if file is None:
+            raise
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)
+    found: Any = module
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    harness_cls: type[Harness] = found
+    return harness_cls
+
+
+def main(order_text: str) -> None:
+    """Play the scenario that the parent asked for.
+
+    :param order_text: the order, in JSON; see :class:`missive.conformance.children.Child`.
+    """
+    order = json.loads(order_text)
+    harness_cls = load_harness(order["module"], order["file"], order["harness"])
+    harness = harness_cls(Path(order["folder"]), order["address"])
+    ledger = Ledger(Path(order["own_folder"]) / f"{os.getpid()}.ledger")
+    play: Any = SCENARIOS[order["scenario"]]
+    play(harness, ledger, **order["settings"])
+    ledger.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

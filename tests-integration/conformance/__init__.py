@@ -1,0 +1,1 @@
+"""The adapters and DLQs of this repository, judged by the conformance kit."""
