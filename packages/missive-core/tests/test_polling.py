@@ -160,6 +160,23 @@ def test_eight_workers_lose_none_of_10000_and_settle_each_once_on_the_receiving_
     assert (status.received, status.acked, status.in_flight) == (10_000, 10_000, 0)
 
 
+def test_a_worker_that_is_done_ends_the_wait_for_the_transport(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its message is settled at once, not when the transport's wait is over."""
+    monkeypatch.setattr("missive.receiving.BUSY_TIMEOUT", 3600.0)
+    settled = threading.Event()
+    processor = processor_of(ack)
+    processor.on_settled(lambda ctx, s: settled.set() if s.message.raw_data == b"2" else None)
+    adapter = MemoryTransport(processor, 3, workers=2, batch_size=1, endless=True)
+    adapter.poll_timeout = 3600.0
+    thread, errors = run_in_thread(adapter)
+    assert settled.wait(DEADLINE)
+    adapter.stop()
+    join(thread)
+    assert errors == []
+
+
 def test_an_ordering_key_keeps_the_order_within_a_key() -> None:
     """Messages of one key are handled one after the other; of different keys, side by side."""
     seen: dict[int, list[int]] = {}
@@ -414,9 +431,17 @@ def test_a_lost_connection_is_taken_up_again(
         else:
             ctx.ack()
 
-    adapter = MemoryTransport(processor_of(handle), 20, workers=workers, batch_size=4)
+    ready: list[bool] = []
+
+    class Watched(MemoryTransport):
+        def open(self) -> None:
+            ready.append(self.ready.is_set())
+            super().open()
+
+    adapter = Watched(processor_of(handle), 20, workers=workers, batch_size=4)
     adapter.fail_on(call, ConnectionError())
     adapter.run()
+    assert ready == [False, False]
     assert set(adapter.acked) == bodies(20)
     assert adapter.calls["open"] == 2
     assert adapter.status().reconnections == 1

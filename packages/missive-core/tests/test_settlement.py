@@ -116,6 +116,7 @@ class Scene:
     dlq: str = "none"  # none, dict, broken
     transport: str = "redeliver"
     ack_fails: bool = False
+    prebuilt: bool = False  # handle(message), as test clients do, instead of deliver(bytes)
     log: list[str] = field(default_factory=list)
 
     def run(self) -> tuple[Outcome | None, Exception | None, LoggingDLQ | None]:
@@ -132,6 +133,10 @@ class Scene:
         adapter.ack_fails = self.ack_fails
         with processor.context(self._build, adapter) as ctx:
             try:
+                if self.prebuilt and self.builds:
+                    message = missive.RawMessage(b"payload")
+                    message.put_in(missive.Envelope(message_id=b"id"))
+                    return ctx.handle(message), None, dlq
                 return ctx.deliver(b"payload", message_id=b"id"), None, dlq
             except Exception as error:
                 return None, error, dlq
@@ -206,6 +211,7 @@ scenes = st.builds(
     dlq=st.sampled_from(["none", "dict", "dict", "broken"]),
     transport=st.sampled_from(["redeliver", "drop-refused", "error-response"]),
     ack_fails=st.booleans(),
+    prebuilt=st.booleans(),
 )
 
 
