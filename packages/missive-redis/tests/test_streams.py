@@ -515,14 +515,16 @@ def test_a_group_that_is_deleted_under_it_is_created_again(
     start: str,
 ) -> None:
     """What is added after the loss is handled, whatever ``start`` is, and the log says so."""
+    client.xadd("orders", {"data": "long ago"}, id="1-1")
     recorder = Recorder()
     with Running(adapter_of(server, recorder, start=start)):
         add(client, b"before")
-        recorder.wait_for(1)
+        eventually(lambda: b"before" in recorder.bodies, "it does not read")
         loss(client)
         add(client, b"after")
         eventually(lambda: b"after" in recorder.bodies, "it does not read any more")
     assert pending(client) == 0
     assert "the group billing of the stream orders was gone; created again" in caplog.text
     if start == "$":
-        assert recorder.bodies == [b"before", b"after"]
+        # At most the entries of the last millisecond come twice, not all that is there.
+        assert set(recorder.bodies) == {b"before", b"after"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from missive import ConfigurationError
@@ -63,7 +63,7 @@ def connection_maker(
     name = type(adapter).__name__
     if client is None:
         try:
-            pool = ConnectionPool.from_url(url)
+            pool: ConnectionPool = cast(Any, ConnectionPool).from_url(url)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"{name} cannot use its URL ({error}); give redis://host:port/db, rediss:// for"

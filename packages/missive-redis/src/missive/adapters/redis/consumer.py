@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from redis import exceptions
 
@@ -104,19 +104,20 @@ class Consumer:
                 link.verify(confirmation)
         self._ledger.told(telling)
 
-    def finish_read(self) -> Any:
-        """End the read that is under way, and give its reply; None where there is none.
+    def finish_read(self) -> list[Any]:
+        """End the read that is under way, and give what it still brings: a list for each stream.
 
         Entries that Redis gives to a reader that has gone are pending and known to nobody. So the
         reader does not go: it has itself unblocked, or, if that is not allowed, waits.
         """
         if not self.is_reading:
-            return None
+            return []
         if self._client_id is not None:
             self.side.call(("CLIENT", "UNBLOCK", self._client_id))
         while len(self._replies) < self._expected:
             self._replies += self.link.receive()
-        return self._end_read()
+        reply = self._end_read()
+        return cast("list[Any]", reply) if isinstance(reply, list) else []
 
     def tell(self) -> None:
         """Tell what was decided, and wait until it is confirmed.

@@ -42,7 +42,7 @@ class ServerError(exceptions.ResponseError):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        super().__init__(text)  # pyright: ignore[reportUnknownMemberType]
         self.code = text.partition(" ")[0]
 
 
@@ -53,7 +53,7 @@ class RedisUnavailable(exceptions.ConnectionError):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        super().__init__(text)  # pyright: ignore[reportUnknownMemberType]
         self.code = text.partition(" ")[0]
 
 

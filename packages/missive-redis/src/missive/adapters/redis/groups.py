@@ -56,10 +56,9 @@ class Group:
         :param block: wait so many milliseconds if there are none.
         """
         keys = self.keys.values()
-        return (
-            *("XREADGROUP", "GROUP", self.name, self.consumer, "COUNT", count, "BLOCK", block),
-            *("STREAMS", *keys, *[">"] * len(keys)),
-        )
+        command: list[str | bytes | int] = ["XREADGROUP", "GROUP", self.name, self.consumer]
+        command += ["COUNT", count, "BLOCK", block, "STREAMS", *keys, *(">" for _ in keys)]
+        return command
 
     def acks(self, ids: Ids) -> list[Command]:
         """Give the commands that ack entries."""
@@ -143,10 +142,14 @@ class Group:
         return created
 
     def _resume_at(self, link: Link, key: bytes) -> str:
+        """Give the id behind which the first entry lies that was perhaps never read."""
         seen, last = self.seen.get(key), self._last_id(link, key)
         if seen is None or last is None or _order(last) < _order(seen):
             return "0"  # the stream was made anew, so all that is in it is new
-        return seen.decode("ascii")
+        # Made anew in the millisecond of the entry that was read last, it may have given the same
+        # ids again; so that millisecond is read again.
+        milliseconds, _ = _order(seen)
+        return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds else "0"
 
     def _last_id(self, link: Link, key: bytes) -> bytes | None:
         (reply,) = link.call(("XINFO", "STREAM", key))

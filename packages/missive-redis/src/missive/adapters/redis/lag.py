@@ -25,7 +25,7 @@ class Lag:
     waiting: int | None
     pending: int
     oldest_pending_age: float | None
-    streams: Mapping[str, Lag] = field(default_factory=dict, repr=False)
+    streams: Mapping[str, Lag] = field(default_factory=dict[str, "Lag"], repr=False)
 
 
 def measure(link: Link, streams: Mapping[str, bytes], group: str) -> Lag:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from redis import exceptions
 
@@ -37,7 +37,8 @@ class Link:
 
     def __init__(self, make_connection: Callable[[], AbstractConnection], adapter: object) -> None:
         self._adapter = adapter
-        self._connection = make_connection()
+        # Any: redis-py annotates too little of it.
+        self._connection: Any = cast(Any, make_connection())
         self._buffer = bytearray(CHUNK_SIZE)
         try:
             self._connection.connect()

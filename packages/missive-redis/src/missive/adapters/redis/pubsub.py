@@ -106,7 +106,7 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         url: str = "redis://localhost:6379",
         client: Redis | None = None,
         health_check_interval: float = 3.0,
-        **options: Unpack[PollingOptions[M]],
+        **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
         self.channels = _names("channels", channels)
@@ -146,9 +146,8 @@ class RedisPubSubAdapter(PollingAdapter[M]):
             "health_check_interval": float,
         }
         server, own = split_url(url)
-        return cls(
-            message_cls, processor, **{"url": server, **read_options(own, readers), **options}
-        )
+        given: dict[str, Any] = {"url": server, **read_options(own, readers), **options}
+        return cls(message_cls, processor, **given)
 
     def open(self) -> None:
         """Connect and subscribe; return when the server has confirmed every subscription."""

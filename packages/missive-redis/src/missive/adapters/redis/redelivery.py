@@ -21,20 +21,20 @@ LOOK_INTERVAL_LONGEST = 5.0
 class Candidate(NamedTuple):
     """An entry that seems to be due.
 
-    :ivar count: how often it was delivered.
+    :ivar deliveries: how often it was delivered.
     :ivar min_idle: how long it must have been idle when it is claimed, in milliseconds.
     """
 
     stream: bytes
     entry_id: bytes
-    count: int
+    deliveries: int
     min_idle: int
 
 
 class Claimed(NamedTuple):
     """An entry that was claimed.
 
-    :ivar count: how often it was delivered, this time included unless it is ``spent``.
+    :ivar deliveries: how often it was delivered, this time included unless it is ``spent``.
     :ivar spent: it was delivered too often, and must not be handled.
     :ivar suspect: it may be what killed whoever had it.
     """
@@ -42,7 +42,7 @@ class Claimed(NamedTuple):
     stream: bytes
     entry_id: bytes
     flat: list[bytes]
-    count: int
+    deliveries: int
     spent: bool
     suspect: bool
 
@@ -147,13 +147,13 @@ class Redelivery:
         for _ in range(len(self._candidates)):
             candidate = self._candidates.popleft()
             name = (candidate.stream, candidate.entry_id)
-            suspect = candidate.count >= 2 and not self._ledger.was_nacked(name)
+            suspect = candidate.deliveries >= 2 and not self._ledger.was_nacked(name)
             if suspect and self._ledger.suspect is not None:
                 self._candidates.append(candidate)
                 continue
-            spent = candidate.count >= self._max_deliveries
+            spent = candidate.deliveries >= self._max_deliveries
             # A spent one is no more delivered, and so not counted.
-            retry_count = ("RETRYCOUNT", candidate.count) if spent else ()
+            retry_count = ("RETRYCOUNT", candidate.deliveries) if spent else ()
             group = self._group
             (reply,) = link.call(
                 (
@@ -168,6 +168,6 @@ class Redelivery:
             found: list[Any] = [item for item in reply if item is not None and item[1] is not None]
             if found:
                 self._ledger.forget_nack(name)
-                count = candidate.count if spent else candidate.count + 1
+                count = candidate.deliveries if spent else candidate.deliveries + 1
                 return Claimed(*name, found[0][1], count, spent, suspect)
         return None

@@ -8,13 +8,14 @@ from redis.exceptions import InvalidResponse
 
 from .errors import ServerError
 
+hiredis: Any
 try:
     import hiredis
 except ImportError:  # the quick parser is not needed, only much wanted
-    hiredis = None  # type: ignore[assignment]
+    hiredis = None
 
 #: What ``gets`` gives while no reply has come whole. Replies may be None and False.
-UNFINISHED: Any = type("Unfinished", (), {"__repr__": lambda self: "UNFINISHED"})()
+UNFINISHED: Any = object()
 
 
 class Reader(Protocol):
@@ -34,9 +35,10 @@ def make_reader() -> Reader:
     """Make a reader: that of hiredis, where it is installed."""
     if hiredis is None:
         return PureReader()
-    return hiredis.Reader(
+    reader: Reader = hiredis.Reader(
         protocolError=InvalidResponse, replyError=ServerError, notEnoughData=UNFINISHED
     )
+    return reader
 
 
 class PureReader:
@@ -49,8 +51,7 @@ class PureReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._position = 0
-        # The arrays that have begun, outermost first, each with how many elements it still lacks.
-        self._open: list[tuple[list[Any], int]] = []
+        self._open: list[_Array] = []  # the arrays that have begun, outermost first
 
     def feed(self, data: Any, start: int, length: int, /) -> None:
         """Take ``length`` bytes from ``start`` on."""
@@ -69,17 +70,16 @@ class PureReader:
             if value is UNFINISHED:
                 return value
             if isinstance(value, _Array):
-                self._open.append(([], value.length))
                 if value.length:
+                    self._open.append(value)
                     continue
-                value = self._open.pop()[0]
+                value = value.elements
             while self._open:
-                elements, lacking = self._open[-1]
-                elements.append(value)
-                if lacking > 1:
-                    self._open[-1] = (elements, lacking - 1)
+                array = self._open[-1]
+                array.elements.append(value)
+                if len(array.elements) < array.length:
                     break
-                value = self._open.pop()[0]
+                value = self._open.pop().elements
             else:
                 return value
 
@@ -88,11 +88,11 @@ class PureReader:
         end = buffer.find(b"\r\n", begin)
         if end < 0:
             return UNFINISHED
-        kind, line = buffer[begin : begin + 1], bytes(buffer[begin + 1 : end])
+        line = bytes(buffer[begin:end])
         try:
-            if kind == b"$":
-                return self._bulk(int(line), end + 2)
-            value = self._line(kind, line)
+            if line[:1] == b"$":
+                return self._bulk(int(line[1:]), end + 2)
+            value = self._line(line[:1], line[1:])
         except ValueError as error:
             raise InvalidResponse("a length or number of the server is none") from error
         self._position = end + 2
@@ -122,7 +122,8 @@ class PureReader:
 
 
 class _Array:
-    """The head of an array: its elements are the replies that follow."""
+    """An array that has begun: its elements are the replies that follow."""
 
     def __init__(self, length: int) -> None:
         self.length = length
+        self.elements: list[Any] = []

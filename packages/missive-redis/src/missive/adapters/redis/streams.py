@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -122,7 +122,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         max_deliveries: int = 5,
         start: str = "0",
         trim: bool = False,
-        **options: Unpack[PollingOptions[M]],
+        **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
         names = (streams,) if isinstance(streams, str) else tuple(dict.fromkeys(streams))
@@ -206,7 +206,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             "trim": read_flag,
         }
         server, own = split_url(url)
-        given = {"url": server, **read_options(own, readers), **options}
+        given: dict[str, Any] = {"url": server, **read_options(own, readers), **options}
         for name in ("streams", "group"):
             if name not in given:
                 raise ConfigurationError(f"the URL lacks {name}=…, which {cls.__name__} needs")
@@ -265,7 +265,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             )
 
     @contextmanager
-    def _noting_loss(self) -> Iterator[Consumer]:
+    def _noting_loss(self) -> Generator[Consumer]:
         """Note a connection error, so that ``close`` does not talk to who is not there."""
         consumer = self._consumer
         if consumer is None:
@@ -342,9 +342,9 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if claimed is None:
             return None
         self._claims_in_a_row += 1
-        entry = self._entry(claimed.stream, claimed.entry_id, claimed.flat, claimed.count)
+        entry = self._entry(claimed.stream, claimed.entry_id, claimed.flat, claimed.deliveries)
         if claimed.spent:
-            times = "1 time" if claimed.count == 1 else f"{claimed.count} times"
+            times = "1 time" if claimed.deliveries == 1 else f"{claimed.deliveries} times"
             reason = f"delivered {times} without being settled"
             entry = RejectedEntry(entry, reason=reason, stage="settling")
         elif entry.body_at < 0:
@@ -388,7 +388,8 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         ledger = self._ledger
         if not ledger.unsent:
             return
-        if self.stopping or monotonic() - ledger.unsent_since >= self.flush_interval / 2:
+        waited = monotonic() - ledger.unsent_since
+        if self.stopping or waited >= (self.flush_interval or 0.0) / 2:
             with self._noting_loss() as consumer:
                 consumer.tell()
 
@@ -402,15 +403,15 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     def _return_late(self, consumer: Consumer) -> None:
         """End the read that is under way, and return what it still brings."""
-        reply = consumer.finish_read()
-        for key, items in reply if isinstance(reply, list) else ():
-            self._return(consumer.link, [self._entry(key, *item, 1) for item in items])
+        for key, items in consumer.finish_read():
+            late = [self._entry(key, entry_id, flat, 1) for entry_id, flat in items]
+            self._return(consumer.link, late)
 
     def _return(self, link: Link, entries: Iterable[StreamEntry]) -> None:
         """Have entries seem idle for long, and not delivered this time."""
         by_count: dict[int, dict[bytes, list[bytes]]] = {}
         for entry in entries:
-            ids = by_count.setdefault(entry.delivery_count - 1, {})
+            ids = by_count.setdefault((entry.delivery_count or 1) - 1, {})
             ids.setdefault(entry.stream, []).append(entry.entry_id)
         idle = round(self.retry_after * 1000) + 1
         for count, ids in by_count.items():
