@@ -13,12 +13,16 @@ from .dead_letters import (
     DeadLetter,
     DeadLetterStore,
     Failure,
+    LetterFilters,
     SummaryRow,
 )
 from .errors import (
     ConfigurationError,
     ConflictingDecision,
+    DeadLetterStoreBusy,
     DeadLetterStoreError,
+    DeadLetterStoreFull,
+    DeadLetterStoreRefused,
     DeadLetterWriteFailed,
     DecisionTooLate,
     DecodingError,
@@ -53,6 +57,7 @@ from .matching import (
     route_on_json,
     route_on_source,
 )
+from .memory_dlq import MemoryDLQ
 from .messages import (
     Delivery,
     DictMessage,
@@ -84,7 +89,10 @@ __all__ = [
     "ConflictingDecision",
     "DeadLetter",
     "DeadLetterStore",
+    "DeadLetterStoreBusy",
     "DeadLetterStoreError",
+    "DeadLetterStoreFull",
+    "DeadLetterStoreRefused",
     "DeadLetterWriteFailed",
     "DecisionTooLate",
     "DecodingError",
@@ -104,8 +112,10 @@ __all__ = [
     "JSONMessage",
     "KeyFamily",
     "KeyedMatcher",
+    "LetterFilters",
     "M",
     "MatcherConflict",
+    "MemoryDLQ",
     "Message",
     "MessageError",
     "MessageRejected",

@@ -303,6 +303,46 @@ class DeadLetterStoreError(MissiveError):
     """A dead letter store cannot be read or written."""
 
 
+class DeadLetterStoreRefused(DeadLetterStoreError, ConfigurationError):
+    """What was named cannot serve as a dead letter store, and was left as it is.
+
+    :ivar place: the file or address that was named.
+    """
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place} cannot serve as a dead letter store: {problem}")
+        self.place = place
+
+
+class DeadLetterStoreBusy(DeadLetterStoreError):
+    """Others kept a dead letter store busy for as long as it may wait; nothing was written.
+
+    :ivar place: the file or address of the store.
+    :ivar seconds: how long it waited.
+    """
+
+    def __init__(self, place: str, seconds: float) -> None:
+        super().__init__(
+            f"{place} was kept busy by others for {seconds:g} s; find what holds it (a long"
+            " transaction, a backup), or give the store a longer busy_timeout"
+        )
+        self.place = place
+        self.seconds = seconds
+
+
+class DeadLetterStoreFull(DeadLetterStoreError):
+    """There is no room for another dead letter; nothing was written, and earlier ones are intact.
+
+    :ivar place: the file or address of the store.
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"{place} cannot grow: the disk or its quota is full; make room, then start again"
+        )
+        self.place = place
+
+
 def describe(function: object) -> str:
     """Name a function or callable, with file and line where it has them."""
     name = getattr(function, "__qualname__", None) or f"a {type(function).__name__}"

@@ -1,0 +1,118 @@
+"""Tracebacks as text, for dead letters: quick enough for a storm of them."""
+
+from __future__ import annotations
+
+from types import CodeType
+from typing import Any
+
+#: The longest traceback that a dead letter carries, in characters; the end is kept.
+MAX_TRACEBACK = 65_536
+
+#: How many lines of tracebacks are remembered; beyond that, all are forgotten and learnt anew.
+_MAX_REMEMBERED = 2048
+#: From (id of a code object, instruction) to the code object, so that the id stays its own, and text.
+_remembered: dict[tuple[int, int], tuple[CodeType, str]] = {}
+
+_CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
+_CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
+#: How often one line of a recursion is shown before the rest is counted, as Python itself does.
+_MAX_SHOWN = 3
+
+
+def format_traceback(error: BaseException) -> str | None:
+    """Give an exception's traceback as Python prints it, with its causes; None without one.
+
+    At most MAX_TRACEBACK characters are given. The end is kept: there stands what was raised last.
+    Only what Python guesses ("Did you mean…") is left out.
+    """
+    if error.__traceback__ is None:
+        return None
+    chain = _chain(error)
+    if all(_is_plain(link) for link, _ in chain):
+        parts: list[str] = []
+        for link, bridge in reversed(chain):
+            _append(parts, link)
+            parts.append(bridge)
+        text = "".join(parts)
+    else:
+        import traceback
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return text[-MAX_TRACEBACK:]
+
+
+def _chain(error: BaseException) -> list[tuple[BaseException, str]]:
+    """List an exception and what led to it, newest first, each with what joins it to the newer."""
+    chain: list[tuple[BaseException, str]] = []
+    seen: set[int] = set()
+    following: BaseException | None = error
+    bridge = ""
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        chain.append((following, bridge))
+        if following.__cause__ is not None:
+            following, bridge = following.__cause__, _CAUSE
+        elif following.__suppress_context__:
+            break
+        else:
+            following, bridge = following.__context__, _CONTEXT
+    return chain
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Tell whether an exception is printed in one line; groups and syntax errors are not."""
+    return not isinstance(error, SyntaxError) and not hasattr(error, "exceptions")
+
+
+def _append(parts: list[str], error: BaseException) -> None:
+    """Append what Python prints of one exception without its causes."""
+    # traceback.format_exception takes 50 to 500 µs, most of it to find the text of the same lines
+    # again and again; remembering it makes this some 3 µs (benchmarks/dlq.py, "letter").
+    entry = error.__traceback__
+    if entry is not None:
+        parts.append("Traceback (most recent call last):\n")
+    before, repeated = "", 0
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        known = _remembered.get((id(code), entry.tb_lasti))
+        text = known[1] if known is not None else _learn(entry, code)
+        if text == before:
+            repeated += 1
+        else:
+            _append_repeats(parts, repeated)
+            before, repeated = text, 0
+        if repeated < _MAX_SHOWN:
+            parts.append(text)
+        entry = entry.tb_next
+    _append_repeats(parts, repeated)
+    parts.append(_last_lines(error))
+
+
+def _append_repeats(parts: list[str], repeated: int) -> None:
+    hidden = repeated + 1 - _MAX_SHOWN
+    if hidden > 0:
+        times = f"{hidden} more time{'s' if hidden > 1 else ''}"
+        parts.append(f"  [Previous line repeated {times}]\n")
+
+
+def _learn(entry: Any, code: CodeType) -> str:
+    import traceback
+
+    if len(_remembered) >= _MAX_REMEMBERED:
+        _remembered.clear()
+    text = "".join(traceback.format_tb(entry, limit=1))
+    _remembered[id(code), entry.tb_lasti] = (code, text)
+    return text
+
+
+def _last_lines(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    try:
+        said = str(error)
+    except Exception:  # a broken __str__ must not lose the rest
+        said = "<exception str() failed>"
+    notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
+    return f"{name}: {said}\n{notes}" if said else f"{name}\n{notes}"

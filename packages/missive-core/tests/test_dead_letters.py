@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import datetime, timedelta, timezone
+
+import missive.tracebacks
+import pytest
+from missive import ConfigurationError, DeadLetter, DeadLetterStore, JSONMessage, RawMessage
+from missive.dead_letters import MAX_TRACEBACK, SummaryRow, check_filters, qualified_name
+from missive.tracebacks import format_traceback
+
+
+def catch(function: object, *args: object) -> Exception:
+    """Call something that raises, and give what it raised."""
+    try:
+        function(*args)  # type: ignore[operator]
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def fail(text: str = "it failed") -> None:
+    raise ValueError(text)
+
+
+def fail_with_cause() -> None:
+    try:
+        fail("first")
+    except ValueError as error:
+        raise KeyError("second") from error
+
+
+def fail_while_handling() -> None:
+    try:
+        fail("first")
+    except ValueError:
+        fail("second")
+
+
+def fail_without_context() -> None:
+    try:
+        fail("first")
+    except ValueError:
+        raise KeyError("second") from None
+
+
+def fail_deep(depth: int = 20) -> None:
+    if depth:
+        fail_deep(depth - 1)
+    fail()
+
+
+def fail_to_compile() -> None:
+    compile("a b", "a file", "exec")
+
+
+class QuietError(Exception):
+    """Raised without a text."""
+
+
+def fail_quietly() -> None:
+    raise QuietError
+
+
+class TestTraceback:
+    @pytest.mark.parametrize(
+        "function",
+        [
+            fail,
+            fail_with_cause,
+            fail_while_handling,
+            fail_without_context,
+            fail_deep,
+            fail_to_compile,
+            fail_quietly,
+        ],
+    )
+    def test_is_what_python_prints(self, function: object) -> None:
+        """A traceback reads as Python prints it, at first and from memory."""
+        for _ in range(2):
+            error = catch(function)
+            assert format_traceback(error) == "".join(traceback.format_exception(error))
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups")
+    def test_group(self) -> None:
+        """A group of exceptions is shown with all that is in it."""
+        group = ExceptionGroup("several", [catch(fail), catch(fail_with_cause)])  # noqa: F821
+
+        def fail_together() -> None:
+            raise group
+
+        error = catch(fail_together)
+        assert format_traceback(error) == "".join(traceback.format_exception(error))
+
+    def test_notes(self) -> None:
+        """Notes stand below the exception, on every Python."""
+        error = catch(fail)
+        error.__notes__ = ["a note", "another"]  # type: ignore[attr-defined]
+        text = format_traceback(error)
+        assert text is not None
+        assert text.endswith("ValueError: it failed\na note\nanother\n")
+
+    def test_circle(self) -> None:
+        """Exceptions that lead to each other in a circle are each shown once."""
+        first, second = catch(fail), catch(fail_quietly)
+        first.__cause__, second.__cause__ = second, first
+        text = format_traceback(first)
+        assert text is not None
+        assert text.count("Traceback") == 2
+
+    def test_broken_text(self) -> None:
+        """An exception that cannot say what it is loses nothing else."""
+
+        class BrokenError(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        def fail_unspeakably() -> None:
+            raise BrokenError
+
+        text = format_traceback(catch(fail_unspeakably))
+        assert text is not None
+        assert "fail_unspeakably" in text
+        assert text.endswith("<exception str() failed>\n")
+
+    def test_without_traceback(self) -> None:
+        """An exception that was never raised has no traceback."""
+        assert format_traceback(ValueError()) is None
+
+    def test_the_end_is_kept(self) -> None:
+        """A traceback that is too long loses its beginning."""
+        text = format_traceback(catch(fail, "x" * MAX_TRACEBACK + "end"))
+        assert text is not None
+        assert len(text) == MAX_TRACEBACK
+        assert text.endswith("xend\n")
+
+    def test_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only so many lines are remembered, and all are right again after they were forgotten."""
+        monkeypatch.setattr(missive.tracebacks, "_MAX_REMEMBERED", 2)
+        missive.tracebacks._remembered.clear()
+        for function in (fail, fail_with_cause, fail_while_handling):
+            error = catch(function)
+            assert format_traceback(error) == "".join(traceback.format_exception(error))
+            assert len(missive.tracebacks._remembered) <= 2
+
+
+class TestLetter:
+    def test_of_a_failure(self) -> None:
+        """A letter says what failed, where, why, when and on which machine, with the envelope."""
+        message = RawMessage(b"body")
+        message.put_in(JSONMessage(b"").envelope)
+        error = catch(fail)
+        before = datetime.now(timezone.utc)
+        letter = DeadLetter.from_failure(
+            message, stage="handling", reason="why", error=error, handler="a.handler"
+        )
+        assert before <= letter.first_failed == letter.last_failed <= datetime.now(timezone.utc)
+        assert letter.id == letter.message_id == message.message_id
+        assert letter.raw_data == b"body"
+        assert letter.message_class == "missive.messages.RawMessage"
+        assert (letter.error_type, letter.handler) == ("ValueError", "a.handler")
+        assert letter.traceback == format_traceback(error)
+        assert letter.host
+        assert letter.history[0].reason == letter.reason == "why"
+
+    def test_empty_reason(self) -> None:
+        """A reason that would be empty is the exception's type."""
+        message = RawMessage(b"")
+        for error, reason in ((QuietError(), "QuietError"), (None, "unknown")):
+            letter = DeadLetter.from_failure(message, stage="handling", reason="", error=error)
+            assert letter.reason == reason
+
+    def test_shows_no_content(self) -> None:
+        """Neither a letter, its failures nor a row of a summary show what may be content."""
+        message = RawMessage(b"secret")
+        letter = DeadLetter.from_failure(
+            message, stage="handling", reason="secret", error=catch(fail, "secret")
+        )
+        row = SummaryRow("E", "h", "secret", 1, letter.first_failed, letter.last_failed)
+        for shown in (letter, letter.history, row):
+            assert "secret" not in f"{shown!r} {shown!s}"
+
+    def test_delivery(self) -> None:
+        """A letter gives its message as a transport would deliver it once more."""
+        letter = DeadLetter.from_failure(RawMessage(b"body"), stage="handling", reason="why")
+        delivery = letter._replace(source="s", headers={"a": "b"}, failures=3).delivery()
+        assert (delivery.raw_data, delivery.message_id) == (b"body", letter.id)
+        assert (delivery.source, delivery.headers, delivery.delivery_count) == ("s", {"a": "b"}, 4)
+
+    def test_ids_beside(self) -> None:
+        """The id beside another depends on source and body, and tells them apart."""
+        letter = DeadLetter.from_failure(RawMessage(b"body"), stage="handling", reason="why")
+        others = [
+            letter,
+            letter._replace(raw_data=b"other"),
+            letter._replace(source=""),
+            letter._replace(source="\udc80"),
+            letter._replace(source="b", raw_data=b"ody"),
+        ]
+        assert len({other.beside_id() for other in others}) == len(others)
+        assert letter._replace(reason="other").beside_id() == letter.beside_id()
+
+    def test_names_of_classes(self) -> None:
+        """A class is named with its module, a built-in one without."""
+        assert qualified_name(ValueError) == "ValueError"
+        assert qualified_name(timedelta) == "datetime.timedelta"
+
+
+def test_filters_may_be_none() -> None:
+    """A filter that is None filters nothing."""
+    check_filters({"reason": None, "since": None, "until": datetime.now(timezone.utc)})
+
+
+def test_store_without_url() -> None:
+    """A store that is opened by no URL says what to call instead."""
+    with pytest.raises(ConfigurationError, match=r"DeadLetterStore\(\.\.\.\)"):
+        DeadLetterStore.from_url("x:")

@@ -1,0 +1,422 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from missive import (
+    ConfigurationError,
+    DeadLetter,
+    DecodingError,
+    JSONMessage,
+    MemoryDLQ,
+    Message,
+    RawMessage,
+    dlq_from_url,
+)
+from missive.dead_letters import MAX_HISTORY
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
+
+
+def make_letter(
+    id: bytes = b"1", body: bytes = b"body", *, minutes: int = 0, **fields: object
+) -> DeadLetter:
+    at = NOON + timedelta(minutes=minutes)
+    letter = DeadLetter(id, body, "reason", "handling", at, at)
+    return letter._replace(**fields)
+
+
+class AgainstDict(RuleBasedStateMachine):
+    """Do the same to a store and to a dict."""
+
+    keys = st.binary(max_size=2)
+    values = st.tuples(st.binary(max_size=2).map(RawMessage), st.text(max_size=3))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryDLQ()
+        self.model: dict[bytes, tuple[Message, str]] = {}
+
+    def same(self, call: object) -> None:
+        results = []
+        for mapping in (self.store, self.model):
+            try:
+                results.append(call(mapping))  # type: ignore[operator]
+            except KeyError:
+                results.append(KeyError)
+        assert results[0] == results[1]
+
+    @rule(key=keys, value=values)
+    def assign(self, key: bytes, value: tuple[Message, str]) -> None:
+        self.store[key] = value
+        self.model[key] = value
+
+    @rule(key=keys, reason=st.text(max_size=3))
+    def assign_same_message(self, key: bytes, reason: str) -> None:
+        if key in self.model:
+            self.assign(key, (self.model[key][0], reason))
+
+    @rule(key=keys)
+    def delete(self, key: bytes) -> None:
+        self.same(lambda mapping: mapping.__delitem__(key))
+
+    @rule(key=keys)
+    def get(self, key: bytes) -> None:
+        self.same(lambda mapping: mapping[key])
+        self.same(lambda mapping: mapping.get(key, "none"))
+        self.same(lambda mapping: key in mapping)
+
+    @rule(key=keys)
+    def pop(self, key: bytes) -> None:
+        self.same(lambda mapping: mapping.pop(key))
+
+    @rule(key=keys)
+    def pop_default(self, key: bytes) -> None:
+        self.same(lambda mapping: mapping.pop(key, None))
+
+    @rule()
+    def popitem(self) -> None:
+        self.same(lambda mapping: mapping.popitem())
+
+    @rule(key=keys, value=values)
+    def setdefault(self, key: bytes, value: tuple[Message, str]) -> None:
+        self.same(lambda mapping: mapping.setdefault(key, value))
+
+    @rule(items=st.dictionaries(keys, values, max_size=3))
+    def update(self, items: dict[bytes, tuple[Message, str]]) -> None:
+        self.store.update(items)
+        self.model.update(items)
+
+    @rule()
+    def clear(self) -> None:
+        self.store.clear()
+        self.model.clear()
+
+    @invariant()
+    def equal(self) -> None:
+        assert len(self.store) == len(self.model)
+        assert list(self.store) == list(self.model)
+        assert list(reversed(self.store)) == list(reversed(self.model))
+        assert list(self.store.items()) == list(self.model.items())
+        assert list(self.store.values()) == list(self.model.values())
+        assert self.store == self.model
+        assert bool(self.store) == bool(self.model)
+
+
+class TestMapping:
+    test_against_dict = AgainstDict.TestCase
+
+    @pytest.mark.parametrize("key", ["text", 1, None, ("t",)])
+    def test_other_keys_are_missing(self, key: object) -> None:
+        """What is not bytes is no key: missing on reading, refused on writing."""
+        store = MemoryDLQ()
+        assert key not in store
+        with pytest.raises(KeyError):
+            store[key]  # type: ignore[index]
+        with pytest.raises(KeyError):
+            del store[key]  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="key is bytes"):
+            store[key] = (RawMessage(b""), "")  # type: ignore[index]
+
+    def test_unhashable_key(self) -> None:
+        """A key that no dict could look up raises what a dict raises."""
+        with pytest.raises(TypeError):
+            [] in MemoryDLQ()  # type: ignore[operator]  # noqa: B015
+        with pytest.raises(TypeError):
+            MemoryDLQ()[[]]  # type: ignore[index]
+
+    @pytest.mark.parametrize(
+        "value", [None, b"secret", (b"secret", ""), (RawMessage(b"secret"), b"secret"), (1, 2, 3)]
+    )
+    def test_other_values_are_refused(self, value: object) -> None:
+        """A value is a message with a reason; what is not is refused without being shown."""
+        store = MemoryDLQ()
+        with pytest.raises(TypeError, match=r"\(message, reason\)") as caught:
+            store[b"1"] = value  # type: ignore[assignment]
+        assert "secret" not in str(caught.value)
+        assert not store
+
+    def test_is_no_other_thing(self) -> None:
+        """A store equals no object that is not a mapping, and cannot be hashed."""
+        assert MemoryDLQ() != 1
+        with pytest.raises(TypeError):
+            hash(MemoryDLQ())
+
+    def test_changes_while_iterating(self) -> None:
+        """Iteration gives each letter that stays once, none that went and none that came."""
+        store = MemoryDLQ()
+        for id in (b"1", b"2", b"3", b"4"):
+            store.put(make_letter(id))
+        seen = []
+        for letter in store.letters():
+            seen.append(letter.id)
+            if letter.id == b"1":
+                del store[b"2"]
+                del store[b"3"]
+                store.put(make_letter(b"3"))
+                store.put(make_letter(b"5"))
+        assert seen == [b"1", b"4"]
+        assert list(store) == [b"1", b"4", b"3", b"5"]
+
+
+class TestMessages:
+    def test_class_of_messages(self) -> None:
+        """Messages come back as the class that the store was given, with their envelope."""
+        store = MemoryDLQ(message_cls=JSONMessage)
+        store.put(make_letter(b"1", b"[1]", source="s", headers={"a": "b"}, message_id=b"m"))
+        message, _ = store[b"1"]
+        assert isinstance(message, JSONMessage)
+        assert message.get_json() == [1]
+        assert (message.message_id, message.source, message.headers) == (b"m", "s", {"A": "b"})
+
+    @pytest.mark.parametrize(
+        "message_cls", [lambda raw: 1 / 0, lambda raw: "none"], ids=["raises", "no message"]
+    )
+    def test_class_that_fails(self, message_cls: object) -> None:
+        """A message class that fails leaves the letter readable, as a RawMessage."""
+        store = MemoryDLQ(message_cls=message_cls)  # type: ignore[arg-type]
+        store.put(make_letter(b"1", b"body"))
+        message, reason = store[b"1"]
+        assert type(message) is RawMessage
+        assert (message.raw_data, message.message_id, reason) == (b"body", b"1", "reason")
+
+
+class TestPut:
+    def test_same_message_again(self) -> None:
+        """The same id, source and body again is another failure of the one letter."""
+        store = MemoryDLQ()
+        store.put_many([make_letter(source="s"), make_letter(b"2")])
+        store.put(make_letter(source="s", minutes=5, reason="later", stage="matching"))
+        letter = store.letter(b"1")
+        assert letter.failures == 2
+        assert [failure.reason for failure in letter.history] == ["reason", "later"]
+        assert (letter.reason, letter.stage, letter.position) == ("later", "matching", 1)
+        assert letter.last_failed - letter.first_failed == timedelta(minutes=5)
+        assert list(store) == [b"1", b"2"]
+
+    @pytest.mark.parametrize("other", [{"body": b"other"}, {"source": "other"}])
+    def test_same_id_of_another_message(self, other: dict[str, object]) -> None:
+        """The same id with another body or source is kept beside it, and counted there again."""
+        store = MemoryDLQ()
+        store.put(make_letter())
+        store.put(make_letter(**other))  # type: ignore[arg-type]
+        store.put(make_letter(**other))  # type: ignore[arg-type]
+        first, second = store.letters()
+        assert first == make_letter().with_history()._replace(position=1)
+        assert second.id.startswith(b"1#")
+        assert second.failures == 2
+        assert second.message_id == b""
+
+    def test_beside_even_when_the_first_has_gone(self) -> None:
+        """A letter kept beside another stays where it is when that one is removed."""
+        store = MemoryDLQ()
+        store.put_many([make_letter(), make_letter(body=b"other")])
+        del store[b"1"]
+        store.put(make_letter(body=b"other"))
+        (letter,) = store.letters()
+        assert letter.failures == 2
+
+    def test_id_beside_is_taken_too(self) -> None:
+        """Where even the id with its digest is another's, one more is found."""
+        store = MemoryDLQ()
+        taken = make_letter(body=b"other").beside_id()
+        store.put_many([make_letter(), make_letter(taken, b"third")])
+        store.put(make_letter(body=b"other"))
+        assert list(store) == [b"1", taken, taken + b"-2"]
+
+    def test_history_is_bounded(self) -> None:
+        """Of very many failures the newest are kept singly, and all are counted."""
+        store = MemoryDLQ()
+        for number in range(MAX_HISTORY + 10):
+            store.put(make_letter(minutes=number, reason=str(number)))
+        letter = store.letter(b"1")
+        assert letter.failures == MAX_HISTORY + 10
+        assert [failure.reason for failure in letter.history] == [
+            str(number) for number in range(10, MAX_HISTORY + 10)
+        ]
+        assert letter.first_failed == NOON
+
+    def test_clock_set_back(self) -> None:
+        """A clock that was set back makes no failure earlier than the one before it."""
+        store = MemoryDLQ()
+        store.put(make_letter(minutes=10))
+        store.put(make_letter(minutes=5))
+        letter = store.letter(b"1")
+        assert letter.first_failed == letter.last_failed == NOON + timedelta(minutes=10)
+
+    def test_restore(self) -> None:
+        """A restored letter is as it was, its history included, in the place of the one there."""
+        store, other = MemoryDLQ(), MemoryDLQ()
+        for minutes in (0, 1):
+            store.put(make_letter(minutes=minutes, traceback="t", headers={"a": "b"}, source="s"))
+        other.put_many([make_letter(body=b"other"), make_letter(b"2")])
+        other.restore(store.letter(b"1"))
+        assert other.letter(b"1") == store.letter(b"1")
+        assert list(other) == [b"1", b"2"]
+
+
+class TestReading:
+    @pytest.fixture
+    def store(self) -> MemoryDLQ:
+        store = MemoryDLQ()
+        store.put_many(
+            [
+                make_letter(b"1", reason="a", handler="h", error_type="E", source="s", minutes=1),
+                make_letter(b"2", reason="b", handler="h", error_type="E", source="t", minutes=2),
+                make_letter(b"3", reason="a", minutes=3),
+                make_letter(b"4", reason="a", handler="h", error_type="E", source="s", minutes=4),
+            ]
+        )
+        return store
+
+    @pytest.mark.parametrize(
+        ("filters", "ids"),
+        [
+            ({}, b"1234"),
+            ({"reason": "a"}, b"134"),
+            ({"handler": "h", "reason": "a"}, b"14"),
+            ({"handler": ""}, b"3"),
+            ({"error_type": "E", "source": "t"}, b"2"),
+            ({"since": NOON + timedelta(minutes=3)}, b"34"),
+            ({"until": NOON + timedelta(minutes=3)}, b"12"),
+            ({"limit": 2}, b"12"),
+            ({"limit": 0}, b""),
+            ({"newest_first": True, "limit": 3}, b"432"),
+            ({"after": 2}, b"34"),
+            ({"after": 3, "newest_first": True}, b"21"),
+            ({"reason": "a", "after": 1, "limit": 1}, b"3"),
+        ],
+    )
+    def test_filters(self, store: MemoryDLQ, filters: dict[str, object], ids: bytes) -> None:
+        """Letters are found by every filter given, in order, from a position on."""
+        assert b"".join(letter.id for letter in store.letters(**filters)) == ids  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "filters",
+        [{"since": datetime(2024, 5, 1)}, {"until": "yesterday"}, {"reason": 1}],  # noqa: DTZ001
+    )
+    def test_senseless_filters(self, store: MemoryDLQ, filters: dict[str, object]) -> None:
+        """A filter that cannot be compared is refused at once, by name."""
+        with pytest.raises(ConfigurationError, match=next(iter(filters))):
+            store.letters(**filters)  # type: ignore[arg-type]
+
+    def test_oldest(self, store: MemoryDLQ) -> None:
+        """The oldest is the one that came first, with the time of its first failure in UTC."""
+        message, reason, at = store.oldest()
+        assert (message.message_id, reason, at) == (b"1", "a", NOON + timedelta(minutes=1))
+        assert at.utcoffset() == timedelta(0)
+        store.clear()
+        with pytest.raises(KeyError, match="empty"):
+            store.oldest()
+
+    def test_summary(self, store: MemoryDLQ) -> None:
+        """Letters are counted by error, handler and reason, the most frequent first."""
+        rows = store.summary()
+        assert [(row.error_type, row.handler, row.reason, row.count) for row in rows] == [
+            ("E", "h", "a", 2),
+            ("E", "h", "b", 1),
+            (None, None, "a", 1),
+        ]
+        assert rows[0].first_seen == NOON + timedelta(minutes=1)
+        assert rows[0].last_seen == NOON + timedelta(minutes=4)
+        assert store.summary(limit=1) == rows[:1]
+        assert "reason" not in repr(make_letter())
+        assert repr(rows[0]) == "<SummaryRow: 2 of E in h>"
+
+    def test_purge(self, store: MemoryDLQ) -> None:
+        """Purging removes what failed last longer ago than asked, and matches every filter."""
+        now = datetime.now(timezone.utc)
+        store.put(make_letter(b"5", first_failed=now, last_failed=now, reason="a"))
+        assert store.purge(older_than=timedelta(hours=1), reason="a", handler="h") == 2
+        assert store.purge(older_than=timedelta(hours=1)) == 2
+        assert list(store) == [b"5"]
+        assert store.purge(older_than=timedelta(0)) == 1
+
+
+class TestClaims:
+    def test_one_claim_at_a_time(self) -> None:
+        """A claimed letter can be claimed by nobody else until it is released."""
+        store = MemoryDLQ()
+        assert store.claim(b"1") is None
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        assert store.claim(b"1") is None
+        assert store.release(claim)
+        assert not store.release(claim)
+        assert store.claim(b"1") is not None
+
+    def test_expired_claim(self) -> None:
+        """An expired claim gives way to another, and then neither removes nor renews."""
+        store = MemoryDLQ()
+        store.put(make_letter())
+        lost = store.claim(b"1", lease=0)
+        assert lost is not None
+        assert store.claim(b"1") is not None
+        assert not store.remove(lost)
+        assert store.renew(lost) is None
+        assert b"1" in store
+
+    def test_renewed_claim(self) -> None:
+        """A renewed claim holds for longer, and removes its letter."""
+        store = MemoryDLQ()
+        store.put(make_letter())
+        claim = store.claim(b"1", lease=0)
+        assert claim is not None
+        renewed = store.renew(claim, lease=60)
+        assert renewed is not None
+        assert renewed.expires > claim.expires
+        assert store.claim(b"1") is None
+        assert store.remove(claim)
+        assert not store
+
+    def test_letter_that_failed_since(self) -> None:
+        """A letter that failed again since it was claimed is not removed by that claim."""
+        store = MemoryDLQ()
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        store.put(make_letter())
+        assert not store.remove(claim)
+        assert store.letter(b"1").failures == 2
+
+    def test_letter_that_came_anew(self) -> None:
+        """A letter that was removed and came again is not touched by the old claim."""
+        store = MemoryDLQ()
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        store.clear()
+        store.put(make_letter())
+        assert not store.remove(claim)
+        assert b"1" in store
+
+
+def test_by_url() -> None:
+    """A store in memory has the URL memory:, without anything behind it."""
+    with dlq_from_url("memory:") as store:
+        assert isinstance(store, MemoryDLQ)
+        store.check()
+    assert repr(store) == "<MemoryDLQ>"
+    with pytest.raises(ConfigurationError, match="no address"):
+        MemoryDLQ.from_url("memory:somewhere")
+
+
+def test_json_error_is_kept() -> None:
+    """What a processor cannot handle comes into the store whole."""
+    from missive import Processor
+
+    store = MemoryDLQ(message_cls=JSONMessage)
+    processor: Processor[JSONMessage] = Processor()
+    processor.set_dlq(store)
+    processor.handle_for(lambda message: message.get_json() == 1)(lambda message, ctx: ctx.ack())
+    with processor.test_client(JSONMessage) as client:
+        client.send(b"{", message_id=b"1", source="s", headers={"a": "b"})
+    letter = store.letter(b"1")
+    assert letter.error_type == f"{DecodingError.__module__}.DecodingError"
+    assert (letter.stage, letter.source, letter.raw_data) == ("decoding", "s", b"{")
+    assert letter.headers == {"a": "b"}
+    assert letter.traceback is not None
+    assert "JSONDecodeError" in letter.traceback
