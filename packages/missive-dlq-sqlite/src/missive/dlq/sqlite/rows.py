@@ -1,0 +1,239 @@
+"""Rows: how a letter becomes values that SQLite takes, and comes back from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, cast
+
+from missive import DeadLetter, Failure
+from missive.dead_letters import Stage
+
+#: A value that SQLite takes.
+Value = str | bytes | int | None
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Give a moment as whole microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: Any) -> datetime:
+    """Give the moment, in UTC; a number that is none gives 1970, so that the letter can be read."""
+    try:
+        return _EPOCH + timedelta(0, 0, micros)
+    except (OverflowError, TypeError):
+        return _EPOCH
+
+
+def to_text(text: str | None) -> str | bytes | None:
+    """Give a text as SQLite takes it: lone surrogates, which it refuses, make it a BLOB."""
+    if text is None or text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def from_text(value: Any) -> str | None:
+    """Give the text that a value stands for, whatever its type."""
+    if value is None or type(value) is str:
+        return value
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return value.decode("utf-8", "surrogateescape")
+    return str(value)
+
+
+def from_blob(value: Any) -> bytes:
+    """Give the bytes that a value stands for, whatever its type."""
+    if type(value) is bytes:
+        return value
+    return (from_text(value) or "").encode("utf-8", "surrogateescape")
+
+
+def to_headers(headers: Mapping[str, str]) -> str | None:
+    """Give headers as JSON; pure ASCII, so that lone surrogates pass."""
+    return json.dumps(dict(headers)) if headers else None
+
+
+def from_headers(value: Any) -> dict[str, str]:
+    """Give the headers; empty where what stands there is no JSON object."""
+    if value is None:
+        return {}
+    try:
+        headers = json.loads(value)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    if not isinstance(headers, dict):
+        return {}
+    return {name: str(value) for name, value in cast("dict[str, Any]", headers).items()}
+
+
+def kind_of(error_type: str | None, handler: str | None, reason: str) -> int:
+    """Give the digest by which letters are counted together, as SQLite's signed 64 bits."""
+    if len(reason) > 1000:  # too long to be remembered
+        return _kind_of(error_type, handler, reason)
+    return _remembered_kind_of(error_type, handler, reason)
+
+
+def _kind_of(error_type: str | None, handler: str | None, reason: str) -> int:
+    digest = blake2b(digest_size=8)
+    for text in (error_type, handler, reason):
+        encoded = b"" if text is None else text.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % (-1 if text is None else len(encoded)))
+        digest.update(encoded)
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+_remembered_kind_of = lru_cache(maxsize=1024)(_kind_of)
+
+
+# Parameters, in the order that statements.py names the columns.
+
+
+def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
+    """Give the values of a new row of ``letters``."""
+    id = letter.id
+    message_id = letter.message_id
+    first, last = letter.first_failed, letter.last_failed
+    first_micros = to_micros(first)
+    return (
+        id,
+        None if message_id == id else message_id or None,
+        first_micros,
+        letter.failures,
+        letter.stage,
+        letter.error_type,
+        to_text(letter.handler),
+        to_text(letter.source),
+        first_micros if first is last else to_micros(last),
+        kind_of(letter.error_type, letter.handler, letter.reason),
+        to_text(letter.reason),
+    )
+
+
+def content_values(letter: DeadLetter, max_traceback: int) -> tuple[Value, ...]:
+    """Give the values of a row of ``contents``, but for its position."""
+    traceback = letter.traceback
+    if traceback is not None and len(traceback) > max_traceback:
+        traceback = traceback[len(traceback) - max_traceback :]
+    return (
+        letter.raw_data,
+        to_headers(letter.headers),
+        to_text(letter.message_class),
+        to_text(letter.host),
+        letter.version,
+        to_text(traceback),
+    )
+
+
+def failure_values(failure: Failure) -> tuple[Value, ...]:
+    """Give the values of a row of ``history``, but for its position and number."""
+    return (
+        to_micros(failure.at),
+        failure.stage,
+        to_text(failure.error_type),
+        to_text(failure.handler),
+        to_text(failure.reason),
+    )
+
+
+def _to_stage(value: Any) -> Stage:
+    # Not checked against the four that there are: a newer core may know another.
+    return cast("Stage", value if type(value) is str else from_text(value) or "")
+
+
+def to_failure(row: tuple[Any, ...]) -> Failure:
+    """Give the failure of a row of ``history``."""
+    at, stage, error_type, handler, reason = row
+    return Failure(
+        from_micros(at),
+        _to_stage(stage),
+        from_text(reason) or "",
+        from_text(error_type),
+        from_text(handler),
+    )
+
+
+def to_letter(row: tuple[Any, ...], earlier: Iterable[Failure] = ()) -> DeadLetter:
+    """Give the letter of a row that joins ``letters`` and ``contents``.
+
+    Whatever a stranger wrote there makes some letter; nothing of it is executed or imported.
+
+    :param earlier: the failures before the last.
+    """
+    (
+        position,
+        id,
+        message_id,
+        first_failed,
+        failures,
+        stage,
+        error_type,
+        handler,
+        source,
+        last_failed,
+        reason,
+        body,
+        headers,
+        message_class,
+        host,
+        version,
+        traceback,
+    ) = row
+    first = from_micros(first_failed)
+    last = first if last_failed == first_failed else from_micros(last_failed)
+    # Written out for the page of a hundred letters: types are looked at here, and only a value that
+    # is not of the usual one costs a call.
+    if type(reason) is not str:
+        reason = from_text(reason) or ""
+    stage = _to_stage(stage)
+    if error_type is not None and type(error_type) is not str:
+        error_type = from_text(error_type)
+    if handler is not None and type(handler) is not str:
+        handler = from_text(handler)
+    if source is not None and type(source) is not str:
+        source = from_text(source)
+    if message_class is not None and type(message_class) is not str:
+        message_class = from_text(message_class)
+    if traceback is not None and type(traceback) is not str:
+        traceback = from_text(traceback)
+    if type(host) is not str:
+        host = from_text(host) or ""
+    if type(version) is not str:
+        version = from_text(version) or ""
+    if type(id) is not bytes:
+        id = from_blob(id)
+    if type(body) is not bytes:
+        body = from_blob(body)
+    return DeadLetter(
+        id,
+        body,
+        reason,
+        stage,
+        first,
+        last,
+        id if message_id is None else from_blob(message_id),
+        {} if headers is None else from_headers(headers),
+        source,
+        message_class,
+        error_type,
+        traceback,
+        handler,
+        failures if type(failures) is int else 1,
+        (*earlier, Failure(last, stage, reason, error_type, handler)),
+        host,
+        version,
+        position,
+    )

@@ -1,0 +1,134 @@
+"""The schema of the database: what stands where, and how an older one becomes this one.
+
+Moments are whole microseconds since 1970 in UTC. Text that is no valid Unicode (lone surrogates)
+stands as a BLOB, encoded as UTF-8 with surrogates passed. ``dead_letters`` is the view for people.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+#: Stands in the file's header and tells our files from those of other programs: "Mdlq".
+APPLICATION_ID = 0x4D646C71
+
+#: The version of the schema that this code reads and writes; in the header as user_version.
+VERSION = 1
+
+# What is read to find, filter and count letters is kept apart from what is only shown, so that
+# a million letters can be looked through without reading a million bodies and tracebacks.
+_CREATE = """
+CREATE TABLE letters (
+    -- Rises in the order of first arrival, and is never used twice.
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- The key: the message's id, or that and a digest.
+    id BLOB NOT NULL UNIQUE,
+    -- The message's id, where that is not the key.
+    message_id BLOB,
+    stage TEXT NOT NULL,
+    error_type TEXT,
+    handler TEXT,
+    source TEXT,
+    first_failed INTEGER NOT NULL,
+    last_failed INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    -- A digest of error type, handler and reason: the letters that a summary counts together.
+    kind INTEGER NOT NULL,
+    -- Who replays it, and from when to when that holds.
+    claim TEXT,
+    claimed INTEGER,
+    claim_expires INTEGER,
+    -- Last, since it may be long.
+    reason TEXT NOT NULL
+);
+CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed);
+CREATE INDEX letters_beside ON letters (message_id) WHERE message_id IS NOT NULL;
+
+CREATE TABLE contents (
+    position INTEGER PRIMARY KEY,
+    body BLOB NOT NULL,
+    -- A JSON object; NULL for none.
+    headers TEXT,
+    message_class TEXT,
+    host TEXT NOT NULL,
+    version TEXT NOT NULL,
+    traceback TEXT
+);
+
+-- The failures of a letter before its last one; number counts from 1.
+CREATE TABLE history (
+    position INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    stage TEXT NOT NULL,
+    error_type TEXT,
+    handler TEXT,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (position, number)
+) WITHOUT ROWID;
+
+CREATE TRIGGER letter_deleted AFTER DELETE ON letters BEGIN
+    DELETE FROM contents WHERE position = OLD.position;
+    DELETE FROM history WHERE position = OLD.position;
+END;
+
+CREATE VIEW dead_letters AS
+SELECT
+    letters.position,
+    CASE
+        WHEN typeof(id) = 'blob' AND length(id) > 0 AND hex(id) NOT GLOB '3078*'
+            AND CAST(id AS TEXT) NOT GLOB '*[^ -~]*'
+            AND length(CAST(id AS TEXT)) = length(id)
+        THEN CAST(id AS TEXT)
+        ELSE '0x' || lower(hex(id))
+    END AS id,
+    strftime('%Y-%m-%dT%H:%M:%S', first_failed / 1000000, 'unixepoch')
+        || printf('.%06dZ', first_failed % 1000000) AS first_failed,
+    strftime('%Y-%m-%dT%H:%M:%S', last_failed / 1000000, 'unixepoch')
+        || printf('.%06dZ', last_failed % 1000000) AS last_failed,
+    failures,
+    stage,
+    CAST(reason AS TEXT) AS reason,
+    error_type,
+    CAST(handler AS TEXT) AS handler,
+    CAST(source AS TEXT) AS source,
+    message_class,
+    headers,
+    length(body) AS size,
+    CAST(body AS TEXT) AS body,
+    CAST(traceback AS TEXT) AS traceback,
+    host,
+    version
+FROM letters JOIN contents USING (position)
+ORDER BY letters.position;
+"""
+
+#: What turns a version of the schema into the next, by the version that it starts from.
+MIGRATIONS: dict[int, str] = {}
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make an empty database ours; within a transaction that the caller commits."""
+    _run(connection, _CREATE)
+    _stamp(connection, VERSION)
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a database of an older version up to date; within a transaction of the caller's."""
+    for step in range(version, VERSION):
+        _run(connection, MIGRATIONS[step])
+    _stamp(connection, VERSION)
+
+
+def _stamp(connection: sqlite3.Connection, version: int) -> None:
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Execute statement by statement: executescript would commit before it starts."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""

@@ -1,0 +1,133 @@
+"""Every statement that the store executes on letters, by name."""
+
+from __future__ import annotations
+
+# What may change when a letter fails again, in the order that rows.letter_values gives it.
+_LATEST = "stage, error_type, handler, source, last_failed, kind, reason"
+_CONTENT = "body, headers, message_class, host, version, traceback"
+
+_SELECT = f"""
+    SELECT letters.position, id, message_id, first_failed, failures,
+        stage, error_type, handler, source, last_failed, reason, {_CONTENT}
+    FROM letters LEFT JOIN contents ON contents.position = letters.position
+"""  # noqa: S608
+
+INSERT_LETTER = f"""
+    INSERT INTO letters (id, message_id, first_failed, failures, {_LATEST})
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO NOTHING
+"""  # noqa: S608
+INSERT_CONTENT = f"INSERT INTO contents (position, {_CONTENT}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+INSERT_HISTORY = """
+    INSERT INTO history (position, number, at, stage, error_type, handler, reason)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+#: Whether any letter stands under another id than its message's.
+ANY_BESIDE = "SELECT 1 FROM letters WHERE message_id IS NOT NULL LIMIT 1"
+#: Where a letter stands, and whether it is about the same source and body.
+FIND = """
+    SELECT letters.position, source IS ? AND body = ?
+    FROM letters JOIN contents ON contents.position = letters.position WHERE id = ?
+"""
+NEWEST_POSITION = "SELECT max(position) FROM letters"
+POSITION = "SELECT position FROM letters WHERE id = ?"
+
+APPEND_HISTORY = """
+    INSERT INTO history (position, number, at, stage, error_type, handler, reason)
+    SELECT position, failures, last_failed, stage, error_type, handler, reason
+    FROM letters WHERE position = ?
+"""
+#: Keeps so many failures before the last.
+BOUND_HISTORY = """
+    DELETE FROM history WHERE position = ?1
+        AND number <= (SELECT failures FROM letters WHERE position = ?1) - ?2
+"""
+DELETE_HISTORY = "DELETE FROM history WHERE position = ?"
+FAIL_AGAIN = """
+    UPDATE letters SET failures = failures + 1, stage = ?, error_type = ?, handler = ?, source = ?,
+        last_failed = max(last_failed, ?), kind = ?, reason = ?
+    WHERE position = ?
+"""
+SET_MESSAGE_ID = "UPDATE letters SET message_id = ? WHERE position = ?"
+REPLACE_LETTER = """
+    UPDATE letters SET message_id = ?, first_failed = ?, failures = ?,
+        stage = ?, error_type = ?, handler = ?, source = ?, last_failed = ?, kind = ?, reason = ?
+    WHERE position = ?
+"""
+REPLACE_CONTENT = """
+    UPDATE contents SET body = ?, headers = ?, message_class = ?, host = ?, version = ?,
+        traceback = ?
+    WHERE position = ?
+"""
+DELETE = "DELETE FROM letters WHERE id = ?"
+DELETE_AT = "DELETE FROM letters WHERE position = ? AND failures = ?"
+DELETE_SOME = """
+    DELETE FROM letters WHERE position IN (
+        SELECT position FROM letters WHERE position <= ? ORDER BY position LIMIT ?
+    )
+"""
+
+LETTER = _SELECT + "WHERE id = ?"
+LETTER_AT = _SELECT + "WHERE letters.position = ?"
+HISTORY = """
+    SELECT at, stage, error_type, handler, reason FROM history WHERE position = ? ORDER BY number
+"""
+EXISTS = "SELECT 1 FROM letters WHERE id = ?"
+COUNT = "SELECT count(*) FROM letters"
+IDS = "SELECT position, id FROM letters WHERE position > ? AND position <= ? ORDER BY position"
+IDS_REVERSED = """
+    SELECT position, id FROM letters WHERE position < ? AND position <= ? ORDER BY position DESC
+"""
+
+# For each filter, what it adds to a WHERE. An empty text stands for none at all.
+FILTERS = {
+    "reason": "reason = ?",
+    "handler": "ifnull(handler, '') = ?",
+    "source": "ifnull(source, '') = ?",
+    "error_type": "ifnull(error_type, '') = ?",
+    "since": "last_failed >= ?",
+    "until": "last_failed < ?",
+}
+
+
+def page(filters: list[str], *, newest_first: bool) -> str:
+    """Give the statement that reads letters from a position on; which and how many are parameters.
+
+    :param filters: the names of the filters, in the order of their parameters.
+    """
+    return _page(_SELECT, filters, newest_first)
+
+
+def purge(filters: list[str]) -> str:
+    """Give the statement that finds letters to be purged from a position on, likewise."""
+    return _page("SELECT position, failures FROM letters ", filters, newest_first=False)
+
+
+def _page(select: str, filters: list[str], newest_first: bool) -> str:
+    # By position even where an index would find the letters sooner: they come in order, nothing is
+    # sorted, and a page of a few begins at once.
+    bounds = ["letters.position <= ?", f"letters.position {'<' if newest_first else '>'} ?"]
+    where = " AND ".join([*bounds, *(FILTERS[name] for name in filters)])
+    order = " DESC" if newest_first else ""
+    return f"{select} WHERE {where} ORDER BY letters.position{order} LIMIT ?"
+
+
+SUMMARY = """
+    WITH kinds AS (
+        SELECT kind, min(position) AS example, count(*) AS number,
+            min(first_failed) AS first_seen, max(last_failed) AS last_seen
+        FROM letters INDEXED BY letters_by_kind GROUP BY kind
+        ORDER BY number DESC, example LIMIT ?
+    )
+    SELECT error_type, handler, reason, number, first_seen, last_seen
+    FROM kinds JOIN letters ON letters.position = example ORDER BY number DESC, example
+"""
+
+CLAIM_OF = "SELECT failures, claim, claimed, claim_expires FROM letters WHERE id = ?"
+CLAIM = "UPDATE letters SET claim = ?, claimed = ?, claim_expires = ? WHERE id = ?"
+RENEW = "UPDATE letters SET claimed = ?, claim_expires = ? WHERE id = ? AND claim = ?"
+RELEASE = """
+    UPDATE letters SET claim = NULL, claimed = NULL, claim_expires = NULL WHERE id = ? AND claim = ?
+"""
+REMOVE = "DELETE FROM letters WHERE id = ? AND claim = ? AND failures = ?"
