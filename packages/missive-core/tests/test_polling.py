@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -93,6 +94,9 @@ class MemoryTransport(PollingAdapter[missive.RawMessage]):
 
     def flush(self) -> None:
         self._step("flush")
+
+    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
+        self._step("give_back")
 
 
 Handle = Callable[[missive.RawMessage, Any], None]
@@ -533,6 +537,64 @@ def test_acks_that_fail_while_the_run_ends_are_left_to_redelivery(
     assert [r.getMessage().count("may not have arrived") for r in caplog.records] == [1, 1]
 
 
+@pytest.mark.parametrize("error", [ConnectionError(), None], ids=["lost", "taken"])
+def test_what_was_received_and_not_handled_is_given_back(error: Exception | None) -> None:
+    """To a transport that redelivers; where the connection is lost it does so by itself."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        adapter.stop()
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 5)
+    if error:
+        adapter.fail_on("give_back", error)
+    adapter.run()
+    assert adapter.calls["give_back"] == 1
+    assert len(adapter.waiting) == 4
+
+
+def test_stop_between_receiving_and_handling_handles_nothing() -> None:
+    """The whole batch is left to the transport."""
+
+    class Stopped(MemoryTransport):
+        def receive(self, timeout: float) -> Any:
+            self.stop()
+            return super().receive(timeout)
+
+    adapter = Stopped(processor_of(ack), 5)
+    adapter.run()
+    assert (adapter.acked, len(adapter.waiting)) == ([], 5)
+
+
+def test_an_error_during_the_drain_ends_the_run_with_it(workers: int) -> None:
+    """A handler that fails after stop is as loud as before."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        adapter.stop()
+        pool: Any = adapter._receiving._pool  # type: ignore[union-attr]
+        deadline = time.monotonic() + DEADLINE
+        while pool is not None and not pool._closed and time.monotonic() < deadline:
+            os.sched_yield()  # until the drain has begun
+        raise LookupError("late")
+
+    adapter = MemoryTransport(processor_of(handle), 1, workers=workers)
+    with pytest.raises(LookupError, match="late"):
+        adapter.run()
+
+
+def test_an_error_on_the_way_out_is_noted_on_the_first(workers: int) -> None:
+    """The first error is the one that is raised."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        adapter.fail_on("flush", ZeroDivisionError(), ZeroDivisionError())
+        raise LookupError("first")
+
+    adapter = MemoryTransport(processor_of(handle), 1, workers=workers)
+    with pytest.raises(LookupError, match="first") as caught:
+        adapter.run()
+    assert "ZeroDivisionError" in caught.value.__notes__[0]  # type: ignore[attr-defined]
+
+
 def nack_first(times: int) -> Handle:
     """Make a handler that nacks so many times before it acks."""
     calls = itertools.count()
@@ -827,6 +889,33 @@ def test_a_transport_that_takes_acks_in_order_only_has_one_worker() -> None:
 
     with pytest.raises(missive.ConfigurationError, match="use workers=1, and more processes"):
         InOrder(processor_of(ack), workers=2)
+
+
+def test_a_run_that_cannot_begin_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of file descriptors, say: the error is raised, and the adapter is as it was."""
+
+    def no_descriptors() -> None:
+        raise OSError("too many open files")
+
+    adapter = MemoryTransport(processor_of(ack), 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("missive.polling.Wakeup", no_descriptors)
+        with pytest.raises(OSError, match="too many"):
+            adapter.run()
+    adapter.run()
+    assert len(adapter.acked) == 3
+
+
+def test_waiting_works_where_poll_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(select, "poll")
+    adapter = MemoryTransport(processor_of(ack), endless=True)
+    adapter.poll_timeout = 3600.0
+    thread, errors = run_in_thread(adapter)
+    assert adapter.ready.wait(DEADLINE)
+    adapter.stop()
+    join(thread)
+    assert errors == []
 
 
 def test_building_an_adapter_touches_nothing() -> None:

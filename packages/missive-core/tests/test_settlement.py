@@ -436,6 +436,19 @@ def test_of_several_errors_in_a_batch_the_first_is_raised_and_the_others_are_not
     assert ["NoMatchingHandler" in notes[0], "SettlementFailed" in notes[1]] == [True, True]
 
 
+@pytest.mark.parametrize("prebuilt", [True, False])
+@pytest.mark.parametrize("action", ["ack", "nack"])
+def test_an_ack_or_nack_that_the_transport_does_not_take_is_raised(
+    prebuilt: bool, action: str
+) -> None:
+    """With the transport's own error as its cause."""
+    scene = Scene(action=action, prebuilt=prebuilt, ack_fails=True)
+    _, error, _ = scene.run()
+    assert isinstance(error, missive.SettlementFailed)
+    assert isinstance(error.__cause__, ConnectionError)
+    assert error.call == action
+
+
 def test_reject_dead_letters_without_handling() -> None:
     """An adapter can have bytes kept whose message is not to be handled."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()

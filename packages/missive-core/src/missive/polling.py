@@ -241,9 +241,9 @@ class PollingAdapter(Adapter[M]):
             raise ConfigurationError(
                 f"this {type(self).__name__} runs already; build one for each thread"
             )
-        self._wakeup = Wakeup()
-        self.shutdown_handler.enable()
         try:
+            self._wakeup = Wakeup()
+            self.shutdown_handler.enable()
             if not self.stopping:
                 self._run()
         finally:
@@ -252,7 +252,8 @@ class PollingAdapter(Adapter[M]):
             self.shutdown_handler.clear_flag()
             self.stopped_at = None
             wakeup, self._wakeup = self._wakeup, None
-            wakeup.close()
+            if wakeup is not None:
+                wakeup.close()
             self._running.release()
 
     def _run(self) -> None:

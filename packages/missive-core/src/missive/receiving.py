@@ -113,6 +113,7 @@ class Receiving(Generic[M]):
         adapter, backlog, unsettled = self._adapter, self._backlog, self._unsettled
         take, take_bytes, shared = self._ctx.take, self._ctx.take_bytes, adapter.shared_envelope
         interval = adapter.flush_interval
+        delivery: Delivery | bytes | None = None
         clean = 0
         try:
             while backlog and adapter.stopped_at is None:
@@ -133,8 +134,8 @@ class Receiving(Generic[M]):
                         self._settle()
                 if interval is not None and monotonic() >= self._flush_due:
                     self._settle_and_flush()
-                if adapter.stopping:
-                    self._check_drain(delivery)
+            if delivery is not None:
+                self._check_drain(delivery)
         finally:
             adapter.count(acked=clean)
             if clean:

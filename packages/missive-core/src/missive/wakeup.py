@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 
@@ -12,17 +13,11 @@ class Wakeup:
     """
 
     def __init__(self) -> None:
-        import selectors
         import socket
 
         self._receiver, self._sender = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
-        # Not the default, epoll: it refuses regular files.
-        selector_cls: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
-        self._selector = selector_cls()
-        self._selector.register(self._receiver, selectors.EVENT_READ)
-        self._read_event = selectors.EVENT_READ
 
     def ring(self) -> None:
         """End the wait that is under way, or else the next one."""
@@ -38,19 +33,27 @@ class Wakeup:
         :param readable: a socket, a file descriptor or an object with ``fileno()``.
         :returns: whether ``readable`` is readable.
         """
-        if readable is not None:
-            self._selector.register(readable, self._read_event)
-        try:
-            ready = [key.fileobj for key, _ in self._selector.select(timeout)]
-        finally:
-            if readable is not None:
-                self._selector.unregister(readable)
-        if self._receiver in ready:
+        files = [self._receiver] if readable is None else [self._receiver, readable]
+        ready = _wait_for(files, timeout)
+        if ready[0]:
             self._receiver.recv(4096)
-        return readable is not None and readable in ready
+        return readable is not None and ready[1]
 
     def close(self) -> None:
         """Close the sockets; ringing is harmless from now on."""
-        self._selector.close()
         self._receiver.close()
         self._sender.close()
+
+
+def _wait_for(files: list[Any], timeout: float) -> list[bool]:
+    """Wait until one of the files can be read, has ended or has failed; tell of each."""
+    if not hasattr(select, "poll"):  # Windows, which waits for sockets only
+        ready, _, _ = select.select(files, [], [], timeout)
+        return [file in ready for file in files]
+    # Not epoll, which refuses regular files; nor select, which refuses descriptors from 1024 on.
+    poll = select.poll()
+    numbers = [file if isinstance(file, int) else file.fileno() for file in files]
+    for number in numbers:
+        poll.register(number, select.POLLIN)
+    events = {number for number, _ in poll.poll(timeout * 1000)}
+    return [number in events for number in numbers]
