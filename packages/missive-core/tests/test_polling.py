@@ -821,10 +821,13 @@ def test_the_end_of_the_input_waits_for_what_is_in_flight() -> None:
 
 def test_a_crash_is_raised_once_however_often_the_run_comes_round() -> None:
     """The other workers' messages are settled after it, and it is the error of the run."""
+    other_began = threading.Event()
 
     def handle(message: missive.RawMessage, ctx: Any) -> None:
         if message.raw_data == b"0":
+            other_began.wait(DEADLINE)  # what no worker has begun is given back instead
             raise Worse
+        other_began.set()
         deadline = time.monotonic() + DEADLINE
         while adapter.status().in_flight > 1 and time.monotonic() < deadline:
             os.sched_yield()  # until the crash has been noticed
