@@ -10,7 +10,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from missive import DeadLetterStore, DeadLetterStoreError, Processor, RawMessage
+from missive import DeadLetterStoreError, MemoryDLQ, Processor, RawMessage
 
 
 class Answer(NamedTuple):
@@ -129,13 +129,10 @@ def processor() -> Processor[RawMessage]:
     return processor
 
 
-class FullStore(DeadLetterStore):
-    """A store that can do nothing but keep letters, and not even that while its disk is full."""
+class FullStore(MemoryDLQ):
+    """A store that cannot be written while its disk is full."""
 
     full = True
-
-    def __init__(self):
-        self.kept = {}
 
     def check(self):
         if self.full:
@@ -143,13 +140,7 @@ class FullStore(DeadLetterStore):
 
     def put_many(self, letters):
         self.check()
-        self.kept.update((letter.id, letter) for letter in letters)
-
-    def _refuse(self, *args, **kwargs):
-        raise NotImplementedError
-
-    letter = letters = summary = claim = release = remove = restore = purge = close = _refuse
-    __getitem__ = __setitem__ = __delitem__ = __iter__ = __len__ = _refuse
+        super().put_many(letters)
 
 
 @pytest.fixture

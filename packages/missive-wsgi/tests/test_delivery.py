@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from missive import Processor, RawMessage, route_on_header
+from missive import MemoryDLQ, Processor, RawMessage, route_on_header
 from missive.adapters.wsgi import WSGIAdapter
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Request
@@ -93,14 +93,15 @@ def test_no_message_id(client_of, collecting, got, headers):
 
 
 def test_redelivered_webhook_is_one_dead_letter(client_of):
-    """A webhook that is sent again after a failure is the same dead letter."""
+    """A webhook that is sent again after a failure is the same dead letter, failed twice."""
     processor: Processor[RawMessage] = Processor()
-    processor.set_dlq(dlq := {})
+    processor.set_dlq(dlq := MemoryDLQ())
     adapter = WSGIAdapter(RawMessage, processor, id_header="webhook-id")
     for _ in range(2):
         client_of(adapter).post(b"body", headers={"webhook-id": "evt_1"})
-    assert list(dlq) == [b"evt_1"]
-    assert dlq[b"evt_1"][0].headers["Webhook-Id"] == "evt_1"
+    (letter,) = dlq.letters()
+    assert (letter.id, letter.failures, letter.source) == (b"evt_1", 2, "/")
+    assert letter.headers["Webhook-Id"] == "evt_1"
     adapter.close()
 
 
