@@ -214,6 +214,35 @@ def test_a_class_that_forgets_the_bytes_loses_nothing(message_cls: Any) -> None:
     assert (message.raw_data, message.source) == (b"bytes", "here")
 
 
+@pytest.mark.parametrize("message_cls", [Undecoding, lambda raw: None])
+def test_building_alone_refuses_a_class_that_forgets_the_bytes(message_cls: Any) -> None:
+    """Adapters that build a message before they hand it to a worker get the same clear error."""
+    processor: missive.Processor[Any] = missive.Processor()
+    with (
+        processor.context(message_cls, processor.test_client()) as ctx,
+        pytest.raises(missive.InvalidMessageClass, match="raw_data") as caught,
+    ):
+        ctx.build(b"bytes", missive.Envelope())
+    assert isinstance(caught.value.__cause__, AttributeError)
+
+
+def test_an_attribute_error_of_a_message_class_is_its_own() -> None:
+    """What a class raises while it decodes is not taken for a class without raw_data."""
+
+    def decode(raw_data: bytes) -> missive.RawMessage:
+        raise AttributeError("no such field")
+
+    processor: missive.Processor[Any] = missive.Processor()
+    client = processor.test_client(decode)
+    with pytest.raises(AttributeError, match="no such field"):
+        client.send(b"bytes")
+    with (
+        processor.context(decode, client) as ctx,
+        pytest.raises(AttributeError, match="no such field"),
+    ):
+        ctx.build(b"bytes", missive.Envelope())
+
+
 def test_a_custom_class_needs_only_the_bytes() -> None:
     """A subclass adds what it decodes."""
 

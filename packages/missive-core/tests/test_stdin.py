@@ -78,6 +78,16 @@ def test_lines_come_whole_and_untouched(data: bytes, size: int, keep_empty: bool
     assert lines_of(io.BytesIO(data), keep_empty=keep_empty) == expected
 
 
+long_texts = st.lists(st.sampled_from([b"y" * 300, b"\n", b"\r\n", b"a\n", b"z" * 90 + b"\r"]))
+
+
+@given(long_texts.map(b"".join), st.integers(100, 1000), st.booleans())
+def test_long_lines_come_whole_too(data: bytes, size: int, keep_empty: bool) -> None:
+    """Long and short lines are split in two ways, with the same result."""
+    expected = reference(data, keep_empty)
+    assert lines_of(Dribble(data, size), keep_empty=keep_empty) == expected  # type: ignore[arg-type]
+
+
 def test_a_line_may_be_of_any_length() -> None:
     """A line of many megabytes arrives whole, between short ones."""
     # It must not end in the bare "\r" that would belong to the line's end.
