@@ -178,8 +178,10 @@ def fill_disk(harness: DLQHarness, ledger: Ledger, *, limit: int, size: int) -> 
     dlq: Any = harness.open()
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails instead
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    for number in range(limit // size + 100):
-        message = RawMessage(numbered_body(number, size))
+    count = limit // size + 100
+    for number in range(count + 1):
+        # The last one is too long for any file: a store may keep each letter in a file of its own.
+        message = RawMessage(numbered_body(number, size if number < count else 2 * limit))
         try:
             dlq[b"letter-%d" % number] = (message, "written by a scenario")
         except DeadLetterStoreError:
