@@ -54,6 +54,21 @@ def test_bytes_that_are_no_json_give_an_error_without_content(raw_data: bytes) -
     assert len(str(caught.value)) < 300
 
 
+def test_what_fails_alike_has_the_same_reason() -> None:
+    """Dead letters of messages that fail to decode alike have one reason, so they count together."""
+    letters: dict[bytes, tuple[missive.Message, str]] = {}
+    processor: missive.Processor[missive.JSONMessage] = missive.Processor()
+    processor.set_dlq(letters)
+    processor.handle_for(missive.route_on_json("kind")("order"))(lambda message, ctx: ctx.ack())
+    client = processor.test_client(missive.JSONMessage)
+    for raw_data in (b"{,", b"{!"):
+        client.send(raw_data)
+    reasons = {reason for _, reason in letters.values()}
+    assert len(letters) == 2
+    assert len(reasons) == 1
+    assert "character 1" in reasons.pop()
+
+
 def test_a_dict_message_calls_its_decoder_once() -> None:
     """DictMessage keeps what its decoder gave."""
     calls: list[bytes] = []

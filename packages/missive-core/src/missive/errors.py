@@ -110,7 +110,14 @@ class MessageError(MissiveError):
 
 
 class DecodingError(MessageError, ValueError):
-    """The bytes of a message are not what its class decodes."""
+    """The bytes of a message are not what its class decodes.
+
+    Its reason leaves out which message it was, so that dead letters of one kind count together.
+    """
+
+    def __init__(self, message: Message, problem: str) -> None:
+        super().__init__(message, f"{message} {problem}")
+        self.reason = problem
 
 
 class NoMatchingHandler(MessageError):

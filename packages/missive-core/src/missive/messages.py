@@ -280,11 +280,12 @@ class JSONMessage(Message):
             try:
                 self._json = json.loads(self.raw_data)
             except json.JSONDecodeError as error:
-                where = f"{error.msg} at character {error.pos}"
-                raise DecodingError(self, f"{self} is not JSON: {where}") from error
+                raise DecodingError(
+                    self, f"is not JSON: {error.msg} at character {error.pos}"
+                ) from error
             except (ValueError, RecursionError) as error:
                 raise DecodingError(
-                    self, f"{self} is not JSON that can be read: {type(error).__name__}"
+                    self, f"is not JSON that can be read: {type(error).__name__}"
                 ) from error
         return self._json
 
