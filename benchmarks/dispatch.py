@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from instrument import Suite
+from instrument import Stopwatch, Suite
 
-suite = Suite("dispatch", "In-process dispatch", unit="µs a message")
+suite = Suite("dispatch", "In-process dispatch", unit="µs a message", clock="cpu")
 
 BODY = b"Hello"
 
@@ -125,10 +125,8 @@ suite.variant(
     kind="peer",
     semantics="memory transport, a consumer with a callback that acks; publishing is not timed",
 )
-def kombu(**_: Any) -> Iterator[Callable[[int], float]]:
+def kombu(**_: Any) -> Iterator[Callable[[int], dict[str, float]]]:
     """Measure a consumer of the memory transport that drains a queue filled before."""
-    from time import perf_counter
-
     from kombu import Connection
 
     with Connection("memory://") as connection:
@@ -140,16 +138,16 @@ def kombu(**_: Any) -> Iterator[Callable[[int], float]]:
             message.ack()
             waiting -= 1
 
-        def run(items: int) -> float:
+        def run(items: int) -> dict[str, float]:
             nonlocal waiting
             for _ in range(items):
                 queue.put({"text": "Hello"})
             waiting = items
-            started = perf_counter()
+            watch = Stopwatch()
             with connection.Consumer([queue.queue], callbacks=[handle]):
                 while waiting:
                     connection.drain_events(timeout=5)
-            return perf_counter() - started
+            return watch.stop()
 
         yield run
 
@@ -212,10 +210,8 @@ def celery(handlers: int = 1, **_: Any) -> Callable[[int], None]:
     kind="peer",
     semantics="stub broker, one worker thread, default middleware; sending is not timed",
 )
-def dramatiq(handlers: int = 1, **_: Any) -> Iterator[Callable[[int], float]]:
+def dramatiq(handlers: int = 1, **_: Any) -> Iterator[Callable[[int], dict[str, float]]]:
     """Measure a worker that drains the stub broker's queue, filled before."""
-    from time import perf_counter
-
     import dramatiq
     from dramatiq.brokers.stub import StubBroker
 
@@ -232,16 +228,16 @@ def dramatiq(handlers: int = 1, **_: Any) -> Iterator[Callable[[int], float]]:
     actor = actors[-1]
     worker: Any = None
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         nonlocal worker
         for _ in range(items):
             actor.send("Hello")
         worker = dramatiq.Worker(broker, worker_threads=1)
-        started = perf_counter()
+        watch = Stopwatch()
         worker.start()
         broker.join("bench")
         worker.join()
-        took = perf_counter() - started
+        took = watch.stop()
         worker.stop()
         return took
 

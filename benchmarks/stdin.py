@@ -8,10 +8,9 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from time import perf_counter
 from typing import IO, Any
 
-from instrument import Suite
+from instrument import Stopwatch, Suite
 
 SHORT, JSON_1K = "short", "1 KB of JSON"
 
@@ -39,7 +38,7 @@ def pipe_of(kind: str, lines: int) -> Iterator[IO[bytes]]:
                 yield stdin
 
 
-suite = Suite("stdin", "Standard input", unit="µs a line")
+suite = Suite("stdin", "Standard input", unit="µs a line", clock="cpu")
 
 
 @suite.variant(
@@ -48,7 +47,7 @@ suite = Suite("stdin", "Standard input", unit="µs a line")
     kind="limit",
     semantics="a loop over the lines that calls a function; at most once",
 )
-def bare_loop(kind: str, decode: bool = False) -> Callable[[int], float]:
+def bare_loop(kind: str, decode: bool = False) -> Callable[[int], dict[str, float]]:
     """Measure the loop that a user would write without a framework."""
 
     def handle(line: bytes) -> None:
@@ -59,17 +58,17 @@ def bare_loop(kind: str, decode: bool = False) -> Callable[[int], float]:
 
     function = handle_json if decode else handle
 
-    def run(lines: int) -> float:
+    def run(lines: int) -> dict[str, float]:
         with pipe_of(kind, lines) as stdin:
-            started = perf_counter()
+            watch = Stopwatch()
             for line in stdin:
                 function(line)
-            return perf_counter() - started
+            return watch.stop()
 
     return run
 
 
-def adapter_of(kind: str, decode: bool = False) -> Callable[[int], float]:
+def adapter_of(kind: str, decode: bool = False) -> Callable[[int], dict[str, float]]:
     """Measure the adapter of either Missive, from its start to the end of the input."""
     import missive
     import missive.adapters.stdin as module
@@ -87,16 +86,16 @@ def adapter_of(kind: str, decode: bool = False) -> Callable[[int], float]:
 
     processor.handle_for(lambda message: True)(handle_json if decode else handle)
 
-    def run(lines: int) -> float:
+    def run(lines: int) -> dict[str, float]:
         with pipe_of(kind, lines) as stdin:
             adapter: Any = module.StdinAdapter(message_cls, processor, stdin)
-            started = perf_counter()
+            watch = Stopwatch()
             with suppress(EOFError):
                 adapter.run()
-            took = perf_counter() - started
+            figures = watch.stop()
         if not former and adapter.status().acked != lines:
             raise SystemExit(f"{adapter.status().acked} of {lines} lines were acked")
-        return took
+        return figures
 
     if former:
         # It goes on for ever at the end of its input. One more call a chunk of 4 KB ends it.

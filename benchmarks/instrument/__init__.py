@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .stopwatch import Stopwatch
 from .suite import Case, Point, Suite, Target, Variant
 
-__all__ = ["Case", "Point", "Suite", "Target", "Variant"]
+__all__ = ["Case", "Point", "Stopwatch", "Suite", "Target", "Variant"]

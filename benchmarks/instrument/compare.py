@@ -29,8 +29,8 @@ def comparison(suites: Sequence[Suite], old: Figures, new: Figures) -> str:
                 other = _reference(variants)
                 if other is None:
                     continue
-                was = old.ratio(suite.name, case.name, variant.name, other.name)
-                now = new.ratio(suite.name, case.name, variant.name, other.name)
+                was = old.ratio(suite, case.name, variant.name, other.name)
+                now = new.ratio(suite, case.name, variant.name, other.name)
                 if was is None or now is None:
                     continue
                 compared += 1

@@ -63,23 +63,34 @@ class Figures:
             if not entry["failure"]:
                 key = (entry["suite"], entry["case"], entry["variant"])
                 self._rounds.setdefault(key, {})[entry["round"]] = entry["figures"]
-        every = [figures["calibration"] for by in self._rounds.values() for figures in by.values()]
-        self.calibration = min(every, default=0.0)
+        every = [figures for by in self._rounds.values() for figures in by.values()]
+        self.calibration = {
+            clock: min((figures[f"calibration {clock}"] for figures in every), default=0.0)
+            for clock in ("seconds", "cpu")
+        }
 
-    def _noisy(self, figures: dict[str, float]) -> bool:
-        return figures["calibration"] > NOISY * self.calibration
+    def _noisy(self, figures: dict[str, float], figure: str) -> bool:
+        clock = "cpu" if figure == "cpu" else "seconds"
+        return figures[f"calibration {clock}"] > NOISY * self.calibration[clock]
 
     @property
     def noise(self) -> float:
         """The share of measurements that were taken while the machine was disturbed."""
-        every = [self._noisy(figures) for by in self._rounds.values() for figures in by.values()]
+        every = [
+            self._noisy(figures, "seconds")
+            for rounds in self._rounds.values()
+            for figures in rounds.values()
+        ]
         return sum(every) / len(every) if every else 0.0
 
-    def spread(self, suite: str, case: str, variant: str, figure: str = "seconds") -> Spread | None:
-        """Give the spread of a figure, or None where it was not measured."""
-        rounds = self._rounds.get((suite, case, variant), {})
+    def spread(
+        self, suite: Suite, case: str, variant: str, figure: str | None = None
+    ) -> Spread | None:
+        """Give the spread of a figure, the suite's own unless named; None where it is missing."""
+        rounds = self._rounds.get((suite.name, case, variant), {})
+        figure = figure or suite.clock
         values = [
-            (figures[figure], self._noisy(figures))
+            (figures[figure], self._noisy(figures, figure))
             for figures in rounds.values()
             if figure in figures
         ]
@@ -101,19 +112,19 @@ class Figures:
         for number in sorted(tops.keys() & bottoms.keys()):
             above, below = tops[number], bottoms[number]
             if top_figure in above and below.get(bottom_figure):
-                noisy = self._noisy(above) or self._noisy(below)
+                noisy = self._noisy(above, top_figure) or self._noisy(below, bottom_figure)
                 values.append((combine(above[top_figure], below[bottom_figure]), noisy))
         return spread_of(values) if values else None
 
-    def ratio(self, suite: str, case: str, top: str, bottom: str) -> Spread | None:
-        """Give how many times the seconds of one variant are those of another, in one case."""
-        keys = (suite, case, top), (suite, case, bottom)
-        return self.paired((keys[0], "seconds"), (keys[1], "seconds"), lambda a, b: a / b)
+    def ratio(self, suite: Suite, case: str, top: str, bottom: str) -> Spread | None:
+        """Give how many times the time of one variant is that of another, in one case."""
+        keys = (suite.name, case, top), (suite.name, case, bottom)
+        return self.paired((keys[0], suite.clock), (keys[1], suite.clock), lambda a, b: a / b)
 
     def reached(self, suite: Suite, target: Target) -> Spread | None:
         """Give what a target asks for, or None where it was not measured."""
         keys = [
-            ((suite.name, point.case, point.variant), point.figure)
+            ((suite.name, point.case, point.variant), point.figure or suite.clock)
             for point in (target.top, target.bottom)
         ]
         if target.difference:

@@ -11,10 +11,10 @@ import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .calibration import calibrate
+from .stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from .suite import Run, Suite
@@ -42,7 +42,9 @@ def main() -> None:
     figures.setdefault("megabytes", peak_megabytes() - baseline)
     if clean_up is not None:
         next(clean_up, None)
-    figures["calibration"] = max(before, calibrate())
+    after = calibrate()
+    for clock in before:
+        figures[f"calibration {clock}"] = max(before[clock], after[clock])
     with os.fdopen(answer, "w") as stream:
         stream.write(json.dumps(figures))
 
@@ -66,13 +68,18 @@ def measure(run: Run, items: int | None, seconds: float) -> dict[str, float]:
 def timed(run: Run, items: int) -> dict[str, float]:
     """Run so many items once."""
     gc.collect()
-    started = perf_counter()
+    watch = Stopwatch()
     result = run(items)
-    took = perf_counter() - started
-    figures: dict[str, Any] = dict(result) if isinstance(result, dict) else {}
-    if isinstance(result, (int, float)):
-        took = result
-    figures["seconds"] = figures.get("seconds", took) / items
+    figures: dict[str, Any] = watch.stop()
+    if isinstance(result, dict):
+        figures.update(result)
+        if "cpu" not in result:
+            del figures["cpu"]
+    elif result is not None:
+        figures = {"seconds": result}
+    for clock in ("seconds", "cpu"):
+        if clock in figures:
+            figures[clock] /= items
     figures["items"] = items
     return figures
 

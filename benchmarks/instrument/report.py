@@ -13,6 +13,10 @@ from .suite import Case, Suite
 NOISE_MARK = " ~"
 
 
+#: What a suite's clock is called in its table.
+CLOCKS = {"seconds": "on the wall clock", "cpu": "of processor time"}
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out a table: the first column to the left, the others to the right."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
@@ -50,7 +54,7 @@ def marked(spread: Spread | None, scale: float = 1.0) -> str:
 
 def suite_report(suite: Suite, figures: Figures, plan: Plan) -> str:
     """Write all about a suite: cases, curves, targets, and what the variants guarantee."""
-    parts = [f"## {suite.title}", f"Figures are {suite.unit}; less is better."]
+    parts = [f"## {suite.title}", f"Figures are {suite.unit}, {CLOCKS[suite.clock]}; less is better."]
     cases = plan.cases(suite)
     for case in cases:
         if case.curve is None:
@@ -70,10 +74,10 @@ def case_table(suite: Suite, case: Case, figures: Figures) -> str:
     ours = next((variant.name for variant in variants if variant.kind == "missive"), None)
     rows: list[list[str]] = []
     for variant in variants:
-        spread = figures.spread(suite.name, case.name, variant.name)
-        memory = figures.spread(suite.name, case.name, variant.name, "megabytes")
-        to_limit = figures.ratio(suite.name, case.name, variant.name, limit) if limit else None
-        ours_to_it = figures.ratio(suite.name, case.name, ours, variant.name) if ours else None
+        spread = figures.spread(suite, case.name, variant.name)
+        memory = figures.spread(suite, case.name, variant.name, "megabytes")
+        to_limit = figures.ratio(suite, case.name, variant.name, limit) if limit else None
+        ours_to_it = figures.ratio(suite, case.name, ours, variant.name) if ours else None
         rows.append(
             [
                 variant.name,
@@ -98,8 +102,8 @@ def curve_table(suite: Suite, points: Sequence[Case], figures: Figures) -> str:
     for case in points:
         row = [f"{case.x:,.0f}" if case.x is not None else case.name]
         for name in names:
-            row.append(marked(figures.spread(suite.name, case.name, name), suite.scale))
-            row.append(marked(figures.spread(suite.name, case.name, name, "megabytes")))
+            row.append(marked(figures.spread(suite, case.name, name), suite.scale))
+            row.append(marked(figures.spread(suite, case.name, name, "megabytes")))
         rows.append(row)
     return table(head, rows)
 

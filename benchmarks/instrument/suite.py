@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Runs so many items. Gives the seconds that they took where it took the time itself, because it
-#: had something to prepare that does not count; None leaves that to the instrument. A mapping gives
-#: ``seconds`` and further figures beside it, such as ``megabytes``.
+#: Runs so many items. Gives None, and leaves it to the instrument to take the time; or, where it had
+#: something to prepare that does not count, what its own ``Stopwatch`` says of the rest, beside which
+#: may stand further figures, such as ``megabytes``; or the seconds alone.
 Run = Callable[[int], "float | dict[str, float] | None"]
 #: Prepares a variant, for the parameters of a case, and gives what runs it; or yields that, and
 #: cleans up when the measurement is through.
@@ -75,12 +75,12 @@ class Case:
 class Point:
     """Where a figure stands: a variant in a case.
 
-    :ivar figure: ``seconds`` (an item), or another that the variant gives.
+    :ivar figure: which of the figures that the variant gives; None for the suite's own.
     """
 
     case: str
     variant: str
-    figure: str = "seconds"
+    figure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ class Suite:
     :param title: what tables and plots call it.
     :param unit: what a figure is in.
     :param scale: what seconds an item are multiplied by to be in that unit.
+    :param clock: the figure that counts: ``seconds`` on the wall, or ``cpu`` for what computes in
+        one process and waits for nothing, which other programs on the machine disturb far less.
     :param service: a context manager that runs while the suite is measured, in the instrument's
         own process, and gives the parameters (an address, say) that every ``prepare`` gets too.
     """
@@ -125,12 +127,14 @@ class Suite:
         *,
         unit: str = "µs",
         scale: float = 1e6,
+        clock: str = "seconds",
         service: Callable[[], AbstractContextManager[dict[str, Any]]] | None = None,
     ) -> None:
         self.name = name
         self.title = title
         self.unit = unit
         self.scale = scale
+        self.clock = clock
         self.service = service
         self.variants: dict[str, Variant] = {}
         self.cases: dict[str, Case] = {}
