@@ -67,3 +67,9 @@ def test_a_class_without_a_url_says_so() -> None:
     """Every adapter class has from_url."""
     with pytest.raises(missive.ConfigurationError, match="TestAdapter is not built from a URL"):
         missive.TestAdapter.from_url("test:", missive.RawMessage, processor())
+
+
+def test_a_store_that_makes_nothing_is_opened_either_way() -> None:
+    """Where a store keeps nothing that could be missing, asking for an existing one opens it."""
+    with missive.dlq_from_url("memory:", existing=True) as store:
+        assert isinstance(store, missive.MemoryDLQ)

@@ -340,3 +340,19 @@ class TestClosing:
         finally:
             os.umask(former)
         assert stat.S_IMODE((tmp_path / "dlq.db").stat().st_mode) == 0o600
+
+
+class TestOpeningWhatIsThere:
+    def test_makes_no_file(self, tmp_path: Path) -> None:
+        """A command that only looks makes no store where the path is wrong, and says so."""
+        with pytest.raises(DeadLetterStoreRefused, match="no such file"):
+            dlq_from_url(f"sqlite:///{tmp_path}/nothere.db", existing=True)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_opens_a_file(self, tmp_path: Path) -> None:
+        """A store that is there is opened, options of its URL and all."""
+        with SQLiteDLQ(tmp_path / "odd name.db") as store:
+            store[b"1"] = VALUE
+        url = f"sqlite:///{tmp_path}/odd%20name.db?synchronous=NORMAL"
+        with dlq_from_url(url, existing=True) as store:
+            assert list(store) == [b"1"]

@@ -370,6 +370,16 @@ class DeadLetterStore(MutableMapping[bytes, tuple[Message, str]]):
             f"{cls.__name__} is not opened by a URL; call {cls.__name__}(...) instead"
         )
 
+    @classmethod
+    def open_existing(cls, url: str) -> DeadLetterStore:
+        """Open the store that a URL describes, and make none: for looking at the letters in it.
+
+        A store that ``from_url`` would make where it is missing overrides this.
+
+        :raises DeadLetterStoreRefused: there is none.
+        """
+        return cls.from_url(url)
+
     # What the author of a store writes.
 
     @abstractmethod

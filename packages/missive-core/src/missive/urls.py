@@ -33,15 +33,16 @@ def from_url(
     return cls.from_url(url, message_cls, processor, **options)
 
 
-def dlq_from_url(url: str) -> DeadLetterStore:
+def dlq_from_url(url: str, *, existing: bool = False) -> DeadLetterStore:
     """Open the dead letter store that a URL names, by its scheme.
 
     :param url: such as ``memory:``; each store documents its own form.
+    :param existing: make no store where there is none yet.
     :raises UnknownScheme: no installed distribution knows the scheme.
     :raises DeadLetterStoreError: the store cannot be opened.
     """
     cls: type[DeadLetterStore] = _load("missive.dlqs", "dead letter store", url)
-    return cls.from_url(url)
+    return cls.open_existing(url) if existing else cls.from_url(url)
 
 
 def _load(group: str, kind: str, url: str) -> Any:

@@ -21,6 +21,7 @@ from missive import (
     DeadLetterStore,
     DeadLetterStoreBusy,
     DeadLetterStoreError,
+    DeadLetterStoreRefused,
     LetterFilters,
     Message,
     SummaryRow,
@@ -130,16 +131,24 @@ class SQLiteDLQ(DeadLetterStore):
 
         :raises ConfigurationError: it names a host, or cannot be read.
         """
-        parts = urlsplit(url)
-        if parts.netloc or parts.fragment or (parts.path and not parts.path.startswith("/")):
-            raise ConfigurationError(
-                f"{url} names no file: give sqlite:///relative.db, sqlite:////absolute.db or"
-                " sqlite:// for one in memory"
-            )
+        path = _path_in(url)
         options = read_options(
             url, {"synchronous": str, "busy_timeout": float, "max_traceback": int}
         )
-        return cls(unquote(parts.path[1:]) or ":memory:", **options)
+        return cls(path, **options)
+
+    @classmethod
+    def open_existing(cls, url: str) -> SQLiteDLQ:
+        """Open the store of a URL, as ``from_url`` does, where its file is there already.
+
+        :raises DeadLetterStoreRefused: it is not.
+        """
+        path = _path_in(url)
+        if path != ":memory:" and not Path(path).exists():
+            raise DeadLetterStoreRefused(
+                path, "there is no such file; check the path, which is taken from this directory"
+            )
+        return cls.from_url(url)
 
     def close(self) -> None:
         """Close the files, when whoever uses them is through; any number of times."""
@@ -628,6 +637,20 @@ class SQLiteDLQ(DeadLetterStore):
             with self._writing() as connection:
                 cursor = connection.execute(sql.DELETE_SOME, (newest, REMOVED_AT_ONCE))
                 deleted = cursor.rowcount
+
+
+def _path_in(url: str) -> str:
+    """Give the path that a URL names.
+
+    :raises ConfigurationError: it names none.
+    """
+    parts = urlsplit(url)
+    if parts.netloc or parts.fragment or (parts.path and not parts.path.startswith("/")):
+        raise ConfigurationError(
+            f"{url} names no file: give sqlite:///relative.db, sqlite:////absolute.db or"
+            " sqlite:// for one in memory"
+        )
+    return unquote(parts.path[1:]) or ":memory:"
 
 
 def _absolute(connection_str: str | os.PathLike[str]) -> str:
