@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import queue
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,6 +202,42 @@ def start(project: Path) -> Iterator[Callable[..., Process]]:
     yield begin
     for process in started:
         process.close()
+
+
+@pytest.fixture
+def terminal(project: Path) -> Callable[..., tuple[int, str]]:
+    """The command on a pseudo-terminal: gives the exit code and all that the terminal showed."""
+
+    def call(*args: object, answer: str = "", columns: int = 120) -> tuple[int, str]:
+        """Run to the end; the answer is typed once a question stands there."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "missive.cli", *map(str, args)],
+            cwd=project,
+            env={**os.environ, "TERM": "xterm-256color"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        watch = threading.Timer(DEADLINE, process.kill)
+        watch.start()
+        shown = ""
+        try:
+            while True:
+                shown += os.read(ours, 4096).decode("utf-8", "replace")
+                if answer and shown.rstrip().endswith("]:"):
+                    os.write(ours, answer.encode())
+                    answer = ""
+        except OSError:  # how Linux says that nobody has the terminal open any more
+            code = process.wait()
+        finally:
+            watch.cancel()
+            os.close(ours)
+        return code, shown.replace("\r\n", "\n")
+
+    return call
 
 
 @pytest.fixture

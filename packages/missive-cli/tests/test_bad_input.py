@@ -129,4 +129,7 @@ def test_a_password_in_a_url_is_not_shown():
     """The report shows a URL without its password."""
     assert masked("redis://bob:hunter2@localhost/0?a=b") == "redis://bob:***@localhost/0?a=b"
     assert masked("rediss+streams://:hunter2@localhost/0") == "rediss+streams://:***@localhost/0"
+    assert masked("redis://localhost?a=b&password=hunter2&c=d") == (
+        "redis://localhost?a=b&password=***&c=d"
+    )
     assert masked("sqlite:///a:b@c.db") == "sqlite:///a:b@c.db"

@@ -12,6 +12,7 @@ import click
 
 from .__about__ import __version__
 from .completion import completion
+from .dlq import dlq
 from .exits import ExitCode, code_of, end, line_of
 from .explain import explain
 from .handlers import handlers
@@ -19,19 +20,20 @@ from .options import Settings
 from .run import run
 
 HELP = """\
-Run Missive processors.
+Run Missive processors, and look after their dead letters.
 
 \b
   missive run app:adapter
   missive run app:processor --from stdin: --message json
-  missive explain app:adapter messages.jsonl
+  missive dlq summary sqlite:///dead-letters.db
+  missive dlq replay sqlite:///dead-letters.db app:adapter
 
 Every command has --json for programs, and --debug for the traceback of an error.
 
 \b
 Exit codes:
   0    done: a clean stop, or the end of the input (dead letters are no error)
-  1    processing ended with an error
+  1    processing ended with an error, or letters failed again on replay
   2    something given to the command cannot be used
   3    the transport could not be reached in time, or refused
   4    messages were abandoned at the drain deadline
@@ -70,7 +72,7 @@ def missive() -> None:
     """Hold the commands together."""
 
 
-for command in (run, explain, handlers, completion):
+for command in (run, dlq, explain, handlers, completion):
     missive.add_command(command)
 
 

@@ -12,7 +12,6 @@ from typing import NoReturn
 import click
 from missive import (
     ConfigurationError,
-    DeadLetterStoreError,
     DrainTimeout,
     MissiveError,
     TransportError,
@@ -44,6 +43,12 @@ class Failed(click.ClickException):
     exit_code = ExitCode.FAILED
 
 
+class CannotServe(click.ClickException):
+    """A server could not begin to listen; the text is safe to show."""
+
+    exit_code = ExitCode.TRANSPORT
+
+
 def code_of(error: BaseException) -> ExitCode:
     """Choose the exit code that stands for an error."""
     if isinstance(error, click.ClickException):
@@ -54,7 +59,7 @@ def code_of(error: BaseException) -> ExitCode:
         return ExitCode.ABANDONED
     if isinstance(error, TransportError):
         return ExitCode.TRANSPORT
-    if isinstance(error, (ConfigurationError, DeadLetterStoreError)):
+    if isinstance(error, ConfigurationError):
         return ExitCode.USAGE
     return ExitCode.FAILED
 
@@ -66,7 +71,8 @@ def line_of(error: BaseException) -> str:
     """
     if isinstance(error, click.ClickException):
         text = error.format_message()
-        if isinstance(error, click.UsageError) and error.ctx is not None:
+        own = type(error) is click.UsageError  # this command's own: it names the remedy itself
+        if isinstance(error, click.UsageError) and error.ctx is not None and not own:
             text = f"{text.rstrip('.')} (try {error.ctx.command_path} --help)"
     elif isinstance(error, MissiveError):
         text = f"{type(error).__name__}: {error}"

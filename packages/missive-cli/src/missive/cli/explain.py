@@ -86,7 +86,7 @@ def _read(file: BinaryIO, whole: bool) -> Iterator[tuple[str, Delivery]]:
 def _letters(url: str) -> Iterator[tuple[str, Delivery]]:
     from missive import format_id
 
-    store = open_store(url)
+    store = open_store(url, existing=True)
     try:
         for letter in store.letters():
             yield format_id(letter.id), letter.delivery()

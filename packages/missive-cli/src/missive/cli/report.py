@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from missive import Adapter, DeadLetterStore, DeadLetterStoreError, Processor
+from missive import Adapter, DeadLetterStore, DeadLetterStoreError, MemoryDLQ, Processor
 
 from .describe import describe_matcher, place
 
@@ -109,7 +109,7 @@ def _dlq_warnings(adapter: Adapter[Any]) -> Iterator[str]:
             "no DLQ: a message that cannot be handled ends the run, and comes again at the next"
             " start; give --dlq sqlite:///dead-letters.db"
         )
-    elif dlq is not None and not isinstance(dlq, DeadLetterStore):
+    elif dlq is not None and (isinstance(dlq, MemoryDLQ) or not isinstance(dlq, DeadLetterStore)):
         yield (
             f"the DLQ is a {type(dlq).__name__} in this process, so its letters may end with it;"
             " give --dlq sqlite:///dead-letters.db"

@@ -11,12 +11,13 @@ from typing import Any
 import click
 from missive import Adapter, MissiveError, Processor, Runnable
 
-from .exits import ExitCode, Failed, kind_and_place
+from .exits import CannotServe, ExitCode, Failed, kind_and_place
 from .health import watch_health
 from .logs import LEVELS, set_up
 from .options import debug_option, json_option, message_option
 from .report import Report, make_report
 from .schemes import build_adapter, masked, open_store
+from .serving import runner, takes_server
 from .targets import as_adapter, as_processor, load_message_cls, load_object, not_a
 from .terminal import note, write, write_json
 from .watchdog import Watchdog
@@ -118,25 +119,30 @@ def run(
         return ExitCode.OK
     _say(report, note, _note_json if as_json else None)
     with watch_health(adapter, health_file, health_port, stall) as health:
-        _run(adapter, health.close)
+        _run(adapter, health.close, options["workers"])
     return ExitCode.OK
 
 
-def _run(adapter: Adapter[Any], tidy: Callable[[], None]) -> None:
+def _run(adapter: Adapter[Any], tidy: Callable[[], None], workers: int | None) -> None:
     """Run an adapter to its end.
 
+    :param tidy: called where the process ends at the drain deadline.
+    :param workers: how many threads a server has, where one serves the adapter.
     :raises Failed: a handler or a hook, or the transport's client, ended it.
     :raises MissiveError: what else ended it.
     """
     assert isinstance(adapter, Runnable)
     try:
         with Watchdog(adapter, tidy):
-            adapter.run()
+            runner(adapter, workers)()
     except (MissiveError, KeyboardInterrupt):
         raise
     except SystemExit as error:
         raise Failed(f"a handler or hook ended the program (SystemExit {error.code})") from error
     except Exception as error:
+        if isinstance(error, OSError) and takes_server(adapter):
+            # Of a handler's errors none comes here: they are answered to their senders.
+            raise CannotServe(f"the server cannot listen: {error.strerror}") from error
         raise Failed(
             f"processing ended with {kind_and_place(error)}; the message stays with the transport"
             " where that can redeliver; --dlq keeps such messages, --debug shows the traceback"
@@ -184,7 +190,7 @@ def _prepare(
             " it is for a server to call"
         )
     if connect_timeout is not None or getattr(adapter, "connect_timeout", 0.0) is None:
-        vars(adapter)["connect_timeout"] = connect_timeout or CONNECT_TIMEOUT
+        _set(adapter, "connect_timeout", connect_timeout or CONNECT_TIMEOUT)
     if dlq_url is not None:
         adapter.processor.set_dlq(open_store(dlq_url))
     report = make_report(
@@ -212,7 +218,11 @@ def _build(
             f"{target} is a processor, so the class of its messages must be given:"
             " --message json, raw or MODULE:CLASS"
         )
-    return build_adapter(url, load_message_cls(message), processor, **options)
+    message_cls = load_message_cls(message)
+    # Building connects to nothing, so that it can be looked what the adapter is.
+    if "workers" in options and takes_server(build_adapter(url, message_cls, processor)):
+        del options["workers"]
+    return build_adapter(url, message_cls, processor, **options)
 
 
 def _adjust(
@@ -227,7 +237,7 @@ def _adjust(
     :raises click.UsageError: something else was to be changed.
     """
     if "drain_timeout" in options:
-        vars(adapter)["drain_timeout"] = options.pop("drain_timeout")
+        _set(adapter, "drain_timeout", options.pop("drain_timeout"))
     fixed = [f"--{name.replace('_', '-')}" for name in options]
     fixed += ["--from"] if url is not None else []
     fixed += ["--message"] if message is not None else []
@@ -236,6 +246,12 @@ def _adjust(
             f"{target} is an adapter, built already; {', '.join(fixed)} can only be given with a"
             " processor"
         )
+
+
+def _set(adapter: Adapter[Any], name: str, value: float) -> None:
+    # Not through the adapter's __dict__: once that was asked for, CPython 3.11 reads every
+    # attribute the slow way, which costs 6 % of the time that a message takes.
+    setattr(adapter, name, value)
 
 
 def _say(

@@ -10,7 +10,6 @@ import click
 from missive import (
     Adapter,
     DeadLetterStore,
-    DeadLetterStoreError,
     Processor,
     UnknownScheme,
     dlq_from_url,
@@ -30,7 +29,8 @@ DISTRIBUTIONS = {
     "sqlite": "missive-dlq-sqlite",
 }
 
-_PASSWORD = re.compile(r"(?<=://)([^/@]*:)[^/@]*(?=@)")
+#: What comes before a password in a URL, and the password.
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*(?=@)|([?&]\w*password=)[^&#]*")
 
 
 def build_adapter(
@@ -51,17 +51,18 @@ def build_adapter(
         ) from error
 
 
-def open_store(url: str) -> DeadLetterStore:
+def open_store(url: str, *, existing: bool = False) -> DeadLetterStore:
     """Open the store that a URL names.
 
-    :raises click.UsageError: no installed distribution knows its scheme, or it cannot be opened.
+    :param existing: make none where there is none yet.
+
+    :raises click.UsageError: no installed distribution knows its scheme.
+    :raises DeadLetterStoreError: it cannot be opened.
     """
     try:
-        return dlq_from_url(url)
+        return dlq_from_url(url, existing=existing)
     except UnknownScheme as error:
         raise click.UsageError(_unknown(error, "store")) from error
-    except DeadLetterStoreError as error:
-        raise click.UsageError(str(error)) from error
     except ImportError as error:
         raise click.UsageError(
             f"the store for {urlsplit(url).scheme}: cannot be imported: {error}"
@@ -70,7 +71,7 @@ def open_store(url: str) -> DeadLetterStore:
 
 def masked(url: str) -> str:
     """Give a URL fit to be shown: without the password."""
-    return _PASSWORD.sub(r"\1***", url)
+    return _PASSWORD.sub(r"\1\2***", url)
 
 
 def _unknown(error: UnknownScheme, kind: str) -> str:

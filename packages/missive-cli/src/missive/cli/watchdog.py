@@ -16,15 +16,16 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import missive
-from missive import Adapter
+from missive import Adapter, PollingAdapter
 from missive.shutdown_handler import SIGNALS
 
 from .exits import ExitCode, end
 
 logger = logging.getLogger("missive.cli.watchdog")
 
-#: How long the adapter may take, past the drain deadline, to report by itself; in seconds.
-GRACE = 1.0
+#: How long an adapter may take, past the drain deadline, to report by itself; in seconds. A server
+#: that serves one waits up to 5 s for its own threads (waitress does).
+GRACE, SERVER_GRACE = 1.0, 7.0
 #: How often it is looked whether ``stop`` was called by something other than a signal; in seconds.
 LOOK_INTERVAL = 1.0
 
@@ -71,7 +72,8 @@ class Watchdog:
         stopped_at = self._wait_for_stop()
         if stopped_at is None:
             return
-        deadline = stopped_at + float(getattr(self._adapter, "drain_timeout", 30.0)) + GRACE
+        grace = GRACE if isinstance(self._adapter, PollingAdapter) else SERVER_GRACE
+        deadline = stopped_at + float(getattr(self._adapter, "drain_timeout", 30.0)) + grace
         while (left := deadline - monotonic()) > 0:
             if select.select([self._receiver], [], [], left)[0] and not self._receiver.recv(64):
                 return

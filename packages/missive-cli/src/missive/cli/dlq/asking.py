@@ -1,0 +1,28 @@
+"""Asking before something is lost."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on if the operator agrees.
+
+    :param yes: they did already, on the command line.
+    :raises click.UsageError: there is nobody to ask.
+    :raises click.Abort: they do not agree.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "this asks before it removes letters, and standard input is no terminal; give --yes"
+        )
+    click.confirm(question, abort=True, err=True)
+
+
+def yes_option(command: click.decorators.FC) -> click.decorators.FC:
+    """Give a command ``--yes``."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(command)

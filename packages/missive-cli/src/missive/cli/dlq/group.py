@@ -1,0 +1,35 @@
+"""The group of commands for dead letters."""
+
+from __future__ import annotations
+
+import click
+
+from .delete import delete
+from .export import export
+from .list import list_letters
+from .purge import purge
+from .replay import replay
+from .restore import import_letters
+from .show import show
+from .summary import summary
+
+HELP = """\
+Look through the dead letters of a store, and have them handled again once what failed is mended.
+
+\b
+  missive dlq summary sqlite:///dead-letters.db
+  missive dlq list sqlite:///dead-letters.db --handler app.greet --since 2h
+  missive dlq show sqlite:///dead-letters.db 0x5f3a
+  missive dlq replay sqlite:///dead-letters.db app:adapter --canary
+
+URL names a store: sqlite:///relative.db, sqlite:////absolute.db.
+"""
+
+
+@click.group(help=HELP, short_help="Look after dead letters.")
+def dlq() -> None:
+    """Hold the commands together."""
+
+
+for command in (summary, list_letters, show, replay, delete, purge, export, import_letters):
+    dlq.add_command(command)

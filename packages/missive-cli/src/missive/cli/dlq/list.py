@@ -1,0 +1,120 @@
+"""``missive dlq list``: letters in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from missive import DeadLetter, LetterFilters, format_id
+
+from ..options import debug_option, json_option
+from ..terminal import note, table, write_json
+from .filters import filter_options
+from .store import opened, store_argument
+
+#: How many letters a page has.
+PAGE = 50
+
+COLUMNS = ("last failed", "id", "failures", "stage", "handler", "error", "reason")
+
+HELP = """\
+List letters, oldest first, a page at a time.
+
+\b
+  missive dlq list sqlite:///dead-letters.db
+  missive dlq list sqlite:///dead-letters.db --newest-first --limit 10
+  missive dlq list sqlite:///dead-letters.db --reason 'no matching handlers' --since 2h
+  missive dlq list sqlite:///dead-letters.db --json --all | jq -r .id
+
+Where there is more, the last line on standard error says how to go on.
+"""
+
+
+@click.command("list", help=HELP, short_help="List letters, a page at a time.")
+@store_argument
+@filter_options
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1), default=PAGE, show_default=True, help="A page."
+)
+@click.option("--all", "everything", is_flag=True, help="List all, with no end of page.")
+@click.option("--after", metavar="POSITION", type=int, help="Go on after this letter.")
+@click.option("--newest-first", is_flag=True, help="The letter that came last comes first.")
+@json_option()
+@debug_option
+def list_letters(
+    url: str,
+    filters: LetterFilters,
+    limit: int,
+    everything: bool,
+    after: int | None,
+    newest_first: bool,
+    as_json: bool,
+) -> None:
+    """List letters."""
+    with opened(url) as store:
+        found = store.letters(
+            limit=None if everything else limit + 1,
+            after=after,
+            newest_first=newest_first,
+            **filters,
+        )
+        page = Page(found, None if everything else limit)
+        if as_json:
+            for letter in page:
+                write_json(_summary(letter))
+        else:
+            table(COLUMNS, (_row(letter) for letter in page))
+        if page.more:
+            note(f"there are more; go on with --after {page.last}")
+
+
+class Page:
+    """The letters of one page, one by one.
+
+    :ivar last: the position of the last letter given.
+    :ivar more: whether there is another, once all were given.
+    """
+
+    def __init__(self, letters: Iterator[DeadLetter], size: int | None) -> None:
+        self._letters = letters
+        self._size = size
+        self.last: int | None = None
+        self.more = False
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        for count, letter in enumerate(self._letters):
+            if count == self._size:
+                self.more = True
+                return
+            self.last = letter.position
+            yield letter
+
+
+def _row(letter: DeadLetter) -> tuple[object, ...]:
+    return (
+        letter.last_failed,
+        format_id(letter.id),
+        letter.failures,
+        letter.stage,
+        letter.handler,
+        letter.error_type,
+        letter.reason,
+    )
+
+
+def _summary(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "position": letter.position,
+        "id": format_id(letter.id),
+        "stage": letter.stage,
+        "reason": letter.reason,
+        "error_type": letter.error_type,
+        "handler": letter.handler,
+        "source": letter.source,
+        "message_class": letter.message_class,
+        "first_failed": letter.first_failed,
+        "last_failed": letter.last_failed,
+        "failures": letter.failures,
+        "bytes": len(letter.raw_data),
+    }

@@ -1,0 +1,174 @@
+"""Records: dead letters as JSON objects and back, without loss."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast, get_args
+
+from missive import DeadLetter, Failure, format_id, parse_id
+from missive.dead_letters import Stage
+
+_STAGES = get_args(Stage)
+
+
+class BadRecord(ValueError):
+    """A JSON document is no record of a letter; the text says why, and holds no content."""
+
+
+def to_record(letter: DeadLetter) -> dict[str, Any]:
+    """Give a letter as an object for JSON.
+
+    The body is text where it is UTF-8, else base64. Its position in the store is left out.
+    """
+    return {
+        "id": format_id(letter.id),
+        "message_id": format_id(letter.message_id),
+        "source": letter.source,
+        "headers": dict(letter.headers),
+        "message_class": letter.message_class,
+        "stage": letter.stage,
+        "reason": letter.reason,
+        "error_type": letter.error_type,
+        "handler": letter.handler,
+        "first_failed": letter.first_failed.isoformat(),
+        "last_failed": letter.last_failed.isoformat(),
+        "failures": letter.failures,
+        "history": [_failure_to_record(failure) for failure in letter.history],
+        "traceback": letter.traceback,
+        "host": letter.host,
+        "version": letter.version,
+        **_body_to_record(letter.raw_data),
+    }
+
+
+def from_record(record: object) -> DeadLetter:
+    """Make the letter of a record.
+
+    :raises BadRecord: it is none.
+    """
+    if not isinstance(record, dict):
+        raise BadRecord("it is not a JSON object")
+    fields = _Fields(cast("dict[str, Any]", record))
+    return DeadLetter(
+        id=fields.id("id"),
+        message_id=fields.id("message_id"),
+        raw_data=fields.body(),
+        headers=fields.headers(),
+        source=fields.text_or_none("source"),
+        message_class=fields.text_or_none("message_class"),
+        stage=fields.stage(),
+        reason=fields.text("reason"),
+        error_type=fields.text_or_none("error_type"),
+        handler=fields.text_or_none("handler"),
+        first_failed=fields.moment("first_failed"),
+        last_failed=fields.moment("last_failed"),
+        failures=fields.count("failures"),
+        history=tuple(_failure_from_record(failure) for failure in fields.list("history")),
+        traceback=fields.text_or_none("traceback"),
+        host=fields.text("host"),
+        version=fields.text("version"),
+    )
+
+
+def _body_to_record(body: bytes) -> dict[str, str]:
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}
+
+
+def _failure_to_record(failure: Failure) -> dict[str, Any]:
+    return {
+        "at": failure.at.isoformat(),
+        "stage": failure.stage,
+        "reason": failure.reason,
+        "error_type": failure.error_type,
+        "handler": failure.handler,
+    }
+
+
+def _failure_from_record(record: object) -> Failure:
+    if not isinstance(record, dict):
+        raise BadRecord("an entry of its history is not a JSON object")
+    fields = _Fields(cast("dict[str, Any]", record))
+    return Failure(
+        at=fields.moment("at"),
+        stage=fields.stage(),
+        reason=fields.text("reason"),
+        error_type=fields.text_or_none("error_type"),
+        handler=fields.text_or_none("handler"),
+    )
+
+
+class _Fields:
+    """Takes the fields of a record, and refuses those that are not what they must be."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self._record = record
+
+    def _typed(self, name: str, kind: type | tuple[type, ...], what: str) -> Any:
+        if name not in self._record:
+            raise BadRecord(f"it has no {name!r}")
+        value = self._record[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise BadRecord(f"its {name!r} is not {what}")
+        return value
+
+    def text(self, name: str) -> str:
+        return cast(str, self._typed(name, str, "text"))
+
+    def text_or_none(self, name: str) -> str | None:
+        return cast("str | None", self._typed(name, (str, type(None)), "text or null"))
+
+    def count(self, name: str) -> int:
+        value = cast(int, self._typed(name, int, "a whole number"))
+        if value < 1:
+            raise BadRecord(f"its {name!r} is less than 1")
+        return value
+
+    def list(self, name: str) -> list[Any]:
+        return cast("list[Any]", self._typed(name, list, "a list"))
+
+    def id(self, name: str) -> bytes:
+        text = self.text(name)
+        try:
+            return parse_id(text)
+        except ValueError as error:
+            raise BadRecord(f"its {name!r} is no message id") from error
+
+    def moment(self, name: str) -> datetime:
+        text = self.text(name)
+        try:
+            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError as error:
+            raise BadRecord(f"its {name!r} is no ISO time") from error
+        if moment.tzinfo is None:
+            raise BadRecord(f"its {name!r} has no time zone")
+        return moment
+
+    def stage(self) -> Stage:
+        stage = self.text("stage")
+        if stage not in _STAGES:
+            raise BadRecord(f"its 'stage' is none of {', '.join(_STAGES)}")
+        return cast(Stage, stage)
+
+    def headers(self) -> dict[str, str]:
+        headers = cast("dict[str, Any]", self._typed("headers", dict, "a JSON object"))
+        if not all(isinstance(value, str) for value in headers.values()):
+            raise BadRecord("its 'headers' are not all text")
+        return headers
+
+    def body(self) -> bytes:
+        if ("body" in self._record) == ("body_base64" in self._record):
+            raise BadRecord("it has not just one of 'body' and 'body_base64'")
+        try:
+            if "body" in self._record:
+                return self.text("body").encode()
+            return base64.b64decode(self.text("body_base64"), validate=True)
+        except UnicodeEncodeError as error:
+            raise BadRecord("its 'body' is not Unicode") from error
+        except binascii.Error as error:
+            raise BadRecord("its 'body_base64' is not base64") from error

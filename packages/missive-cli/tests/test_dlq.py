@@ -1,0 +1,562 @@
+"""``missive dlq``, as processes of their own, on a store in SQLite."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+
+import missive as core
+import pytest
+
+SQLiteDLQ = pytest.importorskip("missive.dlq.sqlite").SQLiteDLQ
+
+URL = "sqlite:///dead.db"
+THEN = datetime(2026, 3, 1, 12, 0, 0, 123456, timezone.utc)
+EVIL = b'{"text": "\\u001b[31mred\\u001b[0m \\u202eright to left"}'
+
+
+def letter(id: bytes, **changes) -> core.DeadLetter:
+    """Make a letter that failed in a handler."""
+    fields = {
+        "id": id,
+        "message_id": id,
+        "raw_data": b'{"label": "greet", "name": "Ada"}',
+        "reason": "boom",
+        "stage": "handling",
+        "first_failed": THEN,
+        "last_failed": THEN,
+        "error_type": "ValueError",
+        "handler": "app.greet",
+        "source": "stdin",
+        "message_class": "missive.messages.JSONMessage",
+        "host": "here",
+        "traceback": "Traceback (most recent call last):\n  ...\nValueError: boom\n",
+        **changes,
+    }
+    fields.setdefault(
+        "history",
+        (
+            core.Failure(
+                fields["last_failed"],
+                fields["stage"],
+                fields["reason"],
+                fields["error_type"],
+                fields["handler"],
+            ),
+        ),
+    )
+    return core.DeadLetter(**fields)
+
+
+@pytest.fixture
+def store(project):
+    """A store with five letters in it."""
+    with SQLiteDLQ(project / "dead.db") as dlq:
+        dlq.restore_many(
+            [
+                letter(b"one"),
+                letter(b"two", last_failed=THEN + timedelta(hours=1)),
+                letter(
+                    b"three",
+                    raw_data=b'{"label": "break", "why": "because"}',
+                    handler="app.fail",
+                    source="elsewhere",
+                ),
+                letter(
+                    b"\x00\xff",
+                    raw_data=b"\x00\x01\xfe\xff binary",
+                    stage="decoding",
+                    handler=None,
+                    error_type="missive.errors.DecodingError",
+                    reason="not JSON",
+                    headers={"Kind": "odd\udcff", "X-Two": "2"},
+                    last_failed=THEN + timedelta(days=1),
+                ),
+                letter(
+                    b"evil",
+                    raw_data=EVIL,
+                    stage="matching",
+                    handler=None,
+                    error_type="missive.errors.NoMatchingHandler",
+                    reason="tab\there\nand \x1b[2Jmore",
+                    source=None,
+                ),
+            ]
+        )
+        yield dlq
+
+
+def ids(done) -> list[str]:
+    """Give the ids that a JSON listing has."""
+    return [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+
+# list
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ((), ["one", "two", "three", "0x00ff", "evil"]),
+        (("--newest-first",), ["evil", "0x00ff", "three", "two", "one"]),
+        (("--handler", "app.greet"), ["one", "two"]),
+        (("--handler", ""), ["0x00ff", "evil"]),
+        (("--reason", "boom", "--source", "elsewhere"), ["three"]),
+        (("--error-type", "missive.errors.DecodingError"), ["0x00ff"]),
+        (("--since", "2026-03-01T13:00"), ["two", "0x00ff"]),
+        (("--since", "2026-03-01T13:00Z", "--until", "2026-03-02"), ["two"]),
+        (("--until", "2h", "--limit", "2"), ["one", "two"]),
+        (("--since", "1s"), []),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_list_filters_as_the_store_does(missive, filters, expected):
+    """Each filter chooses letters, and several choose what all of them do."""
+    done = missive("dlq", "list", URL, "--json", *filters)
+    assert done.returncode == 0
+    assert ids(done) == expected
+
+
+@pytest.mark.usefixtures("store")
+def test_list_goes_page_by_page(missive):
+    """A page ends with how to go on, and going on so gives every letter once."""
+    seen: list[str] = []
+    after: tuple[str, ...] = ()
+    for _ in range(3):
+        done = missive("dlq", "list", URL, "--json", "--limit", 2, *after)
+        seen += ids(done)
+        after = tuple(done.stderr.split("go on with ")[-1].split())
+    assert seen == ["one", "two", "three", "0x00ff", "evil"]
+    assert after == ()
+
+
+@pytest.mark.usefixtures("store")
+def test_list_in_a_pipe_is_a_line_a_letter(missive):
+    """In a pipe there are tabs, no colours, and whatever a letter holds it stays on its line."""
+    done = missive("dlq", "list", URL)
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert {len(line) for line in lines} == {7}
+    assert lines[5] == [
+        "2026-03-01 12:00:00Z",
+        "evil",
+        "1",
+        "matching",
+        "",
+        "missive.errors.NoMatchingHandler",
+        r"tab\there\nand \x1b[2Jmore",
+    ]
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_list_on_a_terminal_escapes_what_letters_hold(terminal):
+    """On a terminal there is a table in colours, and control characters of a letter are shown."""
+    code, shown = terminal("dlq", "list", URL, columns=200)
+    assert code == 0
+    assert "\x1b[1m" in shown
+    assert "\x1b[2J" not in shown
+    assert r"\x1b[2Jmore" in shown
+
+
+# show
+
+
+@pytest.mark.usefixtures("store")
+def test_show_gives_envelope_history_traceback_and_body(missive):
+    """All that is known of a letter is shown, the body as indented JSON."""
+    done = missive("dlq", "show", URL, "one")
+    assert done.returncode == 0
+    for expected in (
+        "source        stdin",
+        "handler       app.greet",
+        "2026-03-01 12:00:00Z  handling, app.greet, ValueError, boom",
+        "  ValueError: boom",
+        "body (33 bytes, JSON)",
+        '    "name": "Ada"',
+    ):
+        assert expected in done.stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_show_gives_binary_bodies_in_hexadecimal(missive):
+    """A body that is no text is shown byte by byte, and its headers as far as they can be."""
+    done = missive("dlq", "show", URL, "0x00ff")
+    assert "00000000  00 01 fe ff 20 62 69 6e 61 72 79" in done.stdout
+    assert ".... binary" in done.stdout
+    assert r"Kind: odd\udcff" in done.stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_show_escapes_control_characters_on_a_terminal_alone(missive, terminal):
+    """A body cannot play with the operator's terminal; a pipe gets it as it is."""
+    _, shown = terminal("dlq", "show", URL, "evil")
+    assert r"\u001b[31mred\u001b[0m \u202eright" in shown
+    assert "\x1b[31m" not in shown
+    assert "\u202e" not in shown
+    assert "\u202eright" in missive("dlq", "show", URL, "evil").stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_show_raw_gives_just_the_bytes(project):
+    """``--raw`` writes the body, byte for byte, and nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-m", "missive.cli", "dlq", "show", URL, "0x00ff", "--raw"],
+        cwd=project,
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == (b"\x00\x01\xfe\xff binary", b"")
+
+
+@pytest.mark.usefixtures("store")
+def test_show_of_what_is_not_there_is_one_line(missive):
+    """An id that the store does not have is exit code 1, in one line."""
+    done = missive("dlq", "show", URL, "nothere")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("missive: there is no letter nothere")
+    assert len(done.stderr.splitlines()) == 1
+
+
+# summary
+
+
+@pytest.mark.usefixtures("store")
+def test_summary_groups_and_counts(missive):
+    """Letters are counted by error, handler and reason, the most frequent first."""
+    done = missive("dlq", "summary", URL, "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["count"] for row in rows] == [2, 1, 1, 1]
+    assert rows[0]["handler"] == "app.greet"
+    assert rows[0]["first_seen"] == "2026-03-01T12:00:00.123456+00:00"
+    assert rows[0]["last_seen"] == "2026-03-01T13:00:00.123456+00:00"
+
+
+@pytest.mark.usefixtures("store")
+def test_summary_draws_when_letters_were_seen(missive):
+    """The bar shows where in the whole time a group's letters were."""
+    lines = missive("dlq", "summary", URL).stdout.splitlines()
+    bars = {line.split("\t")[2]: line.split("\t")[-1] for line in lines[1:]}
+    assert bars["app.fail"] == "█" + 15 * "·"
+    assert len(lines) == 5
+
+
+# delete and purge
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("delete", URL, "one"),
+        ("purge", URL, "--older-than", "1d"),
+        ("delete", URL, "--reason", "boom"),
+    ],
+)
+def test_without_a_terminal_to_ask_yes_must_be_given(missive, refused, store, args):
+    """What removes letters does nothing where it can ask nobody."""
+    assert "give --yes" in refused(missive("dlq", *args))
+    assert len(store) == 5
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 4), ("n\n", 5), ("\n", 5)])
+def test_delete_asks_on_a_terminal(terminal, store, answer, left):
+    """A yes removes the letter; a no, or nothing, leaves it."""
+    code, shown = terminal("dlq", "delete", URL, "one", answer=answer)
+    assert "Remove 1 letter for good? [y/N]:" in shown
+    assert len(store) == left
+    assert (code == 0) is (left == 4)
+
+
+def test_delete_by_id_says_what_was_not_there(missive, store):
+    """Letters that are there are removed, those that are not are named, with exit code 1."""
+    done = missive("dlq", "delete", URL, "one", "nothere", "0x00ff", "--yes", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"removed": 2}
+    assert "not in the store: nothere" in done.stderr
+    assert sorted(store) == [b"evil", b"three", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        (("--handler", "app.greet"), [b"\x00\xff", b"evil", b"three"]),
+        (
+            ("--until", "2026-03-01T12:30", "--handler", "app.greet"),
+            [b"\x00\xff", b"evil", b"three", b"two"],
+        ),
+    ],
+)
+def test_delete_by_filter(missive, store, filters, left):
+    """Just the letters that match every filter are removed."""
+    assert missive("dlq", "delete", URL, "--yes", *filters).returncode == 0
+    assert sorted(store) == left
+
+
+@pytest.mark.parametrize("args", [(), ("one", "--reason", "boom")])
+@pytest.mark.usefixtures("store")
+def test_delete_wants_ids_or_filters(missive, refused, args):
+    """Neither is not taken for everything, and both are not guessed at."""
+    assert "give ids, or a filter" in refused(missive("dlq", "delete", URL, *args, "--yes"))
+
+
+def test_purge_removes_by_age(missive, store):
+    """Letters older than the age go, younger ones stay."""
+    store.restore(letter(b"young", last_failed=datetime.now(timezone.utc)))
+    done = missive("dlq", "purge", URL, "--older-than", "1d", "--yes", "--json")
+    assert json.loads(done.stdout) == {"removed": 5}
+    assert list(store) == [b"young"]
+
+
+# export and import
+
+
+def test_export_and_import_lose_nothing(missive, project, store):
+    """What was exported and imported is the same in every field, but for its position."""
+    exported = missive("dlq", "export", URL)
+    imported = missive("dlq", "import", "sqlite:///new.db", input=exported.stdout)
+    assert imported.returncode == 0, imported.stderr
+    with SQLiteDLQ(project / "new.db") as new:
+        assert list(map(unplaced, new.letters())) == list(map(unplaced, store.letters()))
+        assert [*new.letters()][3].history == [*store.letters()][3].history
+    again = missive("dlq", "export", "sqlite:///new.db")
+    assert again.stdout == exported.stdout
+
+
+def unplaced(found: core.DeadLetter) -> core.DeadLetter:
+    """Leave out what is the store's own."""
+    return found._replace(position=None)
+
+
+@pytest.mark.usefixtures("store")
+def test_export_filters_and_writes_to_a_file(missive, project):
+    """Filters choose what is exported, and ``--output`` where to."""
+    done = missive("dlq", "export", URL, "--source", "elsewhere", "-o", "out.jsonl")
+    assert (done.returncode, done.stdout) == (0, "")
+    (record,) = map(json.loads, (project / "out.jsonl").read_text().splitlines())
+    assert record["id"] == "three"
+    assert record["body"] == '{"label": "break", "why": "because"}'
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("[]", "it is not a JSON object"),
+        ("not json", "it is not JSON"),
+        ({"id": 3}, "its 'id' is not text"),
+        ({"id": "0xzz"}, "its 'id' is no message id"),
+        ({"stage": "thinking"}, "its 'stage' is none of"),
+        ({"first_failed": "yesterday"}, "its 'first_failed' is no ISO time"),
+        ({"first_failed": "2026-03-01T12:00:00"}, "its 'first_failed' has no time zone"),
+        ({"failures": 0}, "its 'failures' is less than 1"),
+        ({"headers": {"a": 1}}, "its 'headers' are not all text"),
+        ({"body": "secret", "body_base64": "c2VjcmV0"}, "not just one of"),
+        ({"body": "\ud800 secret"}, "its 'body' is not Unicode"),
+        ({"history": [{"at": "2026-03-01T12:00:00Z"}]}, "it has no 'stage'"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_import_names_the_line_that_is_no_letter(missive, refused, change, why):
+    """A line that is no record is named with what is wrong; nothing of its content is shown."""
+    done = missive("dlq", "export", URL, "--source", "elsewhere")
+    record = json.loads(done.stdout)
+    line = change if isinstance(change, str) else json.dumps({**record, **change})
+    done = missive("dlq", "import", "sqlite:///new.db", input=f"\n{line}\n")
+    told = refused(done)
+    assert "line 2 is no letter" in told
+    assert why in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [(("app:adapter",), ()), (("app:processor",), ("--message", "app:Order"))],
+)
+def test_export_as_pytest_writes_a_test_that_runs(missive, project, store, target, options):
+    """The test fails with the handler's own error, and passes once the code is mended."""
+    done = missive("dlq", "export", URL, *target, *options, "--as-pytest", "three")
+    assert done.returncode == 0
+    (project / "test_letter.py").write_text(done.stdout)
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_letter.py"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    failed = run()
+    assert failed.returncode == 1, failed.stdout
+    assert "ValueError: because" in failed.stdout
+    assert store.letter(b"three").failures == 1
+    app = project / "app.py"
+    app.write_text(
+        app.read_text().replace('raise ValueError(message.get_json()["why"])', "ctx.ack()")
+    )
+    passed = run()
+    assert passed.returncode == 0, passed.stdout
+    assert "1 passed" in passed.stdout
+
+
+def test_export_as_pytest_carries_every_byte(missive, project, store):
+    """Body, id, headers and source are in the test as they were, whatever they hold."""
+    body = bytes(range(256)) * 3 + b'"""\\'
+    store.restore(letter(b"\x00\"'\\", raw_data=body, headers={"a": "'\udcff\n"}, source='"x'))
+    (project / "catching.py").write_text(
+        "import missive\n"
+        "processor = missive.Processor()\n"
+        "@processor.handle_for(missive.otherwise)\n"
+        "def catch(message, ctx):\n"
+        f"    assert message.raw_data == bytes(range(256)) * 3 + {body[768:]!r}\n"
+        '    assert message.message_id == b"\\x00\\"\'\\\\"\n'
+        "    assert dict(message.headers) == {'a': \"'\\udcff\\n\"}\n"
+        "    assert message.source == '\"x'\n"
+        "    ctx.ack()\n"
+    )
+    done = missive(
+        *("dlq", "export", URL, "catching:processor", "--message", "raw"),
+        *("--as-pytest", "0x0022275c"),
+    )
+    (project / "test_letter.py").write_text(done.stdout)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_letter.py"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+
+
+# replay
+
+
+def test_replay_handles_letters_again(missive, store):
+    """What is acked leaves the store, what fails again stays, and that is exit code 1."""
+    done = missive("dlq", "replay", URL, "app:adapter")
+    assert done.returncode == 1
+    assert done.stdout.count("hello Ada\n") == 2
+    assert "three: failed in app.fail: ValueError" in done.stdout
+    assert "2 acked, 3 failed, 0 nacked, 0 skipped" in done.stderr
+    assert list(store) == [b"three", b"\x00\xff", b"evil"]
+    assert store.letter(b"three").failures == 2
+
+
+def test_replay_of_what_is_mended_is_exit_code_0(missive, store):
+    """When every letter is acked, the exit code is 0, also for a processor with a class."""
+    done = missive(
+        *("dlq", "replay", URL, "app:processor", "--message", "app:Order"),
+        *("--handler", "app.greet", "--json"),
+    )
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [line.get("outcome") for line in lines] == ["acked", "acked", None]
+    assert lines[-1] == {"acked": 2, "failed": 0, "nacked": 0, "skipped": 0}
+    assert len(store) == 3
+
+
+def test_replay_by_id_and_limit(missive, store):
+    """Only the letters named are replayed, and no more than the limit."""
+    missive("dlq", "replay", URL, "app:adapter", "two")
+    assert list(store) == [b"one", b"three", b"\x00\xff", b"evil"]
+    missive("dlq", "replay", URL, "app:adapter", "--limit", 1)
+    assert list(store) == [b"three", b"\x00\xff", b"evil"]
+
+
+def test_replay_dry_run_changes_nothing(missive, store):
+    """``--dry-run`` says where each would go, calls no handler, and is 1 where one has no place."""
+    before = list(store.letters())
+    done = missive("dlq", "replay", URL, "app:adapter", "--dry-run")
+    assert done.returncode == 1
+    assert "one: would go to app.greet" in done.stdout
+    assert "0x00ff: failed: DecodingError" in done.stdout
+    assert "evil: no handler matches" in done.stdout
+    assert "hello" not in done.stdout
+    assert list(store.letters()) == before
+
+
+def test_a_canary_that_fails_stops_the_replay(missive, store):
+    """``--canary`` tries one of each group, and touches no other letter when one of them fails."""
+    done = missive("dlq", "replay", URL, "app:adapter", "--canary")
+    assert done.returncode == 1
+    assert "the canary failed" in done.stderr
+    assert b"two" in store
+
+
+def test_a_canary_that_is_well_lets_all_follow(missive, store):
+    """When one of each group was acked the others are replayed too."""
+    done = missive("dlq", "replay", URL, "app:adapter", "--canary", "--handler", "app.greet")
+    assert done.returncode == 0
+    assert "2 acked" in done.stderr
+    assert list(store) == [b"three", b"\x00\xff", b"evil"]
+
+
+@pytest.mark.usefixtures("store")
+def test_replay_shows_a_bar_on_a_terminal_and_none_in_a_pipe(missive, terminal):
+    """The progress bar is for whoever looks."""
+    code, shown = terminal("dlq", "replay", URL, "app:adapter")
+    assert code == 1
+    assert "replaying" in shown
+    assert "5/5" in shown
+    assert "2 acked, 3 failed" in shown
+    assert "replaying" not in missive("dlq", "replay", URL, "app:adapter").stderr
+
+
+@pytest.mark.usefixtures("store")
+def test_explain_takes_letters(missive):
+    """``explain --dlq`` explains the letters of a store, by their ids."""
+    done = missive("explain", "app:adapter", "--dlq", URL)
+    assert done.returncode == 1
+    assert "one: app.greet\n" in done.stdout
+    assert "evil: no handler\n" in done.stdout
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("args", "remedy"),
+    [
+        (("list", "sqlite:///app.py"), "no SQLite database"),
+        (("list", "sqlite:///nothere.db"), "nothere.db"),
+        (("list", "sqlite://host/x.db"), "sqlite:///relative.db"),
+        (("list", URL, "--since", "yesterday"), "give 2026-03-01"),
+        (("purge", URL, "--older-than", "old", "--yes"), "give 90s"),
+        (("show", URL, "0xzz"), "pairs of hexadecimal digits"),
+        (("replay", URL, "app:nothere"), "it has processor, adapter"),
+        (("replay", URL, "app:processor"), "--message json, raw or MODULE:CLASS"),
+        (("replay", URL, "app:adapter", "one", "--canary"), "--canary chooses letters by itself"),
+        (("export", URL, "--as-pytest", "one"), "URL MODULE:ADAPTER"),
+        (("export", URL, "app:adapter"), "go with --as-pytest"),
+        (("summary", "memory"), "no scheme"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_bad_input_is_one_line(missive, refused, project, args, remedy):
+    """What cannot be used is one line with the remedy, and nothing is made or changed."""
+    before = sorted(path.name for path in project.iterdir())
+    assert remedy in refused(missive("dlq", *args))
+    after = sorted(path.name for path in project.iterdir() if path.name != "__pycache__")
+    assert after == [name for name in before if name != "__pycache__"]
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("command", ["list", "show", "summary", "export"])
+def test_a_reader_that_goes_away_is_met_quietly(project, command):
+    """A closed pipe ends the command with 141 and not a word."""
+    extra = ("one",) if command == "show" else ()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "missive.cli", "dlq", command, URL, *extra],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (141, b"")

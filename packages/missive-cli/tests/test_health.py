@@ -1,0 +1,133 @@
+"""The health file and the health port of ``missive run``."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import urllib.error
+import urllib.request
+
+import pytest
+
+HANG = '{"label": "wait", "for": "go"}'
+
+BROKEN_DLQ = """\
+import os
+
+import missive
+from app import adapter, processor
+
+
+class Unwritable(missive.MemoryDLQ):
+    def check(self):
+        if os.path.exists("full"):
+            raise missive.DeadLetterStoreError("the disk is full")
+
+
+processor.set_dlq(Unwritable())
+"""
+
+
+def ask(port: int, question: str) -> tuple[int, dict]:
+    """Ask a health port; gives the status and what it says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{question}", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def port_of(process) -> int:
+    """Give the health port of a running command."""
+    process.wait_for("/live and /ready", "stderr")
+    found = re.search(r"http://127\.0\.0\.1:(\d+)/live", process.stderr)
+    assert found is not None
+    return int(found[1])
+
+
+def test_the_port_answers_live_and_ready(start):
+    """A run that waits for messages is live and ready, and counts what it handled."""
+    process = start("run", "app:adapter", "--health-port", 0)
+    port = port_of(process)
+    process.send('{"label": "greet", "name": "Ada"}')
+    process.wait_for("hello Ada")
+    process.wait_until(lambda: ask(port, "live")[1]["acked"] == 1, "acked message in the health")
+    process.wait_until(lambda: ask(port, "ready")[0] == 200, "status 200 of a run that is ready")
+    _, found = ask(port, "ready")
+    assert (found["live"], found["ready"], found["dlq_writable"]) == (True, True, None)
+    assert ask(port, "live")[0] == 200
+
+
+def test_a_handler_that_hangs_is_not_live(start, project):
+    """Without progress for ``--stall`` seconds the run is no longer live; with progress it is again."""
+    process = start("run", "app:adapter", "--health-port", 0, "--stall", 1.5)
+    port = port_of(process)
+    process.send(HANG)
+    process.wait_for("waiting")
+    process.wait_until(lambda: ask(port, "live")[0] == 503, "status 503 of a run that hangs")
+    (project / "go").touch()
+    process.wait_until(lambda: ask(port, "live")[0] == 200, "status 200 of a run that goes on")
+
+
+def test_a_dlq_that_cannot_be_written_is_not_ready(start, project):
+    """While the DLQ cannot be written the run is live but not ready."""
+    (project / "broken.py").write_text(BROKEN_DLQ)
+    process = start("run", "broken:adapter", "--health-port", 0)
+    port = port_of(process)
+    process.wait_until(lambda: ask(port, "ready")[0] == 200, "status 200 of a run that is ready")
+    (project / "full").touch()
+    process.wait_until(lambda: ask(port, "ready")[0] == 503, "status 503 of a full disk")
+    assert ask(port, "ready")[1]["dlq_writable"] is False
+    assert ask(port, "live")[0] == 200
+
+
+def test_the_report_warns_of_a_dlq_that_cannot_be_written(missive, project):
+    """``--check`` says that the DLQ cannot be written, and why."""
+    (project / "broken.py").write_text(BROKEN_DLQ)
+    (project / "full").touch()
+    done = missive("run", "broken:adapter", "--check")
+    assert "the DLQ cannot be written: the disk is full" in done.stdout
+
+
+def test_an_unknown_question_is_not_found(start):
+    """The port answers nothing but its own paths."""
+    process = start("run", "app:adapter", "--health-port", 0)
+    with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+        urllib.request.urlopen(f"http://127.0.0.1:{port_of(process)}/secrets", timeout=5)
+    caught.value.close()
+
+
+def test_a_port_that_is_taken_is_refused(start, missive):
+    """A health port that another program has is a usage error."""
+    port = port_of(start("run", "app:adapter", "--health-port", 0))
+    done = missive("run", "app:adapter", "--health-port", port)
+    assert done.returncode == 2
+    assert f"the health port {port} cannot be listened on" in done.stderr
+
+
+def test_the_file_is_kept_whole_and_removed_in_the_end(start, project):
+    """The health file is JSON whenever it is read, follows the run, and goes when the run ends."""
+    path = project / "health.json"
+    process = start("run", "app:adapter", "--health-file", path)
+    process.wait_until(path.exists, "health file")
+    process.send('{"label": "greet", "name": "Ada"}')
+    process.wait_until(lambda: json.loads(path.read_text())["acked"] == 1, "count in the file")
+    found = json.loads(path.read_text())
+    assert found["pid"] == process.popen.pid
+    assert (found["live"], found["ready"]) == (True, True)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 0
+    assert [left.name for left in project.glob("*health*")] == []
+
+
+def test_the_file_is_removed_at_the_drain_deadline_too(start, project):
+    """A run that abandons a message leaves no file that calls it healthy."""
+    path = project / "health.json"
+    process = start("run", "app:adapter", "--health-file", path, "--drain-timeout", 0.1)
+    process.send(HANG)
+    process.wait_for("waiting")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 4
+    assert not path.exists()
