@@ -1,0 +1,161 @@
+"""What real senders send, signed by their own libraries where there are some."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections import Counter
+from datetime import datetime, timezone
+from functools import partial
+from wsgiref.validate import validator
+
+from hypothesis import given
+from hypothesis import strategies as st
+from missive import Headers, Processor, RawMessage, otherwise, route_on_header
+from missive.adapters.wsgi import WSGIAdapter, signatures
+from werkzeug.test import Client
+
+OCTOKIT = "@octokit/webhooks-examples@7.6.1"
+JSON = "application/json"
+SECRETS = ["the new secret", "the old secret"]
+
+
+def sign_github(secret: str, body: bytes) -> str:
+    """Sign as GitHub does."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def test_octokit(npm_package):
+    """Every example of GitHub's is verified, comes to its event's handler, and is byte-exact."""
+    package = npm_package(OCTOKIT)
+    examples = [
+        (event["name"], example)
+        for index in sorted(package.glob("*/index.json"))
+        for event in json.loads(index.read_bytes())
+        for example in event["examples"]
+    ]
+    assert len(examples) > 700
+
+    received: list[tuple[str, bytes, bytes]] = []
+    processor: Processor[RawMessage] = Processor()
+    by_event = route_on_header("X-GitHub-Event")
+
+    def handler_of(event):
+        def handle(message, ctx):
+            received.append((event, message.message_id, message.raw_data))
+            ctx.ack()
+
+        return handle
+
+    for event in sorted({name for name, _ in examples}):
+        processor.handle_for(by_event(event))(handler_of(event))
+
+    @processor.handle_for(otherwise)
+    def unknown(message, ctx):
+        raise AssertionError
+
+    adapter = WSGIAdapter(
+        RawMessage,
+        processor,
+        verify=signatures.github(SECRETS),
+        id_header="X-GitHub-Delivery",
+        content_types=[JSON],
+    )
+    post = partial(Client(validator(adapter)).post, "/", content_type=JSON, buffered=True)
+    sent = []
+    for number, (event, example) in enumerate(examples):
+        # Some as GitHub writes JSON, some with bytes beyond ASCII as they are.
+        body = json.dumps(example, ensure_ascii=bool(number % 2)).encode()
+        headers = {
+            "X-GitHub-Event": event,
+            "X-GitHub-Delivery": f"delivery-{number}",
+            "X-Hub-Signature-256": sign_github(SECRETS[number % 2], body),
+        }
+        answer = post(data=body, headers=headers)
+        assert (answer.status_code, answer.get_json()) == (200, {"result": "ack"})
+        sent.append((event, b"delivery-%d" % number, body))
+        headers["X-Hub-Signature-256"] = sign_github("a stranger's", body)
+        answer = post(data=body, headers=headers)
+        assert answer.status_code == 401
+    assert Counter(received) == Counter(sent)
+    adapter.close()
+
+
+BODIES = st.text(
+    st.characters(codec="utf-8"), max_size=200
+)  # these libraries take text, and encode it as UTF-8
+NOW = int(time.time())
+
+
+@given(
+    body=BODIES, message_id=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+)
+def test_standard_webhooks(library, body, message_id):
+    """What the library of Standard Webhooks signs is verified, and nothing else."""
+    standardwebhooks = library("standardwebhooks")
+    sender = standardwebhooks.Webhook("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    verify = signatures.standard_webhooks(
+        ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b"another"], clock=lambda: NOW
+    )
+    moment = datetime.fromtimestamp(NOW, timezone.utc)
+    headers = {
+        "Webhook-Id": message_id,
+        "Webhook-Timestamp": str(NOW),
+        "Webhook-Signature": sender.sign(message_id, moment, body),
+    }
+    raw_body = body.encode()
+    assert verify(raw_body, Headers(headers)) is True
+    assert verify(raw_body + b"x", Headers(headers)) is False
+    assert verify(raw_body, Headers({**headers, "Webhook-Id": message_id + "x"})) is False
+    assert verify(raw_body, Headers({**headers, "Webhook-Timestamp": str(NOW - 1)})) is False
+
+
+@given(body=BODIES)
+def test_slack(library, body):
+    """What Slack's library signs is verified, and nothing else."""
+    slack = library("slack_sdk.signature")
+    signature = slack.SignatureVerifier("a secret").generate_signature(
+        timestamp=str(NOW), body=body
+    )
+    headers = {"X-Slack-Request-Timestamp": str(NOW), "X-Slack-Signature": signature}
+    verify = signatures.slack(["another", "a secret"], clock=lambda: NOW)
+    assert verify(body.encode(), Headers(headers)) is True
+    assert verify(body.encode() + b"x", Headers(headers)) is False
+    later = {**headers, "X-Slack-Request-Timestamp": str(NOW + 1)}
+    assert verify(body.encode(), Headers(later)) is False
+
+
+@given(
+    body=BODIES,
+    header=st.lists(
+        st.sampled_from(["t", "other t", "signature", "wrong", "v0", "garbage", "spaced"]),
+        max_size=5,
+    ),
+)
+def test_stripe(library, body, header):
+    """Of any header with parts right and wrong, what is verified Stripe's library verifies too."""
+    stripe = library("stripe")
+    signature = hmac.new(b"whsec_x", f"{NOW}.{body}".encode(), hashlib.sha256).hexdigest()
+    parts = {
+        "t": f"t={NOW}",
+        "other t": f"t={NOW - 10}",
+        "signature": f"v1={signature}",
+        "wrong": f"v1={'0' * 64}",
+        "v0": f"v0={signature}",
+        "garbage": "x",
+        "spaced": " v1 = ",
+    }
+    text = ",".join(parts[part] for part in header)
+    try:
+        stripe.WebhookSignature.verify_header(body, text, "whsec_x", tolerance=10**9)
+        theirs = True
+    except (stripe.SignatureVerificationError, ValueError):
+        theirs = False
+    verify = signatures.stripe(["whsec_y", "whsec_x"], tolerance=300, clock=lambda: NOW)
+    ours = verify(body.encode(), Headers({"Stripe-Signature": text}))
+    assert theirs or not ours
+    # Two timestamps, and parts that are none, are for us to refuse and for them to overlook.
+    if "other t" not in header and header.count("t") == 1 and not {"garbage", "spaced"} & {*header}:
+        assert ours == theirs

@@ -1,0 +1,95 @@
+"""The application under real servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from missive.dlq.sqlite import SQLiteDLQ
+
+THREADS = 32
+
+#: For each command the status and the result that answer it.
+ANSWERS = {
+    "ack": (200, "ack"),
+    "nack": (503, "nack"),
+    "raise": (200, "dlq"),
+    "leave": (200, "dlq"),
+    "unknown": (200, "dlq"),
+}
+
+
+@pytest.mark.parametrize(
+    "requests", [25, pytest.param(1000, marks=pytest.mark.soak)], ids=["quick", "soak"]
+)
+def test_each_response_is_of_its_own_message(server, requests):
+    """Of many mixed messages at once each is answered by its own outcome, and settled by it."""
+
+    def send(thread: int) -> list[str]:
+        wrong = []
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        with closing(connection):
+            for index in range(requests):
+                name = f"{thread}-{index}"
+                command = list(ANSWERS)[(thread + index) % len(ANSWERS)]
+                body = f"{command} {name} ".encode().ljust(16 + 37 * (index % 11), b".")
+                connection.request("POST", "/", body, {"X-Id": name})
+                response = connection.getresponse()
+                answer = (response.status, json.loads(response.read())["result"])
+                if answer != ANSWERS[command]:
+                    wrong.append(f"{command} {name}: {answer}")
+        return wrong
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert [wrong for wrongs in pool.map(send, range(THREADS)) for wrong in wrongs] == []
+    server.stop()
+
+    expected: dict[str, set[str]] = {"ack": set(), "dlq": set(), "nack": set()}
+    for thread in range(THREADS):
+        for index in range(requests):
+            command = list(ANSWERS)[(thread + index) % len(ANSWERS)]
+            expected[ANSWERS[command][1]].add(f"{thread}-{index}")
+    assert Counter(server.handled) == Counter(expected["ack"])
+    assert Counter(server.dead) == Counter(expected["dlq"])
+
+    begun, ended = (
+        Counter(line.split()[1] for line in server.lines("hooks") if line.startswith(when))
+        for when in ("before", "after")
+    )
+    assert 1 <= len(begun) <= 2  # of two processes those that had messages
+    assert begun == ended
+    assert set(begun.values()) == {1}
+    assert "Traceback" not in server.log
+
+
+def test_chunks(shared):
+    """A chunked body is handled whole, refused if too long, and refused where nobody dechunks."""
+    requests = [(b"ack chunked " + b"." * 5000, 200), (b"ack long " + b"." * 65536, 413)]
+    if shared.name == "uwsgi":  # version 2.0 leaves chunks to its own API
+        requests = [(b"ack chunked", 411)]
+    for body, status in requests:
+        chunks = [body[start : start + 1000] for start in range(0, len(body), 1000)] + [b""]
+        answer = shared.exchange(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+        )
+        assert int(answer.split()[1]) == status
+    assert shared.lines("handled") == ([] if shared.name == "uwsgi" else ["chunked 5012"])
+
+
+def test_health(shared):
+    """The probes are answered."""
+    assert shared.request("GET", "/healthz") == (200, b'{"status": "ok"}')
+    assert shared.request("GET", "/readyz") == (200, b'{"status": "ok"}')
+
+
+def test_headers_arrive(shared):
+    """An id that is not ASCII is the dead letter's, byte for byte."""
+    assert shared.request("POST", "/", b"leave it", **{"X-Id": "gr\xfcn"})[0] == 200
+    assert shared.request("POST", "/", b"leave it", **{"X-Id": "plain"})[0] == 200
+    with closing(SQLiteDLQ(shared.folder / "dlq.sqlite")) as dlq:
+        assert {b"gr\xfcn", b"plain"} <= set(dlq)
