@@ -19,6 +19,7 @@ from instrument.rounds import Measurement, Plan, measure_suite, show_progress
 MODULES = {
     "dispatch": "dispatch",
     "stdin": "stdin",
+    "wsgi": "wsgi",
     "import": "import_time",
 }
 ROUNDS, QUICK_ROUNDS = 7, 3
