@@ -21,6 +21,7 @@ from missive import (
     Outcome,
     ProcessingContext,
     Processor,
+    Verdict,
     format_id,
     read_options,
 )
@@ -181,15 +182,13 @@ class WSGIAdapter(Adapter[M]):
         process = self._process
         if process.pid != getpid():
             process = self.process
-        if (environ.get("PATH_INFO") or "/") != self._path_info:
-            response = self._answer_elsewhere(environ, process)
-        elif environ["REQUEST_METHOD"] != "POST":
-            response = responses.POST_ONLY
-        elif process.refusing:
-            response = responses.DRAINING
-        else:
-            response = self._refuse_type(environ) or self._receive(environ, process)
-        if environ["REQUEST_METHOD"] == "HEAD":
+        method = environ["REQUEST_METHOD"]
+        if method == "POST" and (environ.get("PATH_INFO") or "/") == self._path_info:
+            if process.refusing:
+                return responses.DRAINING.send(start_response)
+            return self._receive(environ, process).send(start_response)
+        response = self._answer_other(environ, process)
+        if method == "HEAD":
             return response.send_head(start_response)
         return response.send(start_response)
 
@@ -201,8 +200,12 @@ class WSGIAdapter(Adapter[M]):
 
     # A request, step by step.
 
-    def _answer_elsewhere(self, environ: WSGIEnvironment, process: ServerProcess[M]) -> Response:
-        path = self._get_paths.get(environ.get("PATH_INFO", ""))
+    def _answer_other(self, environ: WSGIEnvironment, process: ServerProcess[M]) -> Response:
+        """Answer a request that is no message."""
+        path_info = environ.get("PATH_INFO") or "/"
+        if path_info == self._path_info:
+            return responses.POST_ONLY
+        path = self._get_paths.get(path_info)
         if path is None:
             return responses.NOT_FOUND
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -227,24 +230,24 @@ class WSGIAdapter(Adapter[M]):
                 self.ready.clear()
                 return False
         if process.ctx is not None:
-            self.ready.set()
+            self._set_ready(process)
         return True
 
-    def _refuse_type(self, environ: WSGIEnvironment) -> Response | None:
-        coding = environ.get("HTTP_CONTENT_ENCODING")
-        if coding and coding.strip().lower() != "identity":
-            return responses.UNSUPPORTED_CODING
-        if self.content_types is not None:
-            media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-            if media_type not in self.content_types:
-                return responses.UNSUPPORTED_TYPE
-        return None
+    def _set_ready(self, process: ServerProcess[M]) -> None:
+        self.ready.set()
+        if process.refusing:  # since stop() was called meanwhile
+            self.ready.clear()
 
     def _receive(self, environ: WSGIEnvironment, process: ServerProcess[M]) -> Response:
+        """Take a message; this and what it calls runs for every one (benchmarks/wsgi.py)."""
+        if self.content_types is not None or "HTTP_CONTENT_ENCODING" in environ:
+            refusal = self._refuse_type(environ)
+            if refusal is not None:
+                return refusal
         body = read_body(environ, self.max_content_length)
         if isinstance(body, Response):
             return body
-        message_id = environ.get(self._id_key) if self._id_key is not None else None
+        message_id = self._id_key and environ.get(self._id_key)
         mount = environ.get("SCRIPT_NAME")
         delivery = RequestDelivery(
             body,
@@ -262,11 +265,27 @@ class WSGIAdapter(Adapter[M]):
                 if answer is not None:
                     return answer
             ctx = process.ctx or self._open(process)
-            return responses.DRAINING if ctx is None else self._handle(ctx, delivery)
+            if ctx is None:
+                return responses.DRAINING
+            # The outcome belongs to this request: it is settled here, in the request's own thread.
+            verdict = ctx.take(delivery)
+            return responses.ACKED if verdict is None else self._settle(ctx, verdict, process)
         except Exception as error:
             return self._fail(delivery, error)
         finally:
-            process.leave(delivery)
+            process.in_hand.discard(delivery)
+            if process.refusing:
+                process.note_done()
+
+    def _refuse_type(self, environ: WSGIEnvironment) -> Response | None:
+        coding = environ.get("HTTP_CONTENT_ENCODING")
+        if coding and coding.strip().lower() != "identity":
+            return responses.UNSUPPORTED_CODING
+        if self.content_types is not None:
+            media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+            if media_type not in self.content_types:
+                return responses.UNSUPPORTED_TYPE
+        return None
 
     def _identify(self, delivery: RequestDelivery) -> Response | None:
         """Answer a request that is not its sender's own, or that poses a challenge."""
@@ -281,17 +300,15 @@ class WSGIAdapter(Adapter[M]):
                 return Response(200, {"challenge": challenge})
         return None
 
-    def _handle(self, ctx: ProcessingContext[M], delivery: RequestDelivery) -> Response:
-        # The outcome belongs to this request: it is settled here, in the request's own thread.
-        verdict = ctx.take(delivery)
-        if verdict is None:
-            return responses.ACKED
+    def _settle(
+        self, ctx: ProcessingContext[M], verdict: Verdict[M], process: ServerProcess[M]
+    ) -> Response:
         (outcome,) = ctx.settle((verdict,))
         if outcome is Outcome.ACKED:
             return responses.ACKED
         if outcome is Outcome.NACKED:
             return self._nacked
-        self.ready.set()  # the DLQ can be written, if it could not before
+        self._set_ready(process)  # the DLQ can be written, if it could not before
         return responses.DEAD_LETTERED
 
     def _fail(self, delivery: RequestDelivery, error: Exception) -> Response:
@@ -323,7 +340,7 @@ class WSGIAdapter(Adapter[M]):
     def _open(self, process: ServerProcess[M]) -> ProcessingContext[M] | None:
         ctx = process.open()
         if ctx is not None:
-            self.ready.set()
+            self._set_ready(process)
         return ctx
 
     def open(self) -> None:
@@ -352,8 +369,7 @@ class WSGIAdapter(Adapter[M]):
     def announce(self, address: tuple[str, int]) -> None:
         """Take note that a server listens, unless ``stop`` was called meanwhile."""
         self.address = address
-        if not self.process.refusing:
-            self.ready.set()
+        self._set_ready(self.process)
 
     def run(
         self,

@@ -63,12 +63,10 @@ class ServerProcess(Generic[M]):
                 atexit.register(self._close_at_exit)
             return self.ctx
 
-    def leave(self, delivery: RequestDelivery) -> None:
-        """Note that a delivery is in hand no more."""
-        self.in_hand.discard(delivery)
-        if self.refusing:
-            with self._idle:
-                self._idle.notify_all()
+    def note_done(self) -> None:
+        """Tell who waits that a delivery is in hand no more; needed while ``refusing`` is set."""
+        with self._idle:
+            self._idle.notify_all()
 
     def close(self, timeout: float) -> None:
         """Refuse new messages, wait for those in hand, run the after-hooks; once.
