@@ -181,6 +181,21 @@ def test_a_worker_that_is_done_ends_the_wait_for_the_transport(
     assert errors == []
 
 
+def test_the_status_tells_what_waits_and_what_is_handled() -> None:
+    """While a batch is handled in the receiving thread, a probe sees which message, and what waits."""
+    seen: list[tuple[int, str | None]] = []
+
+    def look(message: missive.RawMessage, ctx: Any) -> None:
+        status = adapter.status()
+        seen.append((status.waiting, status.handling))
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(look), 3)
+    adapter.run()
+    assert seen == [(2, "0"), (1, "1"), (0, "2")]
+    assert (adapter.status().waiting, adapter.status().handling) == (0, None)
+
+
 def test_an_ordering_key_keeps_the_order_within_a_key() -> None:
     """Messages of one key are handled one after the other; of different keys, side by side."""
     seen: dict[int, list[int]] = {}

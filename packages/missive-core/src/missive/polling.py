@@ -49,6 +49,9 @@ class Status(NamedTuple):
     :ivar last_progress: when the receive loop last came round, in UTC; None before it began.
     :ivar in_flight: messages handed to workers and not yet settled.
     :ivar received: deliveries received since the adapter was built; likewise the other counters.
+    :ivar waiting: deliveries received and not begun; falls from message to message.
+    :ivar handling: the printable id of the message that is handled in the receiving thread, where
+        the transport gave it one; None with several workers.
     """
 
     connected: bool
@@ -59,6 +62,8 @@ class Status(NamedTuple):
     nacked: int
     dead_lettered: int
     reconnections: int
+    waiting: int = 0
+    handling: str | None = None
 
 
 class PollingAdapter(Adapter[M]):
@@ -296,6 +301,8 @@ class PollingAdapter(Adapter[M]):
             if progress is None
             else datetime.fromtimestamp(progress, timezone.utc),
             in_flight=receiving.in_flight if receiving is not None else 0,
+            waiting=receiving.waiting if receiving is not None else 0,
+            handling=receiving.handling if receiving is not None else None,
             acked=self._acked,
             **self._counts,
         )

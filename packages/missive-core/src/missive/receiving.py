@@ -49,6 +49,7 @@ class Receiving(Generic[M]):
         self._backlog: deque[Delivery | bytes] = deque(adapter.leftover)
         adapter.leftover.clear()
         self._in_receive = False
+        self._inline: Delivery | None = None
         self._ended = False
         self._failure: BaseException | None = None
         self._unsettled: list[Verdict[M]] = []
@@ -60,6 +61,17 @@ class Receiving(Generic[M]):
     def in_flight(self) -> int:
         """How many messages are with workers and not yet settled."""
         return self._pool.in_flight if self._pool is not None else 0
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries were received and are not begun."""
+        return len(self._backlog)
+
+    @property
+    def handling(self) -> str | None:
+        """The printable id of what is handled in this thread, where its transport gave it one."""
+        delivery = self._inline
+        return None if delivery is None or not delivery.message_id else _name(delivery)
 
     def halt(self) -> None:
         """Let no further message begin, and end the wait for verdicts; also in a signal handler."""
@@ -122,6 +134,7 @@ class Receiving(Generic[M]):
                     if isinstance(delivery, bytes):
                         verdict = take_bytes(delivery, shared)
                     else:
+                        self._inline = delivery
                         verdict = take(delivery)
                 except SettlementFailed as error:
                     self._recover(error)
@@ -137,6 +150,7 @@ class Receiving(Generic[M]):
             if delivery is not None:
                 self._check_drain(delivery)
         finally:
+            self._inline = None
             adapter.count(acked=clean)
             if clean:
                 self._nacks_in_a_row = 0
