@@ -8,7 +8,9 @@ import signal
 import urllib.error
 import urllib.request
 
+import missive as core
 import pytest
+from missive.cli.health import Health
 
 HANG = '{"label": "wait", "for": "go"}'
 
@@ -131,3 +133,52 @@ def test_the_file_is_removed_at_the_drain_deadline_too(start, project):
     process.popen.send_signal(signal.SIGTERM)
     assert process.ended() == 4
     assert not path.exists()
+
+
+class Played(core.PollingAdapter[core.RawMessage]):
+    """An adapter whose status is played."""
+
+    def __init__(self) -> None:
+        super().__init__(core.RawMessage, core.Processor())
+        self.played = core.Status(True, None, 0, 600, 0, 0, 0, 0, waiting=600)
+        self.ready.set()
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def receive(self, timeout: float) -> list[bytes]:
+        return []
+
+    def ack(self, message: core.RawMessage) -> None: ...
+
+    def nack(self, message: core.RawMessage) -> None: ...
+
+    def status(self) -> core.Status:
+        return self.played
+
+
+def test_slow_messages_of_one_batch_are_progress():
+    """A long batch is live while its messages go on, and not once one of them hangs."""
+    now = 0.0
+    adapter = Played()
+    health = Health(adapter, stall=60, clock=lambda: now)
+    for _ in range(20):
+        now += 50
+        adapter.played = adapter.played._replace(waiting=adapter.played.waiting - 1)
+        assert health.look()["live"]
+    now += 59
+    assert health.look()["live"]
+    now += 2
+    assert not health.look()["live"]
+
+
+def test_a_run_that_connects_again_is_live_and_not_ready():
+    """An outage of the broker is no reason to kill the process."""
+    now = 0.0
+    adapter = Played()
+    health = Health(adapter, stall=60, clock=lambda: now)
+    adapter.ready.clear()
+    now = 1000.0
+    found = health.look()
+    assert (found["live"], found["ready"]) == (True, False)

@@ -167,7 +167,20 @@ def test_the_watchdog_names_the_line_that_hangs(start):
     assert "app.py:" in last
 
 
+@pytest.mark.usefixtures("transports")
+def test_the_watchdog_names_the_message(start):
+    """What is abandoned is named by its id, where the transport has one; content is not shown."""
+    process = start("run", "transports:one", "--drain-timeout", 0.1)
+    process.wait_for("handling")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 4
+    assert "order-17 is abandoned" in process.stderr
+    assert "the body" not in process.stderr
+
+
 TRANSPORTS = """\
+import threading
+
 import missive
 
 processor = missive.Processor()
@@ -204,6 +217,17 @@ class Silent(Unreachable):
         return ()
 
 
+class One(Silent):
+    def receive(self, timeout):
+        return [missive.Delivery(b"the body", message_id="order-17")]
+
+
+@processor.handle_for(missive.otherwise)
+def hang(message, ctx):
+    print("handling", flush=True)
+    threading.Event().wait()
+
+
 class Fetching(Silent):
     prefetch = 2
 
@@ -211,6 +235,7 @@ class Fetching(Silent):
 unreachable = Unreachable(missive.RawMessage, processor)
 refusing = Refusing(missive.RawMessage, processor)
 silent = Silent(missive.RawMessage, processor)
+one = One(missive.RawMessage, processor)
 fetching = Fetching(missive.RawMessage, processor, workers=4)
 """
 

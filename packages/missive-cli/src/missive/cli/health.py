@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,25 +29,29 @@ GOOD_FOR = 1.0
 class Health:
     """Looks at a running adapter.
 
-    A run is *live* while its receive loop makes progress: it came round, or settled something, in
-    the last ``stall`` seconds, or it is busy connecting again. It is *ready* while a message that is
+    A run is *live* while its receive loop makes progress: it came round, or began another message,
+    in the last ``stall`` seconds, or it is busy connecting. It is *ready* while a message that is
     published now would be delivered, and the DLQ, where there is one, could be written.
 
     :param stall: how long the loop may make no progress, in seconds; more than the slowest handler.
+    :param clock: gives seconds that only ever rise.
     """
 
-    def __init__(self, adapter: Adapter[Any], stall: float) -> None:
+    def __init__(
+        self, adapter: Adapter[Any], stall: float, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._adapter = adapter
         self._stall = stall
+        self._clock = clock
         self._lock = threading.Lock()
         self._seen: object = None
-        self._progressed = monotonic()
+        self._progressed = clock()
         self._looked: tuple[float, dict[str, Any]] | None = None
 
     def look(self) -> dict[str, Any]:
         """Say how the run is doing; what was found less than a second ago is found again."""
         with self._lock:
-            now = monotonic()
+            now = self._clock()
             if self._looked is None or now - self._looked[0] >= GOOD_FOR:
                 self._looked = (now, self._look(now))
             return self._looked[1]
@@ -69,6 +74,7 @@ class Health:
             found |= {
                 "last_progress": _iso(status.last_progress),
                 "in_flight": status.in_flight,
+                "waiting": status.waiting,
                 "received": status.received,
                 "acked": status.acked,
                 "nacked": status.nacked,

@@ -95,11 +95,13 @@ class Watchdog:
 
     def _end(self) -> None:
         adapter = self._adapter
+        status = adapter.status() if isinstance(adapter, PollingAdapter) else None
         logger.critical(
-            "%s: the drain deadline is over, and a handler has not returned (%s); its message is"
-            " abandoned, and the process ends",
+            "%s: the drain deadline is over, and a handler has not returned (%s); %s is abandoned,"
+            " and the process ends",
             type(adapter).__name__,
             self._where(),
+            (status.handling if status is not None else None) or "its message",
         )
         self._tidy()
         end(ExitCode.ABANDONED)
