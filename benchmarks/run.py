@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from instrument import Suite, results
 from instrument.compare import comparison
-from instrument.environments import BENCHMARKS, make
+from instrument.environments import BENCHMARKS, ROOT, make
 from instrument.figures import Figures
+from instrument.plots import draw
 from instrument.report import failures_report, suite_report, targets_report
 from instrument.rounds import Measurement, Plan, measure_suite, show_progress
 
@@ -23,6 +24,8 @@ MODULES = {
     "import": "import_time",
 }
 ROUNDS, QUICK_ROUNDS = 7, 3
+#: Where the documentation takes results, tables and plots from.
+PUBLISHED = ROOT / "docs" / "performance"
 
 
 def main() -> int:
@@ -32,6 +35,13 @@ def main() -> int:
     """
     arguments = parse()
     suites = {name: load(name) for name in arguments.suites or MODULES}
+    if arguments.taken is not None:
+        taken = results.read(arguments.taken)
+        former = Plan(taken["rounds"], taken["quick"])
+        measured_suites = {entry["suite"] for entry in taken["measurements"]}
+        shown = [suite for suite in suites.values() if suite.name in measured_suites]
+        publish(shown, former, taken, arguments)
+        return 0
     plan = Plan(arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS), arguments.quick)
     environments = sorted(
         {
@@ -53,7 +63,7 @@ def main() -> int:
         print("\r\x1b[K", end="", file=sys.stderr)
     taken = results.collect(plan, environments, machine, measured)
     results.write(arguments.output, taken)
-    report(list(suites.values()), plan, measured, arguments)
+    publish(list(suites.values()), plan, taken, arguments)
     return int(any(measurement.failure for measurement in measured))
 
 
@@ -75,6 +85,25 @@ def parse() -> argparse.Namespace:
         default=BENCHMARKS / "results" / "latest.json",
         help="where the results go (default: benchmarks/results/latest.json)",
     )
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="FOLDER",
+        default=BENCHMARKS / "results" / "plots",
+        help="where the plots go (default: benchmarks/results/plots)",
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="put results, tables and plots where the documentation takes them from",
+    )
+    parser.add_argument(
+        "--from",
+        dest="taken",
+        type=Path,
+        metavar="RESULTS.json",
+        help="measure nothing; print and plot a former run",
+    )
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.suites if name not in MODULES]:
         parser.error(f"there is no suite {unknown[0]!r}; there are {', '.join(MODULES)}")
@@ -87,25 +116,41 @@ def load(name: str) -> Suite:
     return suite
 
 
-def report(
-    suites: list[Suite], plan: Plan, measured: list[Measurement], arguments: argparse.Namespace
+def publish(
+    suites: list[Suite], plan: Plan, taken: dict[str, Any], arguments: argparse.Namespace
 ) -> None:
-    """Print the tables."""
-    entries = [asdict(measurement) for measurement in measured]
-    figures = Figures(entries)
+    """Print the tables, draw the plots, and put both into the documentation if asked to."""
+    tables = report(suites, plan, taken)
+    print(tables)
+    figures = Figures(taken["measurements"])
+    folder = PUBLISHED if arguments.publish else arguments.plots
     for suite in suites:
-        print(suite_report(suite, figures, plan), end="\n\n")
-    print("## To reach", targets_report(suites, figures), sep="\n\n", end="\n\n")
-    print(
-        f"{plan.rounds} rounds; medians, with quartiles. {100 * figures.noise:.0f} % of the"
-        " measurements were taken while the machine was disturbed by something else; ~ marks a"
-        " figure that had no others to stand on."
-    )
+        draw(suite, figures, plan, folder)
+    if arguments.publish:
+        (PUBLISHED / "tables.txt").write_text(tables + "\n", encoding="utf-8")
+        results.write(PUBLISHED / "results.json", taken)
     if arguments.compare is not None:
         old = Figures(results.read(arguments.compare)["measurements"])
         print(f"\n## Since {arguments.compare}\n", comparison(suites, old, figures), sep="\n")
-    if failures := failures_report(entries):
+    if failures := failures_report(taken["measurements"]):
         print(f"\n## Could not be measured\n\n{failures}")
+
+
+def report(suites: list[Suite], plan: Plan, taken: dict[str, Any]) -> str:
+    """Write the tables, and what they were measured on."""
+    figures = Figures(taken["measurements"])
+    parts = [suite_report(suite, figures, plan) for suite in suites]
+    parts += ["## To reach", targets_report(suites, figures)]
+    machine = taken["machine"]
+    parts.append(
+        f"{plan.rounds} rounds; medians, with quartiles. CPython {machine['python']}"
+        f"{'' if machine['optimised build'] else ', not an optimised build'},"
+        f" {machine['processor']}, {machine['cores']} cores, {machine['system']}, {taken['taken']},"
+        f" {taken['commit']}. Something else disturbed {100 * figures.noise('seconds'):.0f} % of"
+        f" the measurements by the wall clock, {100 * figures.noise('cpu'):.0f} % by processor time;"
+        " ~ marks a figure that had no others to stand on."
+    )
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

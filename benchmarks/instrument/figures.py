@@ -70,14 +70,13 @@ class Figures:
         }
 
     def _noisy(self, figures: dict[str, float], figure: str) -> bool:
-        clock = "cpu" if figure == "cpu" else "seconds"
-        return figures[f"calibration {clock}"] > NOISY * self.calibration[clock]
+        best = self.calibration.get(figure)
+        return best is not None and figures[f"calibration {figure}"] > NOISY * best
 
-    @property
-    def noise(self) -> float:
-        """The share of measurements that were taken while the machine was disturbed."""
+    def noise(self, clock: str) -> float:
+        """Give the share of measurements that were disturbed, by one of the clocks."""
         every = [
-            self._noisy(figures, "seconds")
+            self._noisy(figures, clock)
             for rounds in self._rounds.values()
             for figures in rounds.values()
         ]

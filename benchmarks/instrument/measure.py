@@ -32,12 +32,12 @@ def main() -> None:
     suite: Suite = importlib.import_module(asked["module"]).suite
     prepare = suite.variants[asked["variant"]].prepare
     before = calibrate()
+    baseline = peak_megabytes()
     prepared = prepare(**asked["parameters"])
     clean_up: Iterator[Run] | None = None
     if inspect.isgenerator(prepared):
         clean_up = prepared
         prepared = next(prepared)
-    baseline = peak_megabytes()
     figures = measure(prepared, asked["items"], asked["seconds"])
     figures.setdefault("megabytes", peak_megabytes() - baseline)
     if clean_up is not None:
