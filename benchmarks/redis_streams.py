@@ -1,0 +1,268 @@
+"""Redis Streams: what an entry of a consumer group costs, acked, beside redis-py's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from instrument import Suite
+from redis_service import redis_service
+
+STREAM, GROUP, CONSUMER = "benchmark", "group", "consumer"
+BODY = b"x" * 100
+
+suite = Suite("streams", "Redis Streams", unit="µs an entry", service=redis_service)
+
+
+def prepare(url: str, items: int) -> None:
+    """Fill the stream anew, and create the group at its start."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        for begin in range(0, items, 1000):
+            pipeline = client.pipeline(transaction=False)
+            for _ in range(min(1000, items - begin)):
+                pipeline.xadd(STREAM, {"data": BODY})
+            pipeline.execute()
+        client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+
+
+def check(url: str, items: int) -> None:
+    """See that every entry was delivered and acked, so that nobody is quick by leaving work out."""
+    import redis
+
+    with redis.Redis.from_url(url, protocol=2) as client:
+        (group,) = client.xinfo_groups(STREAM)
+        if group["pending"] or group["entries-read"] != items:
+            raise SystemExit(f"of {items} entries, {group} says otherwise")
+
+
+@suite.variant(
+    "XREADGROUP + one XACK a batch",
+    environment="limit",
+    kind="limit",
+    semantics="a loop with redis-py that acks each batch when it is through; at least once",
+)
+def batched(url: str, count: int) -> Callable[[int], float]:
+    """Measure what a user would write with redis-py."""
+    import redis
+
+    def run(items: int) -> float:
+        prepare(url, items)
+        with redis.Redis.from_url(url, protocol=2) as client:
+            done = 0
+            started = perf_counter()
+            while done < items:
+                for _, entries in client.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count, 1000):
+                    ids = []
+                    for entry_id, _fields in entries:
+                        ids.append(entry_id)  # noqa: PERF401 - stands for handling each
+                    client.xack(STREAM, GROUP, *ids)
+                    done += len(ids)
+            took = perf_counter() - started
+        check(url, items)
+        return took
+
+    return run
+
+
+@suite.variant(
+    "XREADGROUP + an XACK each",
+    environment="limit",
+    kind="limit",
+    semantics="the same, with a round trip to ack each entry; at least once",
+)
+def acked_each(url: str, count: int) -> Callable[[int], float]:
+    """Measure a loop that never leaves more than one entry settled and not acked."""
+    import redis
+
+    def run(items: int) -> float:
+        prepare(url, items)
+        with redis.Redis.from_url(url, protocol=2) as client:
+            done = 0
+            started = perf_counter()
+            while done < items:
+                for _, entries in client.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count, 1000):
+                    for entry_id, _fields in entries:
+                        client.xack(STREAM, GROUP, entry_id)
+                        done += 1
+            took = perf_counter() - started
+        check(url, items)
+        return took
+
+    return run
+
+
+def _adapter(url: str, count: int, **options: Any) -> Callable[[int], float]:
+    import missive
+    from missive.adapters.redis import RedisStreamsAdapter
+
+    processor: Any = missive.Processor()
+    done = wanted = 0
+    started = 0.0
+    adapter: Any = None
+
+    @processor.handle_for(lambda message: True)
+    def handle(message: Any, ctx: Any) -> None:
+        nonlocal done, started
+        if done == 0:
+            started = perf_counter()
+        ctx.ack()
+        done += 1
+        if done == wanted:
+            adapter.stop()
+
+    def run(items: int) -> float:
+        nonlocal adapter, done, wanted
+        prepare(url, items)
+        done, wanted = 0, items
+        adapter = RedisStreamsAdapter(
+            missive.RawMessage, processor, STREAM, GROUP, url=url, batch_size=count, **options
+        )
+        adapter.run()
+        took = perf_counter() - started  # with its last acks, and its leave of the group
+        check(url, items)
+        return took
+
+    return run
+
+
+@suite.variant(
+    "Missive",
+    environment="missive",
+    kind="missive",
+    semantics="handled by exactly one handler and settled; acks go with the next read; at least once",
+)
+def adapter(url: str, count: int) -> Callable[[int], float]:
+    """Measure the adapter, with the whole framework."""
+    return _adapter(url, count)
+
+
+@suite.variant(
+    "Missive, ack_every=1",
+    environment="missive",
+    kind="missive",
+    semantics="the same, with a round trip to ack each entry",
+)
+def adapter_each(url: str, count: int) -> Callable[[int], float]:
+    """Measure the adapter as it acks each entry."""
+    return _adapter(url, count, ack_every=1)
+
+
+def _faststream(url: str, count: int, batch: bool) -> Callable[[int], float]:
+    def run(items: int) -> float:
+        prepare(url, items)
+        took = asyncio.run(_faststream_run(url, count, batch, items))
+        check(url, items)
+        return took
+
+    return run
+
+
+async def _faststream_run(url: str, count: int, batch: bool, items: int) -> float:
+    from faststream.redis import RedisBroker, StreamSub
+
+    broker = RedisBroker(url, logger=None)
+    done = asyncio.Event()
+    seen = 0
+    started = ended = 0.0
+
+    def note(number: int) -> None:
+        nonlocal seen, started, ended
+        if seen == 0:
+            started = perf_counter()
+        seen += number
+        if seen == items:
+            ended = perf_counter()
+            done.set()
+
+    options = {"group": GROUP, "consumer": CONSUMER, "max_records": count}
+    stream: Any = StreamSub(STREAM, batch=batch, **options)  # type: ignore[arg-type]
+    if batch:
+
+        @broker.subscriber(stream=stream)
+        async def handle_all(bodies: list[Any]) -> None:
+            note(len(bodies))
+
+    else:
+
+        @broker.subscriber(stream=stream)
+        async def handle(body: Any) -> None:
+            note(1)
+
+    async with broker:
+        await broker.start()
+        await done.wait()
+        await asyncio.sleep(0.5)  # its last acks come after its handler
+    return ended - started
+
+
+@suite.variant(
+    "FastStream",
+    environment="faststream",
+    kind="peer",
+    semantics="a subscriber of RedisBroker in a group; acks each message; at least once",
+)
+def faststream(url: str, count: int) -> Callable[[int], float]:
+    """Measure a subscriber of FastStream that gets one message at a time."""
+    return _faststream(url, count, batch=False)
+
+
+@suite.variant(
+    "FastStream, batch",
+    environment="faststream",
+    kind="peer",
+    semantics="a subscriber that gets all entries of a read in one call; at least once",
+)
+def faststream_batch(url: str, count: int) -> Callable[[int], float]:
+    """Measure a subscriber of FastStream that gets a list of messages."""
+    return _faststream(url, count, batch=True)
+
+
+LOOP, EACH = "XREADGROUP + one XACK a batch", "XREADGROUP + an XACK each"
+
+for count in (100, 1000):
+    suite.case(
+        f"COUNT {count}",
+        (LOOP, "Missive"),
+        parameters={"count": count},
+        items=100_000,
+        quick_items=30_000,
+        quick=count == 100,
+    )
+suite.case(
+    "acked each",
+    (EACH, "Missive, ack_every=1"),
+    parameters={"count": 100},
+    items=10_000,
+    quick_items=5_000,
+)
+suite.case(
+    "COUNT 100, beside FastStream",
+    ("Missive", "FastStream", "FastStream, batch"),
+    parameters={"count": 100},
+    items=10_000,
+    quick_items=5_000,
+    rounds=3,
+)
+suite.target(
+    "of redis-py's loop that acks in batches",
+    ("COUNT 100", "Missive"),
+    ("COUNT 100", LOOP),
+    at_most=1.25,
+)
+suite.target(
+    "ack_every=1, of redis-py's loop that acks each",
+    ("acked each", "Missive, ack_every=1"),
+    ("acked each", EACH),
+    at_most=1.1,
+)
+suite.target(
+    "FastStream, a message at a time, over Missive",
+    ("COUNT 100, beside FastStream", "FastStream"),
+    ("COUNT 100, beside FastStream", "Missive"),
+    at_least=40,
+)
