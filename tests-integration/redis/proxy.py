@@ -116,9 +116,7 @@ class Proxy:
 class _Pair:
     """The two sides of one connection."""
 
-    def __init__(
-        self, near: socket.socket, far: socket.socket, delay: Callable[[], float]
-    ) -> None:
+    def __init__(self, near: socket.socket, far: socket.socket, delay: Callable[[], float]) -> None:
         self._sides = (near, far)
         self._delay = delay
         self._frozen = threading.Event()

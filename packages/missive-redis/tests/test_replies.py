@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import hiredis
@@ -52,7 +53,7 @@ def read_in_pieces(reader: Reader, data: bytes, cuts: list[int]) -> list[Any]:
     """Feed bytes in pieces, and give all replies."""
     replies: list[Any] = []
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         reader.feed(data, begin, end - begin)
         while (reply := reader.gets()) is not UNFINISHED:
             replies.append(reply)

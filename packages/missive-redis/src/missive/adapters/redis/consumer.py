@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from redis import exceptions
 
+from .errors import ServerError
 from .groups import Group, is_no_group
 from .ledger import Ledger, Telling
 from .links import Link
@@ -15,6 +16,8 @@ from .replies import UNFINISHED
 
 #: How long an answer may be late, in seconds.
 GRACE = 3.0
+#: How long the answer to a read may take that was just unblocked, in seconds.
+UNBLOCKED_GRACE = 1.0
 
 
 class Consumer:
@@ -112,10 +115,13 @@ class Consumer:
         """
         if not self.is_reading:
             return []
+        patience = max(0.0, self._due - monotonic())
         if self._client_id is not None:
-            self.side.call(("CLIENT", "UNBLOCK", self._client_id))
+            (unblocked,) = self.side.call(("CLIENT", "UNBLOCK", self._client_id))
+            if not isinstance(unblocked, ServerError):
+                patience = UNBLOCKED_GRACE
         while len(self._replies) < self._expected:
-            self._replies += self.link.receive()
+            self._replies += self.link.receive(patience)
         reply = self._end_read()
         return cast("list[Any]", reply) if isinstance(reply, list) else []
 

@@ -30,14 +30,18 @@ class Group:
     :param group: the name of the group.
     :param consumer: the name of the consumer; no other that lives may have it.
     :param start: from where a group that does not exist yet reads: an id, or ``"$"`` for what is new.
+    :param trims: whether the streams will be trimmed.
 
     :ivar keys: the key of each stream by its name.
     """
 
-    def __init__(self, streams: Iterable[str], group: str, consumer: str, start: str) -> None:
+    def __init__(
+        self, streams: Iterable[str], group: str, consumer: str, start: str, *, trims: bool = False
+    ) -> None:
         self.name = group
         self.consumer = consumer
         self.start = start
+        self._trims = trims
         self.keys = {name: _encode(name) for name in streams}
         #: For each key: the stream's name, and what its entries' message ids begin with.
         self.origins = {
@@ -101,6 +105,7 @@ class Group:
             *self.acks(nothing),
             *self.keeps(nothing),
             *[("XPENDING", key, self.name) for key in self.origins],
+            *[("XTRIM", key, "MINID", 0) for key in self.origins if self._trims],
         )
         if not self._known and self.start == "$":
             for key in self.origins:

@@ -126,14 +126,19 @@ class Link:
             replies += self._read()
         return replies
 
-    def receive(self) -> list[Any]:
-        """Wait for a further reply, at most as long as the timeout.
+    def receive(self, timeout: float | None = None) -> list[Any]:
+        """Wait for a further reply.
 
+        :param timeout: at most so many seconds; None: as long as any answer may take.
         :raises redis.exceptions.RedisError: the connection is lost, or nothing came in time.
         """
+        if timeout is not None:
+            self.socket.settimeout(timeout)
         replies = self._read()
         while not replies:
             replies = self._read()
+        if timeout is not None:
+            self.socket.settimeout(self._timeout)
         return replies
 
     def check(self, *commands: Command) -> list[Any]:

@@ -154,7 +154,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self.flush_interval = min(FLUSH_INTERVAL, retry_after / 4)
         self._own_name = consumer is None
         self._make_connection = connection_maker(self, url, client)
-        self._group = Group(names, group, self.consumer, start)
+        self._group = Group(names, group, self.consumer, start, trims=trim)
         self._body_field = body_field.encode("utf-8", "surrogateescape")
         self._ledger = Ledger(self._group)
         self._redelivery = Redelivery(self._group, self._ledger, retry_after, max_deliveries)
@@ -253,8 +253,8 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     def _take_leave(self, consumer: Consumer) -> None:
         try:
-            self._return_late(consumer)
             consumer.tell()
+            self._return_late(consumer)
             self._trim(consumer.link)
             self._group.remove_consumer(consumer.link)
         except (*self.connection_errors, MissiveError) as error:

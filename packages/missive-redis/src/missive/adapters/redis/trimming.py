@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from .errors import ServerError
 from .links import Link
@@ -17,9 +17,11 @@ def trim(link: Link, key: bytes) -> int:
     :returns: how many were deleted.
     :raises redis.exceptions.RedisError: the connection is lost, or trimming is not allowed.
     """
-    (groups,) = link.call(("XINFO", "GROUPS", key))
-    if isinstance(groups, ServerError):  # no such stream: nothing to trim
+    (reply,) = link.call(("XINFO", "GROUPS", key))
+    if isinstance(reply, ServerError) and reply.code == "ERR":  # no such stream
         return 0
+    link.verify(reply)
+    groups = cast("list[list[Any]]", reply)
     floors = [_floor(link, key, dict(zip(flat[::2], flat[1::2], strict=False))) for flat in groups]
     if not floors:
         return 0
