@@ -295,13 +295,16 @@ class SQLiteDLQ(DeadLetterStore):
     def _insert_history(
         self, connection: sqlite3.Connection, position: int, letter: DeadLetter
     ) -> None:
-        earlier = letter.history[-MAX_HISTORY:-1]
-        first = letter.failures - len(earlier)
+        history = letter.history[-MAX_HISTORY:]
+        first = letter.failures - len(history) + 1
+        # The last failure is in the letter itself, unless somebody gave it otherwise here.
+        if history and history[-1] == letter._replace(history=()).with_history().history[0]:
+            history = history[:-1]
         connection.executemany(
             sql.INSERT_HISTORY,
             [
                 (position, number, *failure_values(failure))
-                for number, failure in enumerate(earlier, first)
+                for number, failure in enumerate(history, first)
             ],
         )
 
@@ -378,8 +381,11 @@ class SQLiteDLQ(DeadLetterStore):
         position, failures = row[0], row[4]
         if failures == 1:
             return to_letter(row)
-        earlier = [to_failure(row) for row in connection.execute(sql.HISTORY, (position,))]
-        return to_letter(row, earlier)
+        history = connection.execute(sql.HISTORY, (position,)).fetchall()
+        letter = to_letter(row, [to_failure(row[1:]) for row in history])
+        if history and history[-1][0] == failures:  # the last is there as it was given
+            letter = letter._replace(history=letter.history[:-1])
+        return letter
 
     def letters(
         self,

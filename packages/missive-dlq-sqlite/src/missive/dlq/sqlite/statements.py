@@ -34,7 +34,7 @@ NEWEST_POSITION = "SELECT max(position) FROM letters"
 POSITION = "SELECT position FROM letters WHERE id = ?"
 
 APPEND_HISTORY = """
-    INSERT INTO history (position, number, at, stage, error_type, handler, reason)
+    INSERT OR IGNORE INTO history (position, number, at, stage, error_type, handler, reason)
     SELECT position, failures, last_failed, stage, error_type, handler, reason
     FROM letters WHERE position = ?
 """
@@ -71,7 +71,8 @@ DELETE_SOME = """
 LETTER = _SELECT + "WHERE id = ?"
 LETTER_AT = _SELECT + "WHERE letters.position = ?"
 HISTORY = """
-    SELECT at, stage, error_type, handler, reason FROM history WHERE position = ? ORDER BY number
+    SELECT number, at, stage, error_type, handler, reason FROM history
+    WHERE position = ? ORDER BY number
 """
 EXISTS = "SELECT 1 FROM letters WHERE id = ?"
 COUNT = "SELECT count(*) FROM letters"
