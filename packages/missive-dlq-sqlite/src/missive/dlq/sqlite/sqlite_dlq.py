@@ -227,9 +227,15 @@ class SQLiteDLQ(DeadLetterStore):
         :raises DeadLetterStoreFull: there is no room.
         :raises DeadLetterStoreError: nothing was kept, for another cause.
         """
-        letters = list(letters)
+        letters = [self._capped(letter) for letter in letters]
         with self._writing() as connection:
             self._put_many(connection, letters)
+
+    def _capped(self, letter: DeadLetter) -> DeadLetter:
+        traceback = letter.traceback
+        if traceback is None or len(traceback) <= self.max_traceback:
+            return letter
+        return letter._replace(traceback=traceback[len(traceback) - self.max_traceback :])
 
     def _put_many(self, connection: sqlite3.Connection, letters: list[DeadLetter]) -> None:
         """Insert what is new, all contents at once; whatever is not takes the long way."""
@@ -239,7 +245,7 @@ class SQLiteDLQ(DeadLetterStore):
             if not beside and len(letter.history) <= 1:
                 cursor = connection.execute(sql.INSERT_LETTER, letter_values(letter))
                 if cursor.rowcount:
-                    contents.append((cursor.lastrowid, *content_values(letter, self.max_traceback)))
+                    contents.append((cursor.lastrowid, *content_values(letter)))
                     continue
             connection.executemany(sql.INSERT_CONTENT, contents)
             contents.clear()
@@ -271,24 +277,18 @@ class SQLiteDLQ(DeadLetterStore):
         connection.execute(sql.APPEND_HISTORY, (position,))
         connection.execute(sql.FAIL_AGAIN, (*letter_values(letter)[4:], position))
         connection.execute(sql.BOUND_HISTORY, (position, MAX_HISTORY))
-        connection.execute(
-            sql.REPLACE_CONTENT, (*content_values(letter, self.max_traceback), position)
-        )
+        connection.execute(sql.REPLACE_CONTENT, (*content_values(letter), position))
 
     def _insert(self, connection: sqlite3.Connection, letter: DeadLetter) -> None:
         cursor = connection.execute(sql.INSERT_LETTER, letter_values(letter))
         position = cursor.lastrowid
         assert position is not None
-        connection.execute(
-            sql.INSERT_CONTENT, (position, *content_values(letter, self.max_traceback))
-        )
+        connection.execute(sql.INSERT_CONTENT, (position, *content_values(letter)))
         self._insert_history(connection, position, letter)
 
     def _replace(self, connection: sqlite3.Connection, position: int, letter: DeadLetter) -> None:
         connection.execute(sql.REPLACE_LETTER, (*letter_values(letter)[1:], position))
-        connection.execute(
-            sql.REPLACE_CONTENT, (*content_values(letter, self.max_traceback), position)
-        )
+        connection.execute(sql.REPLACE_CONTENT, (*content_values(letter), position))
         connection.execute(sql.DELETE_HISTORY, (position,))
         self._insert_history(connection, position, letter)
 

@@ -1,0 +1,589 @@
+from __future__ import annotations
+
+import sqlite3
+import tracemalloc
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from missive import (
+    ConfigurationError,
+    DeadLetter,
+    DeadLetterStoreError,
+    Failure,
+    JSONMessage,
+    RawMessage,
+)
+from missive.dead_letters import MAX_HISTORY, MAX_TRACEBACK
+from missive.dlq.sqlite import SQLiteDLQ
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
+
+
+def make_letter(
+    id: bytes = b"1", body: bytes = b"body", *, minutes: int = 0, **fields: Any
+) -> DeadLetter:
+    at = NOON + timedelta(minutes=minutes)
+    return DeadLetter(id, body, "reason", "handling", at, at, message_id=id)._replace(**fields)
+
+
+def whole_letter(**fields: Any) -> DeadLetter:
+    """Make a letter with something in every field."""
+    return make_letter(
+        headers={"Name": "Wert ß", "raw": "\udcff"},
+        source="orders",
+        message_class="app.Order",
+        error_type="app.Broken",
+        traceback="Traceback…\n",
+        handler="app.handle",
+        host="a-host",
+        version="0.1.0",
+        **fields,
+    )
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLiteDLQ]:
+    where = tmp_path / "dlq.db" if request.param == "file" else ":memory:"
+    with SQLiteDLQ(where) as store:
+        yield store
+
+
+class TestPut:
+    def test_whole_record(self, store: SQLiteDLQ) -> None:
+        """Every field of a letter comes back as it was."""
+        store.put(whole_letter())
+        assert store.letter(b"1") == whole_letter().with_history()._replace(position=1)
+
+    def test_nothing(self, store: SQLiteDLQ) -> None:
+        """Putting no letters does nothing."""
+        store.put_many([])
+        assert not store
+
+    def test_same_message_again(self, store: SQLiteDLQ) -> None:
+        """The same id, source and body again is another failure of the one letter."""
+        store.put_many([whole_letter(), make_letter(b"2")])
+        store.put(
+            whole_letter(minutes=5)._replace(
+                reason="later", stage="matching", host="b-host", traceback=None, headers={}
+            )
+        )
+        letter = store.letter(b"1")
+        assert letter == whole_letter()._replace(
+            reason="later",
+            stage="matching",
+            host="b-host",
+            traceback=None,
+            headers={},
+            failures=2,
+            last_failed=NOON + timedelta(minutes=5),
+            position=1,
+            history=(
+                Failure(NOON, "handling", "reason", "app.Broken", "app.handle"),
+                Failure(
+                    NOON + timedelta(minutes=5), "matching", "later", "app.Broken", "app.handle"
+                ),
+            ),
+        )
+        assert list(store) == [b"1", b"2"]
+
+    def test_same_message_twice_in_a_batch(self, store: SQLiteDLQ) -> None:
+        """Within one batch, too, the same message is one letter."""
+        store.put_many([make_letter(), make_letter(b"2"), make_letter(), make_letter()])
+        assert [letter.failures for letter in store.letters()] == [3, 1]
+
+    @pytest.mark.parametrize(
+        "other", [{"raw_data": b"other"}, {"source": "other"}, {"source": ""}], ids=str
+    )
+    def test_same_id_of_another_message(self, store: SQLiteDLQ, other: dict[str, Any]) -> None:
+        """The same id with another body or source is kept beside it, and counted there again."""
+        store.put(make_letter())
+        store.put_many([make_letter()._replace(**other), make_letter(b"2")])
+        store.put(make_letter()._replace(**other))
+        first, second, third = store.letters()
+        assert first == make_letter().with_history()._replace(position=1)
+        assert second.id == make_letter()._replace(**other).beside_id()
+        assert (second.failures, second.message_id) == (2, b"1")
+        assert third.id == b"2"
+        message, _ = store[second.id]
+        assert message.message_id == b"1"
+
+    def test_beside_even_when_the_first_has_gone(self, store: SQLiteDLQ) -> None:
+        """A letter kept beside another stays where it is when that one is removed."""
+        store.put_many([make_letter(), make_letter(body=b"other")])
+        del store[b"1"]
+        store.put(make_letter(body=b"other"))
+        (letter,) = store.letters()
+        assert letter.failures == 2
+
+    def test_id_beside_is_taken_too(self, store: SQLiteDLQ) -> None:
+        """Where even the id with its digest is another's, one more is found."""
+        taken = make_letter(body=b"other").beside_id()
+        store.put_many([make_letter(), make_letter(taken, b"third")])
+        store.put(make_letter(body=b"other"))
+        assert list(store) == [b"1", taken, taken + b"-2"]
+
+    def test_history_is_bounded(self, store: SQLiteDLQ) -> None:
+        """Of very many failures the newest are kept singly, and all are counted."""
+        store.put_many(
+            make_letter(minutes=number, reason=str(number)) for number in range(MAX_HISTORY + 10)
+        )
+        letter = store.letter(b"1")
+        assert letter.failures == MAX_HISTORY + 10
+        assert [failure.reason for failure in letter.history] == [
+            str(number) for number in range(10, MAX_HISTORY + 10)
+        ]
+        assert letter.first_failed == NOON
+
+    def test_clock_set_back(self, store: SQLiteDLQ) -> None:
+        """A clock that was set back changes neither the order nor makes a failure earlier."""
+        store.put_many([make_letter(minutes=10), make_letter(b"2", minutes=5)])
+        store.put(make_letter(minutes=2))
+        letter = store.letter(b"1")
+        assert letter.first_failed == letter.last_failed == NOON + timedelta(minutes=10)
+        assert [failure.at for failure in letter.history] == [letter.first_failed] * 2
+        message, _, at = store.oldest()
+        assert (message.message_id, at) == (b"1", NOON + timedelta(minutes=10))
+
+    def test_traceback_is_capped(self, tmp_path: Path) -> None:
+        """Of a traceback the end is kept, as much as the store was asked for."""
+        for number, (limit, kept) in enumerate(((3, "end"), (0, ""))):
+            with SQLiteDLQ(tmp_path / f"{number}.db", max_traceback=limit) as store:
+                store.put(make_letter(traceback="begin…end"))
+                assert store.letter(b"1").traceback == kept
+                store.restore(make_letter(traceback="begin…end"))
+                assert store.letter(b"1").traceback == "begin…end", "an import lost something"
+
+    def test_all_or_none(self, store: SQLiteDLQ) -> None:
+        """Where one letter of a batch cannot be kept, none is."""
+        bad = make_letter(b"2", raw_data=1.5j)  # what SQLite cannot hold
+        with pytest.raises(DeadLetterStoreError):
+            store.put_many([make_letter(), bad])
+        assert not store
+        store.put(make_letter())
+        assert len(store) == 1
+
+
+class TestExtremes:
+    @pytest.mark.parametrize("key", [b"", b"\0", b"a\0b", b"\xff" * 10, b"k" * 65_536], ids=len)
+    def test_keys(self, store: SQLiteDLQ, key: bytes) -> None:
+        """A key may be any bytes of any length."""
+        store[key] = (RawMessage(b"body"), "reason")
+        assert list(store) == [key]
+        assert store[key][1] == "reason"
+        assert key in store
+        del store[key]
+        assert not store
+
+    @pytest.mark.parametrize("size", [0, 1, 4096, 64 * 1024 * 1024])
+    def test_bodies(self, store: SQLiteDLQ, size: int) -> None:
+        """A body of any length comes back whole, and counts as the same when it comes again."""
+        body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        store.put_many([make_letter(body=body), make_letter(b"2")])
+        store.put(make_letter(body=body))
+        letter = store.letter(b"1")
+        assert letter.raw_data == body
+        assert letter.failures == 2
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "\0", "a\0b", "ß€𝄞", "\ud800", "a\udc80b", "x" * 1_048_576],
+        ids=["empty", "NUL", "NUL within", "Unicode", "surrogate", "byte", "1 MiB"],
+    )
+    def test_texts(self, store: SQLiteDLQ, text: str) -> None:
+        """Any text comes back as it was wherever it may stand, and is found by."""
+        letter = make_letter(
+            reason=text,
+            handler=text,
+            source=text,
+            traceback=text,
+            message_class=text,
+            host=text,
+            headers={"name": text},
+        )
+        store.put_many([letter, letter, make_letter(b"2")])
+        letter = letter._replace(traceback=text[-MAX_TRACEBACK:])
+        (found,) = store.letters(reason=text, **({"handler": text} if text else {}))  # type: ignore[arg-type]
+        assert found == letter._replace(
+            failures=2, position=1, history=letter.with_history().history * 2
+        )
+        assert {row.reason for row in store.summary()} == {text, "reason"}
+
+    @pytest.mark.parametrize(
+        "at",
+        [
+            datetime.min.replace(tzinfo=timezone.utc),
+            datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone.utc),
+            datetime.max.replace(tzinfo=timezone.utc),
+            datetime(2024, 5, 1, 12, tzinfo=timezone(timedelta(hours=5))),
+        ],
+        ids=str,
+    )
+    def test_moments(self, store: SQLiteDLQ, at: datetime) -> None:
+        """A moment comes back to the microsecond, in UTC."""
+        store.put(make_letter(first_failed=at, last_failed=at))
+        letter = store.letter(b"1")
+        assert letter.first_failed == letter.last_failed == at
+        assert letter.first_failed.utcoffset() == timedelta(0)
+
+    def test_too_large(self, tmp_path: Path) -> None:
+        """A letter that SQLite cannot hold is refused by a typed error without its content."""
+        with SQLiteDLQ(tmp_path / "dlq.db") as store:
+            if not hasattr(sqlite3.Connection, "setlimit"):
+                pytest.skip("setlimit came with Python 3.11")
+            with store._reading() as connection:
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+            with pytest.raises(DeadLetterStoreError, match="of that size") as caught:
+                store.put(make_letter(body=b"secret" * 10_000))
+            assert "secret" not in str(caught.value)
+            assert not store
+
+
+class TestReading:
+    @pytest.fixture
+    def filled(self, store: SQLiteDLQ) -> SQLiteDLQ:
+        store.put_many(
+            [
+                make_letter(b"1", reason="a", handler="h", error_type="E", source="s", minutes=1),
+                make_letter(b"2", reason="b", handler="h", error_type="E", source="t", minutes=2),
+                make_letter(b"3", reason="a", minutes=3),
+                make_letter(b"4", reason="a", handler="h", error_type="E", source="s", minutes=4),
+            ]
+        )
+        return store
+
+    @pytest.mark.parametrize(
+        ("filters", "ids"),
+        [
+            ({}, b"1234"),
+            ({"reason": "a"}, b"134"),
+            ({"handler": "h", "reason": "a"}, b"14"),
+            ({"handler": ""}, b"3"),
+            ({"error_type": "E", "source": "t"}, b"2"),
+            ({"since": NOON + timedelta(minutes=3)}, b"34"),
+            ({"until": NOON + timedelta(minutes=3)}, b"12"),
+            ({"limit": 2}, b"12"),
+            ({"limit": 0}, b""),
+            ({"newest_first": True, "limit": 3}, b"432"),
+            ({"after": 2}, b"34"),
+            ({"after": 3, "newest_first": True}, b"21"),
+            ({"reason": "a", "after": 1, "limit": 1}, b"3"),
+        ],
+    )
+    @pytest.mark.parametrize("page_size", [1, 100])
+    def test_filters(
+        self,
+        filled: SQLiteDLQ,
+        filters: dict[str, Any],
+        ids: bytes,
+        page_size: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Letters are found by every filter given, in order, from a position on, in pages."""
+        monkeypatch.setattr("missive.dlq.sqlite.sqlite_dlq.PAGE_SIZE", page_size)
+        assert b"".join(letter.id for letter in filled.letters(**filters)) == ids
+
+    def test_senseless_filters(self, store: SQLiteDLQ) -> None:
+        """A filter that cannot be compared is refused at once, by name."""
+        with pytest.raises(ConfigurationError, match="since"):
+            store.letters(since=datetime(2024, 5, 1))  # noqa: DTZ001
+
+    def test_hostile_filters(self, filled: SQLiteDLQ) -> None:
+        """What a filter asks for is never taken for SQL."""
+        for text in ("a' OR 1=1 --", "%", "*", "?"):
+            assert list(filled.letters(reason=text, handler=text)) == []
+
+    def test_oldest(self, filled: SQLiteDLQ) -> None:
+        """The oldest is the one that came first, with the time of its first failure in UTC."""
+        message, reason, at = filled.oldest()
+        assert (message.message_id, reason, at) == (b"1", "a", NOON + timedelta(minutes=1))
+        assert at.utcoffset() == timedelta(0)
+
+    def test_summary(self, filled: SQLiteDLQ) -> None:
+        """Letters are counted by error, handler and reason, the most frequent first."""
+        filled.put(
+            make_letter(b"2", reason="a", handler="h", error_type="E", source="t", minutes=9)
+        )
+        rows = filled.summary()
+        assert [tuple(row) for row in rows] == [
+            ("E", "h", "a", 3, NOON + timedelta(minutes=1), NOON + timedelta(minutes=9)),
+            (None, None, "a", 1, NOON + timedelta(minutes=3), NOON + timedelta(minutes=3)),
+        ]
+        assert filled.summary(limit=1) == rows[:1]
+
+    def test_positions_are_never_used_twice(self, filled: SQLiteDLQ) -> None:
+        """A letter that comes after the newest was removed stands behind where that was."""
+        del filled[b"4"]
+        filled.put(make_letter(b"5"))
+        assert [letter.id for letter in filled.letters(after=4)] == [b"5"]
+
+    def test_memory_is_flat(self, tmp_path: Path) -> None:
+        """Iterating over many letters takes the memory of a few."""
+        with SQLiteDLQ(tmp_path / "dlq.db", synchronous="OFF") as store:
+            for start in range(0, 3000, 100):
+                store.put_many(
+                    make_letter(b"%d" % number, b"x" * 10_000)
+                    for number in range(start, start + 100)
+                )
+            tracemalloc.start()
+            try:
+                assert sum(len(letter.raw_data) for letter in store.letters()) == 30_000_000
+                assert sum(len(message.raw_data) for message, _ in store.values()) == 30_000_000
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert peak < 5_000_000
+
+
+class TestMessages:
+    def test_class_of_messages(self) -> None:
+        """Messages come back as the class that the store was given, with their envelope."""
+        with SQLiteDLQ(":memory:", message_cls=JSONMessage) as store:
+            store.put(make_letter(b"1", b"[1]", source="s", headers={"a": "b"}))
+            message, _ = store[b"1"]
+            assert isinstance(message, JSONMessage)
+            assert message.get_json() == [1]
+            assert (message.message_id, message.source, message.headers) == (b"1", "s", {"A": "b"})
+
+    def test_class_that_fails(self) -> None:
+        """A message class that fails leaves the letter readable, as a RawMessage."""
+
+        def fail(raw_data: bytes) -> JSONMessage:
+            raise ValueError("no")
+
+        with SQLiteDLQ(":memory:", message_cls=fail) as store:
+            store.put(make_letter(message_class="gone.Class"))
+            message, reason = store[b"1"]
+            assert (type(message), message.raw_data, reason) == (RawMessage, b"body", "reason")
+
+
+class TestRemoving:
+    def test_restore(self, store: SQLiteDLQ, tmp_path: Path) -> None:
+        """A restored letter is as it was, its history included, in the place of the one there."""
+        for minutes in range(3):
+            store.put(whole_letter(minutes=minutes)._replace(reason=str(minutes)))
+        with SQLiteDLQ(tmp_path / "other.db") as other:
+            other.put_many([make_letter(body=b"other"), make_letter(b"2")])
+            other.put(make_letter(body=b"other"))
+            other.restore(store.letter(b"1"))
+            assert other.letter(b"1") == store.letter(b"1")
+            other.put(whole_letter(minutes=9))
+            assert other.letter(b"1").failures == 4
+            assert len(other.letter(b"1").history) == 4
+            assert list(other) == [b"1", b"2"]
+
+    def test_history_of_another_make(self, store: SQLiteDLQ) -> None:
+        """A history whose last failure is not the letter's own comes back as it was given."""
+        history = tuple(Failure(NOON, "settling", f"time {number}") for number in range(3))
+        store.restore(make_letter(failures=5, history=history))
+        assert store.letter(b"1").history == history
+        store.put(make_letter(minutes=1))
+        assert store.letter(b"1").failures == 6
+        assert store.letter(b"1").history[:3] == history
+
+    def test_purge(self, store: SQLiteDLQ) -> None:
+        """Purging removes what failed last longer ago than asked, and matches every filter."""
+        now = datetime.now(timezone.utc)
+        store.put_many([make_letter(b"1"), make_letter(b"2", handler="h"), make_letter(b"3")])
+        store.put(make_letter(b"4", first_failed=now, last_failed=now))
+        store.put(make_letter(b"3", first_failed=now, last_failed=now))
+        assert store.purge(older_than=timedelta(hours=1), handler="h") == 1
+        assert store.purge(older_than=timedelta(hours=1)) == 1
+        assert list(store) == [b"3", b"4"]
+        assert store.purge(older_than=timedelta(0)) == 2
+
+    def test_nothing_is_left_behind(self, store: SQLiteDLQ) -> None:
+        """With a letter go its content and its history, also where it is deleted by SQL."""
+        store.put_many([make_letter(), make_letter(), make_letter(b"2"), make_letter(b"2")])
+        del store[b"1"]
+        with store._reading() as connection:
+            connection.execute("DELETE FROM letters")
+            for table in ("letters", "contents", "history"):
+                assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+class TestClaims:
+    def test_one_claim_at_a_time(self, store: SQLiteDLQ) -> None:
+        """A claimed letter can be claimed by nobody else until it is released."""
+        assert store.claim(b"1") is None
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        assert store.claim(b"1") is None
+        assert store.release(claim)
+        assert not store.release(claim)
+        assert store.claim(b"1") is not None
+
+    def test_expired_claim(self, store: SQLiteDLQ) -> None:
+        """An expired claim gives way to another, and then neither removes nor renews."""
+        store.put(make_letter())
+        lost = store.claim(b"1", lease=0)
+        assert lost is not None
+        assert store.claim(b"1") is not None
+        assert not store.remove(lost)
+        assert store.renew(lost) is None
+        assert b"1" in store
+
+    def test_renewed_claim(self, store: SQLiteDLQ) -> None:
+        """A renewed claim holds for longer, and removes its letter."""
+        store.put(make_letter())
+        claim = store.claim(b"1", lease=0)
+        assert claim is not None
+        renewed = store.renew(claim, lease=60)
+        assert renewed is not None
+        assert renewed.expires > claim.expires
+        assert store.claim(b"1") is None
+        assert store.remove(claim)
+        assert not store
+
+    def test_clock_set_back(self, store: SQLiteDLQ) -> None:
+        """A claim from a time when the clock was far ahead does not hold until that time comes."""
+        store.put(make_letter())
+        assert store.claim(b"1", lease=60) is not None
+        with store._reading() as connection:
+            day = 86_400_000_000
+            connection.execute(
+                "UPDATE letters SET claimed = claimed + ?, claim_expires = claim_expires + ?",
+                (day, day),
+            )
+        assert store.claim(b"1") is not None
+
+    def test_letter_that_failed_since(self, store: SQLiteDLQ) -> None:
+        """A letter that failed again since it was claimed is not removed by that claim."""
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        store.put(make_letter())
+        assert not store.remove(claim)
+        assert store.letter(b"1").failures == 2
+
+    def test_letter_that_came_anew(self, store: SQLiteDLQ) -> None:
+        """A letter that was removed and came again is not touched by the old claim."""
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        store.clear()
+        store.put(make_letter())
+        assert not store.remove(claim)
+        assert b"1" in store
+
+
+class TestView:
+    def test_is_readable(self, tmp_path: Path) -> None:
+        """The view shows ids, times and texts as people read them."""
+        path = tmp_path / "dlq.db"
+        with SQLiteDLQ(path) as store:
+            store.put(whole_letter(first_failed=NOON, raw_data=b'{"a": 1}'))
+            store.put(make_letter(b"0x1", b"\xff", reason="\ud800"))
+            store.put(make_letter(b"\xff\0", b""))
+            store.put(make_letter(b"a\0b", b""))
+        connection = sqlite3.connect(path)
+        connection.text_factory = lambda raw: raw.decode(errors="replace")
+        cursor = connection.execute("SELECT * FROM dead_letters")
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        connection.close()
+        assert [row["id"] for row in rows] == ["1", "0x307831", "0xff00", "0x610062"]
+        assert rows[0]["first_failed"] == "2024-05-01T12:00:00.000000Z"
+        assert rows[0]["body"] == '{"a": 1}'
+        assert rows[0]["size"] == 8
+        assert (rows[0]["handler"], rows[0]["failures"]) == ("app.handle", 1)
+        assert '"Name"' in rows[0]["headers"]
+
+
+class TestHostile:
+    """What somebody else wrote into the file is read as far as it goes, and never executed."""
+
+    HOSTILE = (
+        "reason = CAST(x'ff00fe' AS TEXT)",
+        "reason = 12, handler = 1.5, source = x'ff'",
+        "first_failed = 'soon', last_failed = 9223372036854775807",
+        "failures = 'many'",
+        "id = 'text'",
+        "message_id = 7",
+        "stage = 'nowhere', error_type = x'80'",
+        "claim = 1, claimed = 'x', claim_expires = 'y'",
+        "kind = 'x'",
+    )
+    HOSTILE_CONTENT = (
+        "headers = 'no json'",
+        "headers = '[1]'",
+        'headers = \'{"a": {"b": 1}}\'',
+        "headers = x'ff'",
+        "headers = printf('%.*c', 100000, '[')",
+        "body = 'text', traceback = x'ff', message_class = 1, host = 1, version = x'ff'",
+        "traceback = CAST(x'ff' AS TEXT)",
+    )
+
+    @pytest.mark.parametrize(
+        ("table", "change"),
+        [("letters", change) for change in HOSTILE]
+        + [("contents", change) for change in HOSTILE_CONTENT],
+        ids=str,
+    )
+    def test_is_read_as_far_as_it_goes(self, store: SQLiteDLQ, table: str, change: str) -> None:
+        """Whatever the types of what stands there, the letter can be read, claimed and removed."""
+        store.put_many([whole_letter(), make_letter(b"2")])
+        with store._reading() as connection:
+            connection.execute(f"UPDATE {table} SET {change} WHERE position = 1")
+        first, second = store.letters()
+        assert isinstance(first.id, bytes)
+        assert isinstance(first.raw_data, bytes)
+        for text in (first.reason, first.stage, first.host, first.version):
+            assert isinstance(text, str)
+        for maybe in (first.handler, first.source, first.error_type, first.traceback):
+            assert maybe is None or isinstance(maybe, str)
+        assert all(isinstance(value, str) for value in first.headers.values())
+        assert isinstance(first.first_failed, datetime)
+        assert isinstance(first.failures, int)
+        assert second == make_letter(b"2").with_history()._replace(position=2)
+        assert store.summary()
+        assert [message.raw_data for message, _ in store.values()][1] == b"body"
+        if change != "id = 'text'":
+            assert store.claim(first.id) is not None
+            store.put(make_letter(first.id))
+        store.clear()
+        assert not store
+
+    def test_content_is_missing(self, store: SQLiteDLQ) -> None:
+        """A letter whose content somebody deleted is there with what is left."""
+        store.put(whole_letter())
+        with store._reading() as connection:
+            connection.execute("DELETE FROM contents")
+        letter = store.letter(b"1")
+        assert (letter.raw_data, letter.reason, letter.host) == (b"", "reason", "")
+        assert [found.id for found in store.letters()] == [b"1"]
+
+    def test_nothing_is_imported(self, store: SQLiteDLQ) -> None:
+        """The class that a letter names is neither imported nor called."""
+        import sys
+
+        store.put(make_letter(message_class="antigravity.Message"))
+        store.letter(b"1")
+        store[b"1"]
+        assert "antigravity" not in sys.modules
+
+
+class TestDamage:
+    def test_damaged_file(self, tmp_path: Path) -> None:
+        """A damaged file is reported as such, with what to do."""
+        path = tmp_path / "dlq.db"
+        with SQLiteDLQ(path) as store:
+            store.put_many(make_letter(b"%d" % number) for number in range(500))
+        content = bytearray(path.read_bytes())
+        for place in range(4096, len(content)):
+            content[place] ^= 0xA5
+        path.write_bytes(content)
+        with SQLiteDLQ(path) as store, pytest.raises(DeadLetterStoreError, match=r"\.recover"):
+            list(store.letters())
+
+    def test_missing_table(self, tmp_path: Path) -> None:
+        """A file that is ours by its header and lacks a table gives a typed error."""
+        path = tmp_path / "dlq.db"
+        with SQLiteDLQ(path) as store:
+            with store._reading() as connection:
+                connection.execute("DROP TABLE contents")
+            with pytest.raises(DeadLetterStoreError, match="no such table"):
+                store.put(make_letter())
