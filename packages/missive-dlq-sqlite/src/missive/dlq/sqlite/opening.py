@@ -110,16 +110,32 @@ def _refuse_foreign_content(path: str) -> None:
         f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True, isolation_level=None
     )
     try:
+        # Lets a file pass that is shorter than its header says: a full disk or a power cut may
+        # leave it so, and the log beside it, which is not looked at here, has the rest.
+        connection.execute("PRAGMA writable_schema = ON")
         application_id, version = _read_stamp(connection)
-    except sqlite3.OperationalError as error:
-        raise DeadLetterStoreRefused(path, f"{error}; choose another path") from error
     except sqlite3.DatabaseError as error:
-        raise DeadLetterStoreRefused(
-            path, "it is no SQLite database; choose another path"
-        ) from error
+        if _was_half_made(path):
+            return
+        raise translated(error, path, 0) from error
     finally:
         connection.close()
     refuse_stamp(path, application_id, version)
+
+
+def _was_half_made(path: str) -> bool:
+    """Tell whether SQLite was interrupted while it made this file, and will empty it.
+
+    Then there is a rollback journal beside it, which begins with these eight bytes and says, in the
+    fifth of its 32-bit numbers, that the file had no pages before.
+    (https://www.sqlite.org/fileformat2.html#the_rollback_journal)
+    """
+    try:
+        with Path(f"{path}-journal").open("rb") as journal:
+            header = journal.read(20)
+    except OSError:
+        return False
+    return header[:8] == b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" and header[16:] == bytes(4)
 
 
 def refuse_stamp(path: str, application_id: int, version: int) -> None:
@@ -150,6 +166,10 @@ def _prepare(connection: sqlite3.Connection, settings: Settings) -> None:
     execute = connection.execute
     # Nothing in the file is trusted: its views and triggers may call no function of effect.
     execute("PRAGMA trusted_schema = OFF")
+    execute(f"PRAGMA synchronous = {settings.synchronous}")
+    # On macOS, fsync alone leaves data in the drive's cache. Elsewhere this does nothing.
+    execute("PRAGMA fullfsync = ON")
+    execute("PRAGMA checkpoint_fullfsync = ON")
     stamp = _read_stamp(connection)
     if stamp != (schema.APPLICATION_ID, schema.VERSION):
         # Before the file is switched to WAL: so its header, which tells that it is ours, is in the
@@ -166,10 +186,6 @@ def _prepare(connection: sqlite3.Connection, settings: Settings) -> None:
         execute("PRAGMA journal_mode = WAL")
         # What the log grew to in a storm is given back.
         execute("PRAGMA journal_size_limit = 67108864")
-    execute(f"PRAGMA synchronous = {settings.synchronous}")
-    # On macOS, fsync alone leaves data in the drive's cache. Elsewhere this does nothing.
-    execute("PRAGMA fullfsync = ON")
-    execute("PRAGMA checkpoint_fullfsync = ON")
 
 
 def _make_current(connection: sqlite3.Connection, settings: Settings) -> None:
