@@ -17,7 +17,7 @@ Value = str | bytes | int | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-_new = tuple.__new__
+_new: Any = tuple.__new__
 
 
 def to_micros(moment: datetime) -> int:
@@ -222,8 +222,8 @@ def to_letter(  # noqa: C901 (its branches are one for each column)
         id = from_blob(id)
     if type(body) is not bytes:
         body = from_blob(body)
-    failure = _new(Failure, (last, stage, reason, error_type, handler))
-    return _new(
+    failure: Failure = _new(Failure, (last, stage, reason, error_type, handler))
+    letter: DeadLetter = _new(
         DeadLetter,
         (
             id,
@@ -246,3 +246,4 @@ def to_letter(  # noqa: C901 (its branches are one for each column)
             position,
         ),
     )
+    return letter
