@@ -17,7 +17,7 @@ Value = str | bytes | int | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-_new: Any = tuple.__new__
+_new = cast("Any", tuple).__new__
 
 
 def to_micros(moment: datetime) -> int:
