@@ -116,7 +116,7 @@ class DecodingError(MessageError, ValueError):
     """
 
     def __init__(self, message: Message, problem: str) -> None:
-        super().__init__(message, f"{message} {problem}")
+        super().__init__(message, f"{message} is {problem}")
         self.reason = problem
 
 

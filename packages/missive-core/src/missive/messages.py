@@ -281,11 +281,11 @@ class JSONMessage(Message):
                 self._json = json.loads(self.raw_data)
             except json.JSONDecodeError as error:
                 raise DecodingError(
-                    self, f"is not JSON: {error.msg} at character {error.pos}"
+                    self, f"not JSON: {error.msg} at character {error.pos}"
                 ) from error
             except (ValueError, RecursionError) as error:
                 raise DecodingError(
-                    self, f"is not JSON that can be read: {type(error).__name__}"
+                    self, f"not JSON that can be read: {type(error).__name__}"
                 ) from error
         return self._json
 
