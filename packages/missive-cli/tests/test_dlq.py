@@ -160,6 +160,27 @@ def test_list_on_a_terminal_escapes_what_letters_hold(terminal):
     assert r"\x1b[2Jmore" in shown
 
 
+@pytest.mark.usefixtures("store")
+def test_what_is_too_wide_for_a_terminal_is_shown_as_blocks(terminal):
+    """Where a table would have to fold its cells, each letter is a block, a line for each cell."""
+    code, shown = terminal("dlq", "list", URL, columns=60)
+    assert code == 0
+    assert "─" not in shown
+    assert shown.count("last failed") == 5
+    assert "missive.errors.NoMatchingHandler" in shown
+    assert r"\x1b[2Jmore" in shown
+    assert "\x1b[2J" not in shown
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("columns", [60, 200])
+def test_no_color_is_heeded(terminal, monkeypatch, columns):
+    """A user who sets NO_COLOR gets neither colours nor bold text, in either form of a table."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, shown = terminal("dlq", "list", URL, columns=columns)
+    assert "\x1b[" not in shown
+
+
 # show
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,10 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
+
+#: Wider than any terminal, to measure what a table would like to have.
+_ANY_WIDTH = 100_000
 
 #: Unicode categories that a terminal might act on rather than show: controls, and formats such as
 #: those that reverse the direction of writing; surrogates cannot be written at all.
@@ -24,16 +29,25 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def has_colours() -> bool:
+    """Tell whether standard output is a terminal with colours, and its user wants them.
+
+    https://no-color.org says how one who does not says so.
+    """
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
+    return is_terminal() and not unwanted
+
+
 def console() -> Console:
     """Give the console for tables; call it where standard output is a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, color_system="auto" if has_colours() else None)
 
 
 def write(text: str, *, newline: bool = True) -> None:
     """Write text to standard output, whatever its encoding can hold."""
-    click.echo(_encodable(text, sys.stdout.encoding), nl=newline, color=is_terminal())
+    click.echo(_encodable(text, sys.stdout.encoding), nl=newline, color=has_colours())
 
 
 def note(text: str) -> None:
@@ -66,15 +80,33 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for name in columns:
-        drawn.add_column(name, overflow="fold", ratio=None)
-    for row in rows:
-        drawn.add_row(
-            *(
-                Text(escaped(cell_text(cell)), justify="right" if isinstance(cell, int) else "left")
-                for cell in row
-            )
-        )
-    console().print(drawn)
+        drawn.add_column(name, overflow="fold")
+    cells = [
+        [
+            Text(escaped(cell_text(cell)), justify="right" if isinstance(cell, int) else "left")
+            for cell in row
+        ]
+        for row in rows
+    ]
+    for row in cells:
+        drawn.add_row(*row)
+    screen = console()
+    wide = screen.options.update(width=_ANY_WIDTH)
+    if screen.measure(drawn, options=wide).maximum <= screen.width:
+        screen.print(drawn)
+    else:
+        _draw_records(columns, cells)
+
+
+def _draw_records(columns: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
+    """Write a row as a block, a line for each cell: where a table would have to fold its cells."""
+    width = max(map(len, columns))
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for name, cell in zip(columns, row, strict=True):
+            if cell.plain:
+                write(f"{click.style(name.ljust(width), bold=True)}  {cell.plain}")
 
 
 def cell_text(cell: object) -> str:
