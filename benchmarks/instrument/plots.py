@@ -144,7 +144,9 @@ def _curve(suite: Suite, curve: str, points: Sequence[Case], figures: Figures) -
             "markersize": 4,
             "label": name,
         }
-        for axes, wanted, scale in zip(panels, (None, "megabytes"), (suite.scale, 1.0), strict=True):
+        for axes, wanted, scale in zip(
+            panels, (None, "megabytes"), (suite.scale, 1.0), strict=True
+        ):
             found = [
                 (case.x, spread.scaled(scale))
                 for case in points

@@ -54,7 +54,10 @@ def marked(spread: Spread | None, scale: float = 1.0) -> str:
 
 def suite_report(suite: Suite, figures: Figures, plan: Plan) -> str:
     """Write all about a suite: cases, curves, targets, and what the variants guarantee."""
-    parts = [f"## {suite.title}", f"Figures are {suite.unit}, {CLOCKS[suite.clock]}; less is better."]
+    parts = [
+        f"## {suite.title}",
+        f"Figures are {suite.unit}, {CLOCKS[suite.clock]}; less is better.",
+    ]
     cases = plan.cases(suite)
     for case in cases:
         if case.curve is None:

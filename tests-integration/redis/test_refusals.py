@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import missive
@@ -13,6 +15,8 @@ from missive.adapters.redis import RedisRefused, RedisStreamsAdapter
 from recorder import Recorder
 from redis_server import RedisServer, eventually, free_port
 from running import Running
+
+README = Path(__file__).resolve().parents[2] / "packages/missive-redis/README.md"
 
 
 def refusal(url: str, **options: Any) -> RedisRefused:
@@ -107,25 +111,9 @@ def test_a_permission_that_is_taken_away_later(
 
 def test_the_permissions_of_the_readme_suffice(server: RedisServer, client: redis.Redis) -> None:
     """A user who has just these reads, retries, trims, asks how far behind it is, and leaves."""
-    commands = [
-        "xgroup",
-        "xreadgroup",
-        "xack",
-        "xclaim",
-        "xpending",
-        "xinfo",
-        "xlen",
-        "xtrim",
-        "time",
-    ]
-    client.acl_setuser(
-        "clerk",
-        reset=True,
-        enabled=True,
-        nopass=True,
-        keys=["orders"],
-        commands=["-@all", *[f"+{command}" for command in commands]],
-    )
+    (line,) = re.findall(r"^ACL SETUSER .*$", README.read_text(), re.MULTILINE)
+    _, _, user, *rules = line.split()
+    client.execute_command("ACL", "SETUSER", user, "reset", *rules)
     recorder = Recorder()
 
     def act(message: Any, ctx: Any) -> None:
@@ -140,7 +128,7 @@ def test_the_permissions_of_the_readme_suffice(server: RedisServer, client: redi
         recorder.processor,
         "orders",
         "billing",
-        url=server.url.replace("//", "//clerk:@"),
+        url=server.url.replace("//", f"//{user}:secret@"),
         retry_after=0.1,
         trim=True,
     )
@@ -150,7 +138,7 @@ def test_the_permissions_of_the_readme_suffice(server: RedisServer, client: redi
         assert adapter.lag().length <= 1
     assert client.xlen("orders") == 0
     assert client.xinfo_consumers("orders", "billing") == []
-    client.acl_deluser("clerk")
+    client.acl_deluser(user)
 
 
 def test_a_key_that_is_no_stream(server: RedisServer, client: redis.Redis) -> None:

@@ -64,6 +64,7 @@ class RedisServer:
         self.folder = folder
         self.port = free_port()
         self.options = {"save": "", "appendonly": "no", **options}
+        self.arguments: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,10 +82,11 @@ class RedisServer:
             "port": str(self.port),
             "bind": "127.0.0.1",
             "dir": str(self.folder),
-            "enable-debug-command": "yes",
             **self.options,
         }
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        arguments = list(self.arguments)
+        for name, value in options.items():
+            arguments += [f"--{name}", value]
         log = self.folder / f"server-{self.port}.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(

@@ -76,7 +76,6 @@ def connection_maker(
             f"{name} cannot use a {type(client).__module__}.{type(client).__name__} as its client;"
             " give a redis.Redis, or a URL"
         )
-    make: Callable[..., AbstractConnection] = pool.connection_class
     settings = {
         key: value
         for key, value in pool.connection_kwargs.items()
@@ -90,7 +89,13 @@ def connection_maker(
     if isinstance(pool.connection_class, type) and issubclass(pool.connection_class, Connection):
         # A peer that vanished is noticed even while nothing is asked of it.
         settings["socket_keepalive"] = True
-    return lambda: make(**settings)
+
+    def make_connection() -> AbstractConnection:
+        # By way of the pool, for which the connections of Sentinel hold a weak reference only.
+        make: Callable[..., AbstractConnection] = pool.connection_class
+        return make(**settings)
+
+    return make_connection
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ _REMEDIES = {
     "MOVED": "give the URL of the cluster node that serves the stream",
     "ASK": "wait until the slot has moved, then give the URL of the node that serves the stream",
     "CROSSSLOT": "run one adapter for each stream, or give the streams one hash tag",
+    "PROTOCOL": "check host and port: what listens there does not speak Redis's protocol",
     "WRONGTYPE": "give the names of streams; this key holds something else",
 }
 
@@ -105,6 +106,8 @@ def _code_of(error: Exception) -> str | None:
     if isinstance(error, exceptions.ResponseError):
         code = str(error).partition(" ")[0]
         return None if code in TRANSIENT_CODES else "ERR"
+    if isinstance(error, exceptions.InvalidResponse):
+        return "PROTOCOL"
     return _code_of_tls(error)
 
 

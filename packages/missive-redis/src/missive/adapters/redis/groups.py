@@ -188,6 +188,11 @@ def is_no_group(reply: object) -> bool:
     )
 
 
+def is_no_key(reply: object) -> bool:
+    """Whether a reply says that there is no such stream."""
+    return isinstance(reply, ServerError) and str(reply).startswith("ERR no such key")
+
+
 def _order(entry_id: bytes) -> tuple[int, int]:
     """Give what an id sorts by."""
     milliseconds, _, sequence = entry_id.partition(b"-")

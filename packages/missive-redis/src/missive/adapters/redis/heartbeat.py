@@ -18,6 +18,9 @@ from .links import Link
 
 logger = logging.getLogger("missive.adapters.redis.heartbeat")
 
+#: How long the end of the thread is waited for, in seconds.
+CLOSING = 1.0
+
 
 class Heartbeat:
     """A thread that says of every entry in hand, again and again, that it is in hand.
@@ -64,7 +67,11 @@ class Heartbeat:
     def close(self) -> None:
         """End the thread."""
         self._stop.set()
-        self._thread.join()
+        link = self._link
+        if link is not None:
+            link.abort()
+        # Where it is just connecting to somebody who does not answer, it ends on its own later.
+        self._thread.join(CLOSING)
 
     def _run(self) -> None:
         failing = False
@@ -75,7 +82,7 @@ class Heartbeat:
                     failing = False
                 except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
                     self._link = None
-                    if not failing:
+                    if not failing and not self._stop.is_set():
                         logger.warning(
                             "cannot keep entries in hand (%s); trying again",
                             type(error).__name__,

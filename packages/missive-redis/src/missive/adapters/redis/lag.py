@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ServerError
+from .groups import is_no_group, is_no_key
 from .links import Link
 
 
@@ -38,25 +39,28 @@ def measure(link: Link, streams: Mapping[str, bytes], group: str) -> Lag:
         now, length, pending, groups = link.call(
             ("TIME",), ("XLEN", key), ("XPENDING", key, group), ("XINFO", "GROUPS", key)
         )
-        link.verify(now)
-        link.verify(length)
+        for reply in (now, length):
+            link.verify(reply)
+        for reply in (pending, groups):
+            if not is_no_group(reply) and not is_no_key(reply):
+                link.verify(reply)
         by_stream[name] = Lag(
             length=length,
-            waiting=length if isinstance(groups, ServerError) else _waiting(groups, group),
+            waiting=length if is_no_key(groups) else _waiting(groups, group, length),
             pending=0 if isinstance(pending, ServerError) else pending[0],
             oldest_pending_age=None if isinstance(pending, ServerError) else _age(pending[1], now),
         )
     return _total(by_stream)
 
 
-def _waiting(groups: list[list[Any]], group: str) -> int | None:
-    """Find the group's lag, which Redis has from version 7 on."""
+def _waiting(groups: list[list[Any]], group: str, length: int) -> int | None:
+    """Find the group's lag, which Redis has from version 7 on; all waits for one that is absent."""
     for flat in groups:
         info = dict(zip(flat[::2], flat[1::2], strict=False))
         if info[b"name"] == group.encode("utf-8", "surrogateescape"):
             lag: int | None = info.get(b"lag")
             return lag
-    return None
+    return length
 
 
 def _age(entry_id: bytes | None, now: list[bytes]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from redis import exceptions
@@ -89,6 +90,9 @@ class Link:
             self._fill()
             while (reply := gets()) is not UNFINISHED:
                 replies.append(reply)
+        except exceptions.InvalidResponse as error:
+            self.close()
+            raise exceptions.ConnectionError("what came is not Redis's protocol") from error
         except exceptions.RedisError:
             self.close()
             raise
@@ -161,6 +165,12 @@ class Link:
         if isinstance(reply, ServerError):
             self.close()
             raise_lasting(reply, self._adapter)
+
+    def abort(self) -> None:
+        """End whatever another thread waits for on this link: it finds the connection lost."""
+        with suppress(OSError):  # it is closed already
+            # Not by the method of a TLS socket, which would say good-bye first.
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; the link is of no use any more."""

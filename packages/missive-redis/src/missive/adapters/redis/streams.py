@@ -272,8 +272,10 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             raise exceptions.ConnectionError("the adapter is not connected")
         try:
             yield consumer
-        except self.connection_errors:
+        except self.connection_errors as error:
             self._lost = True
+            if isinstance(error, RedisUnavailable):
+                logger.warning("Redis cannot serve now: %s", error.code)
             raise
 
     # Reading.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from .errors import ServerError
+from .groups import is_no_key
 from .links import Link
 
 
@@ -18,7 +19,7 @@ def trim(link: Link, key: bytes) -> int:
     :raises redis.exceptions.RedisError: the connection is lost, or trimming is not allowed.
     """
     (reply,) = link.call(("XINFO", "GROUPS", key))
-    if isinstance(reply, ServerError) and reply.code == "ERR":  # no such stream
+    if is_no_key(reply):
         return 0
     link.verify(reply)
     groups = cast("list[list[Any]]", reply)
