@@ -22,6 +22,7 @@ MODULES = {
     "stdin": "stdin",
     "wsgi": "wsgi",
     "import": "import_time",
+    "dlq": "dlq",
 }
 ROUNDS, QUICK_ROUNDS = 7, 3
 #: Where the documentation takes results, tables and plots from.
