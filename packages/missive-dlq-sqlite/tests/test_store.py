@@ -497,37 +497,33 @@ class TestHostile:
     """What somebody else wrote into the file is read as far as it goes, and never executed."""
 
     HOSTILE = (
-        "reason = CAST(x'ff00fe' AS TEXT)",
-        "reason = 12, handler = 1.5, source = x'ff'",
-        "first_failed = 'soon', last_failed = 9223372036854775807",
-        "failures = 'many'",
-        "id = 'text'",
-        "message_id = 7",
-        "stage = 'nowhere', error_type = x'80'",
-        "claim = 1, claimed = 'x', claim_expires = 'y'",
-        "kind = 'x'",
-    )
-    HOSTILE_CONTENT = (
-        "headers = 'no json'",
-        "headers = '[1]'",
-        'headers = \'{"a": {"b": 1}}\'',
-        "headers = x'ff'",
-        "headers = printf('%.*c', 100000, '[')",
-        "body = 'text', traceback = x'ff', message_class = 1, host = 1, version = x'ff'",
-        "traceback = CAST(x'ff' AS TEXT)",
+        ("letters", "reason = CAST(x'ff00fe' AS TEXT)"),
+        ("letters", "reason = 12, source = x'ff', origin = 'none'"),
+        ("letters", "origin = 99"),
+        ("letters", "first_failed = 'soon', last_failed = 9223372036854775807"),
+        ("letters", "failures = 'many'"),
+        ("letters", "id = 'text'"),
+        ("letters", "message_id = 7"),
+        ("letters", "claim = 1, claimed = 'x', claim_expires = 'y'"),
+        ("letters", "kind = 'x'"),
+        ("origins", "stage = 'nowhere', error_type = x'80', handler = 1.5"),
+        ("origins", "host = 1, version = x'ff', message_class = CAST(x'ff' AS TEXT)"),
+        ("contents", "headers = 'no json'"),
+        ("contents", "headers = '[1]'"),
+        ("contents", """headers = '{"a": {"b": 1}}'"""),
+        ("contents", "headers = x'ff'"),
+        ("contents", "headers = printf('%.*c', 100000, '[')"),
+        ("contents", "body = 'text', traceback = x'ff'"),
+        ("contents", "traceback = CAST(x'ff' AS TEXT)"),
     )
 
-    @pytest.mark.parametrize(
-        ("table", "change"),
-        [("letters", change) for change in HOSTILE]
-        + [("contents", change) for change in HOSTILE_CONTENT],
-        ids=str,
-    )
+    @pytest.mark.parametrize(("table", "change"), HOSTILE, ids=str)
     def test_is_read_as_far_as_it_goes(self, store: SQLiteDLQ, table: str, change: str) -> None:
         """Whatever the types of what stands there, the letter can be read, claimed and removed."""
         store.put_many([whole_letter(), make_letter(b"2")])
         with store._reading() as connection:
-            connection.execute(f"UPDATE {table} SET {change} WHERE position = 1")
+            connection.execute(f"UPDATE {table} SET {change} WHERE rowid = 1")
+        store._origins.known.clear()
         first, second = store.letters()
         assert isinstance(first.id, bytes)
         assert isinstance(first.raw_data, bytes)
@@ -553,8 +549,17 @@ class TestHostile:
         with store._reading() as connection:
             connection.execute("DELETE FROM contents")
         letter = store.letter(b"1")
-        assert (letter.raw_data, letter.reason, letter.host) == (b"", "reason", "")
+        assert (letter.raw_data, letter.reason) == (b"", "reason")
         assert [found.id for found in store.letters()] == [b"1"]
+
+    def test_origin_of_a_letter_that_was_not_kept(self, store: SQLiteDLQ) -> None:
+        """What was written in a transaction that failed is not taken for written later."""
+        bad = make_letter(b"2", raw_data=1.5j)  # what SQLite cannot hold
+        with pytest.raises(DeadLetterStoreError):
+            store.put_many([whole_letter(), bad])
+        store.put(make_letter(handler="another"))
+        store.put(whole_letter(id=b"2"))
+        assert [letter.handler for letter in store.letters()] == ["another", "app.handle"]
 
     def test_nothing_is_imported(self, store: SQLiteDLQ) -> None:
         """The class that a letter names is neither imported nor called."""

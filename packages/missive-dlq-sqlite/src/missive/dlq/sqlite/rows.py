@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from missive import DeadLetter, Failure
-from missive.dead_letters import Stage
+
+if TYPE_CHECKING:
+    from .origins import Origin
 
 #: A value that SQLite takes.
 Value = str | bytes | int | None
@@ -100,11 +102,11 @@ def _kind_of(error_type: str | None, handler: str | None, reason: str) -> int:
 _remembered_kind_of = lru_cache(maxsize=1024)(_kind_of)
 
 
-# Parameters, in the order that statements.py names the columns.
+# Parameters, in the order that statements.py names the columns, and what comes back.
 
 
 def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
-    """Give the values of a new row of ``letters``."""
+    """Give the values of a new row of ``letters``, but for its origin."""
     id = letter.id
     message_id = letter.message_id
     first, last = letter.first_failed, letter.last_failed
@@ -114,9 +116,6 @@ def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
         None if message_id == id else message_id or None,
         first_micros,
         letter.failures,
-        letter.stage,
-        letter.error_type,
-        to_text(letter.handler),
         to_text(letter.source),
         first_micros if first is last else to_micros(last),
         kind_of(letter.error_type, letter.handler, letter.reason),
@@ -126,47 +125,17 @@ def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
 
 def content_values(letter: DeadLetter) -> tuple[Value, ...]:
     """Give the values of a row of ``contents``, but for its position."""
-    return (
-        letter.raw_data,
-        to_headers(letter.headers),
-        to_text(letter.message_class),
-        to_text(letter.host),
-        letter.version,
-        to_text(letter.traceback),
-    )
+    return (letter.raw_data, to_headers(letter.headers), to_text(letter.traceback))
 
 
-def failure_values(failure: Failure) -> tuple[Value, ...]:
-    """Give the values of a row of ``history``, but for its position and number."""
-    return (
-        to_micros(failure.at),
-        failure.stage,
-        to_text(failure.error_type),
-        to_text(failure.handler),
-        to_text(failure.reason),
-    )
-
-
-def _to_stage(value: Any) -> Stage:
-    # Not checked against the four that there are: a newer core may know another.
-    return cast("Stage", value if type(value) is str else from_text(value) or "")
-
-
-def to_failure(row: tuple[Any, ...]) -> Failure:
+def to_failure(at: Any, reason: Any, origin: Origin) -> Failure:
     """Give the failure of a row of ``history``."""
-    at, stage, error_type, handler, reason = row
     return Failure(
-        from_micros(at),
-        _to_stage(stage),
-        from_text(reason) or "",
-        from_text(error_type),
-        from_text(handler),
+        from_micros(at), origin.stage, from_text(reason) or "", origin.error_type, origin.handler
     )
 
 
-def to_letter(  # noqa: C901 (its branches are one for each column)
-    row: tuple[Any, ...], earlier: Sequence[Failure] = ()
-) -> DeadLetter:
+def to_letter(row: tuple[Any, ...], origin: Origin, earlier: Sequence[Failure] = ()) -> DeadLetter:
     """Give the letter of a row that joins ``letters`` and ``contents``.
 
     Whatever a stranger wrote there makes some letter; nothing of it is executed or imported.
@@ -175,49 +144,33 @@ def to_letter(  # noqa: C901 (its branches are one for each column)
     """
     (
         position,
+        _,
+        failures,
         id,
         message_id,
         first_failed,
-        failures,
-        stage,
-        error_type,
-        handler,
         source,
         last_failed,
         reason,
         body,
         headers,
-        message_class,
-        host,
-        version,
         traceback,
     ) = row
+    stage, error_type, handler, message_class, host, version = origin
+    # Types are looked at here, and only a value that is not of the usual one costs a call; tuples
+    # are made without their constructors. A page of a hundred letters takes 60 µs so, beside the
+    # 110 µs in SQLite; with calls it took twice that (benchmarks/dlq.py, "a page of 100").
     try:
         first = _EPOCH + timedelta(0, 0, first_failed)
     except (OverflowError, TypeError):
         first = _EPOCH
     last = first if last_failed == first_failed else from_micros(last_failed)
-    # Types are looked at here, and only a value that is not of the usual one costs a call; tuples
-    # are made without their constructors. A page of a hundred letters takes 60 µs so, beside the
-    # 150 µs in SQLite; with a call for each value it took 130 (benchmarks/dlq.py, "page").
     if type(reason) is not str:
         reason = from_text(reason) or ""
-    if type(stage) is not str:
-        stage = _to_stage(stage)
-    if error_type is not None and type(error_type) is not str:
-        error_type = from_text(error_type)
-    if handler is not None and type(handler) is not str:
-        handler = from_text(handler)
     if source is not None and type(source) is not str:
         source = from_text(source)
-    if message_class is not None and type(message_class) is not str:
-        message_class = from_text(message_class)
     if traceback is not None and type(traceback) is not str:
         traceback = from_text(traceback)
-    if type(host) is not str:
-        host = from_text(host) or ""
-    if type(version) is not str:
-        version = from_text(version) or ""
     if type(id) is not bytes:
         id = from_blob(id)
     if type(body) is not bytes:

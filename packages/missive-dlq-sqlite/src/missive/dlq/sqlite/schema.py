@@ -24,9 +24,7 @@ CREATE TABLE letters (
     id BLOB NOT NULL UNIQUE,
     -- The message's id, where that is not the key.
     message_id BLOB,
-    stage TEXT NOT NULL,
-    error_type TEXT,
-    handler TEXT,
+    origin INTEGER NOT NULL,
     source TEXT,
     first_failed INTEGER NOT NULL,
     last_failed INTEGER NOT NULL,
@@ -43,14 +41,22 @@ CREATE TABLE letters (
 CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed);
 CREATE INDEX letters_beside ON letters (message_id) WHERE message_id IS NOT NULL;
 
+-- What many letters share. Rows are only ever added.
+CREATE TABLE origins (
+    origin INTEGER PRIMARY KEY,
+    stage TEXT NOT NULL,
+    error_type TEXT,
+    handler TEXT,
+    message_class TEXT,
+    host TEXT NOT NULL,
+    version TEXT NOT NULL
+);
+
 CREATE TABLE contents (
     position INTEGER PRIMARY KEY,
     body BLOB NOT NULL,
     -- A JSON object; NULL for none.
     headers TEXT,
-    message_class TEXT,
-    host TEXT NOT NULL,
-    version TEXT NOT NULL,
     traceback TEXT
 );
 
@@ -59,9 +65,7 @@ CREATE TABLE history (
     position INTEGER NOT NULL,
     number INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    stage TEXT NOT NULL,
-    error_type TEXT,
-    handler TEXT,
+    origin INTEGER NOT NULL,
     reason TEXT NOT NULL,
     PRIMARY KEY (position, number)
 ) WITHOUT ROWID;
@@ -98,7 +102,7 @@ SELECT
     CAST(traceback AS TEXT) AS traceback,
     host,
     version
-FROM letters JOIN contents USING (position)
+FROM letters JOIN contents USING (position) LEFT JOIN origins USING (origin)
 ORDER BY letters.position;
 """
 

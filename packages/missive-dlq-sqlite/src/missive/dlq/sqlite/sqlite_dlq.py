@@ -33,10 +33,10 @@ from . import statements as sql
 from .connections import Connections
 from .errors import translated
 from .opening import Settings, open_connection
+from .origins import Origin, Origins
 from .rows import (
     Value,
     content_values,
-    failure_values,
     from_micros,
     from_text,
     letter_values,
@@ -117,6 +117,7 @@ class SQLiteDLQ(DeadLetterStore):
         self._connections = Connections(
             self.path, lambda: open_connection(settings), shared=settings.in_memory
         )
+        self._origins = Origins()
         # A store that is forgotten closes its files too, and so does the end of the process.
         weakref.finalize(self, self._connections.close)
         with self._reading():  # what cannot work fails here
@@ -187,7 +188,9 @@ class SQLiteDLQ(DeadLetterStore):
                 try:
                     yield connection
                     connection.execute("COMMIT")
+                    self._origins.committed()
                 except BaseException:
+                    self._origins.rolled_back()
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
@@ -243,7 +246,8 @@ class SQLiteDLQ(DeadLetterStore):
         contents: list[tuple[Value, ...]] = []
         for letter in letters:
             if not beside and len(letter.history) <= 1:
-                cursor = connection.execute(sql.INSERT_LETTER, letter_values(letter))
+                origin = self._origins.number_of(connection, Origin.of(letter))
+                cursor = connection.execute(sql.INSERT_LETTER, (origin, *letter_values(letter)))
                 if cursor.rowcount:
                     contents.append((cursor.lastrowid, *content_values(letter)))
                     continue
@@ -275,19 +279,22 @@ class SQLiteDLQ(DeadLetterStore):
     ) -> None:
         """Append the failure of a letter to the one that is about the same message."""
         connection.execute(sql.APPEND_HISTORY, (position,))
-        connection.execute(sql.FAIL_AGAIN, (*letter_values(letter)[4:], position))
+        origin = self._origins.number_of(connection, Origin.of(letter))
+        connection.execute(sql.FAIL_AGAIN, (origin, *letter_values(letter)[4:], position))
         connection.execute(sql.BOUND_HISTORY, (position, MAX_HISTORY))
         connection.execute(sql.REPLACE_CONTENT, (*content_values(letter), position))
 
     def _insert(self, connection: sqlite3.Connection, letter: DeadLetter) -> None:
-        cursor = connection.execute(sql.INSERT_LETTER, letter_values(letter))
+        origin = self._origins.number_of(connection, Origin.of(letter))
+        cursor = connection.execute(sql.INSERT_LETTER, (origin, *letter_values(letter)))
         position = cursor.lastrowid
         assert position is not None
         connection.execute(sql.INSERT_CONTENT, (position, *content_values(letter)))
         self._insert_history(connection, position, letter)
 
     def _replace(self, connection: sqlite3.Connection, position: int, letter: DeadLetter) -> None:
-        connection.execute(sql.REPLACE_LETTER, (*letter_values(letter)[1:], position))
+        origin = self._origins.number_of(connection, Origin.of(letter))
+        connection.execute(sql.REPLACE_LETTER, (origin, *letter_values(letter)[1:], position))
         connection.execute(sql.REPLACE_CONTENT, (*content_values(letter), position))
         connection.execute(sql.DELETE_HISTORY, (position,))
         self._insert_history(connection, position, letter)
@@ -303,7 +310,13 @@ class SQLiteDLQ(DeadLetterStore):
         connection.executemany(
             sql.INSERT_HISTORY,
             [
-                (position, number, *failure_values(failure))
+                (
+                    position,
+                    number,
+                    self._origins.number_of(connection, Origin.of(letter, failure)),
+                    to_micros(failure.at),
+                    to_text(failure.reason),
+                )
                 for number, failure in enumerate(history, first)
             ],
         )
@@ -378,14 +391,22 @@ class SQLiteDLQ(DeadLetterStore):
 
     def _complete(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> DeadLetter:
         """Make the letter of a row, with the history that it may have."""
-        position, failures = row[0], row[4]
+        position, number, failures = row[:3]
+        origin = self._origin(connection, number)
         if failures == 1:
-            return to_letter(row)
+            return to_letter(row, origin)
         history = connection.execute(sql.HISTORY, (position,)).fetchall()
-        letter = to_letter(row, [to_failure(row[1:]) for row in history])
+        earlier = [
+            to_failure(at, reason, self._origin(connection, number))
+            for _, number, at, reason in history
+        ]
+        letter = to_letter(row, origin, earlier)
         if history and history[-1][0] == failures:  # the last is there as it was given
             letter = letter._replace(history=letter.history[:-1])
         return letter
+
+    def _origin(self, connection: sqlite3.Connection, number: int) -> Origin:
+        return self._origins.known.get(number) or self._origins.read(connection, number)
 
     def letters(
         self,
@@ -433,8 +454,13 @@ class SQLiteDLQ(DeadLetterStore):
         page: list[DeadLetter] = []
         size = 0
         with closing(connection.execute(statement, values)) as rows:
+            known = self._origins.known
             for row in rows:
-                letter = to_letter(row) if row[4] == 1 else self._complete(connection, row)
+                origin = known.get(row[1])
+                if row[2] == 1 and origin is not None:
+                    letter = to_letter(row, origin)
+                else:
+                    letter = self._complete(connection, row)
                 page.append(letter)
                 size += len(letter[1])  # the body
                 if size > PAGE_BYTES:
@@ -619,7 +645,7 @@ class SQLiteDLQ(DeadLetterStore):
             if row is None:
                 raise KeyError("the store is empty")
             letter = self._complete(connection, row)
-            connection.execute(sql.DELETE, (row[1],))
+            connection.execute(sql.DELETE, (row[3],))
         return letter.id, (self.build(letter), letter.reason)
 
     def setdefault(self, key: bytes, default: Any = None) -> Any:

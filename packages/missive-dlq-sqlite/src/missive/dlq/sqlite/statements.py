@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-# What may change when a letter fails again, in the order that rows.letter_values gives it.
-_LATEST = "stage, error_type, handler, source, last_failed, kind, reason"
-_CONTENT = "body, headers, message_class, host, version, traceback"
-
-_SELECT = f"""
-    SELECT letters.position, id, message_id, first_failed, failures,
-        stage, error_type, handler, source, last_failed, reason, {_CONTENT}
+_SELECT = """
+    SELECT letters.position, origin, failures, id, message_id, first_failed, source, last_failed,
+        reason, body, headers, traceback
     FROM letters LEFT JOIN contents ON contents.position = letters.position
-"""  # noqa: S608
+"""
 
-INSERT_LETTER = f"""
-    INSERT INTO letters (id, message_id, first_failed, failures, {_LATEST})
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT_LETTER = """
+    INSERT INTO letters
+        (origin, id, message_id, first_failed, failures, source, last_failed, kind, reason)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING
-"""  # noqa: S608
-INSERT_CONTENT = f"INSERT INTO contents (position, {_CONTENT}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+"""
+INSERT_CONTENT = "INSERT INTO contents (position, body, headers, traceback) VALUES (?, ?, ?, ?)"
 INSERT_HISTORY = """
-    INSERT INTO history (position, number, at, stage, error_type, handler, reason)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO history (position, number, origin, at, reason) VALUES (?, ?, ?, ?, ?)
+"""
+
+INSERT_ORIGIN = """
+    INSERT INTO origins (stage, error_type, handler, message_class, host, version)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+FIND_ORIGIN = """
+    SELECT origin FROM origins WHERE stage IS ? AND error_type IS ? AND handler IS ?
+        AND message_class IS ? AND host IS ? AND version IS ?
+"""
+ORIGIN = """
+    SELECT stage, error_type, handler, message_class, host, version FROM origins WHERE origin = ?
 """
 
 #: Whether any letter stands under another id than its message's.
@@ -34,9 +42,8 @@ NEWEST_POSITION = "SELECT max(position) FROM letters"
 POSITION = "SELECT position FROM letters WHERE id = ?"
 
 APPEND_HISTORY = """
-    INSERT OR IGNORE INTO history (position, number, at, stage, error_type, handler, reason)
-    SELECT position, failures, last_failed, stage, error_type, handler, reason
-    FROM letters WHERE position = ?
+    INSERT OR IGNORE INTO history (position, number, origin, at, reason)
+    SELECT position, failures, origin, last_failed, reason FROM letters WHERE position = ?
 """
 #: Keeps so many failures before the last.
 BOUND_HISTORY = """
@@ -45,20 +52,18 @@ BOUND_HISTORY = """
 """
 DELETE_HISTORY = "DELETE FROM history WHERE position = ?"
 FAIL_AGAIN = """
-    UPDATE letters SET failures = failures + 1, stage = ?, error_type = ?, handler = ?, source = ?,
+    UPDATE letters SET failures = failures + 1, origin = ?, source = ?,
         last_failed = max(last_failed, ?), kind = ?, reason = ?
     WHERE position = ?
 """
 SET_MESSAGE_ID = "UPDATE letters SET message_id = ? WHERE position = ?"
 REPLACE_LETTER = """
-    UPDATE letters SET message_id = ?, first_failed = ?, failures = ?,
-        stage = ?, error_type = ?, handler = ?, source = ?, last_failed = ?, kind = ?, reason = ?
+    UPDATE letters SET origin = ?, message_id = ?, first_failed = ?, failures = ?, source = ?,
+        last_failed = ?, kind = ?, reason = ?
     WHERE position = ?
 """
 REPLACE_CONTENT = """
-    UPDATE contents SET body = ?, headers = ?, message_class = ?, host = ?, version = ?,
-        traceback = ?
-    WHERE position = ?
+    UPDATE contents SET body = ?, headers = ?, traceback = ? WHERE position = ?
 """
 DELETE = "DELETE FROM letters WHERE id = ?"
 DELETE_AT = "DELETE FROM letters WHERE position = ? AND failures = ?"
@@ -71,8 +76,7 @@ DELETE_SOME = """
 LETTER = _SELECT + "WHERE id = ?"
 LETTER_AT = _SELECT + "WHERE letters.position = ?"
 HISTORY = """
-    SELECT number, at, stage, error_type, handler, reason FROM history
-    WHERE position = ? ORDER BY number
+    SELECT number, origin, at, reason FROM history WHERE position = ? ORDER BY number
 """
 EXISTS = "SELECT 1 FROM letters WHERE id = ?"
 COUNT = "SELECT count(*) FROM letters"
@@ -84,9 +88,9 @@ IDS_REVERSED = """
 # For each filter, what it adds to a WHERE. An empty text stands for none at all.
 FILTERS = {
     "reason": "reason = ?",
-    "handler": "ifnull(handler, '') = ?",
+    "handler": "origin IN (SELECT origin FROM origins WHERE ifnull(handler, '') = ?)",
     "source": "ifnull(source, '') = ?",
-    "error_type": "ifnull(error_type, '') = ?",
+    "error_type": "origin IN (SELECT origin FROM origins WHERE ifnull(error_type, '') = ?)",
     "since": "last_failed >= ?",
     "until": "last_failed < ?",
 }
@@ -122,7 +126,9 @@ SUMMARY = """
         ORDER BY number DESC, example LIMIT ?
     )
     SELECT error_type, handler, reason, number, first_seen, last_seen
-    FROM kinds JOIN letters ON letters.position = example ORDER BY number DESC, example
+    FROM kinds JOIN letters ON letters.position = example
+        LEFT JOIN origins ON origins.origin = letters.origin
+    ORDER BY number DESC, example
 """
 
 CLAIM_OF = "SELECT failures, claim, claimed, claim_expires FROM letters WHERE id = ?"
