@@ -212,7 +212,7 @@ def test_half_made_file(tmp_path: Path) -> None:
         "def die(connection):\n"
         "    connection.execute('PRAGMA cache_size = 1')\n"
         "    create(connection)\n"
-        "    connection.execute('INSERT INTO contents VALUES (1, zeroblob(1000000), 1, 1, 1, 1, 1)')\n"
+        "    connection.execute('INSERT INTO contents VALUES (1, zeroblob(1000000), 1, 1)')\n"
         "    os.kill(os.getpid(), 9)\n"
         "schema.create = die\n"
         "SQLiteDLQ(sys.argv[1])\n"
