@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
-from instrument import Suite
+from instrument import Stopwatch, Suite
 from redis_service import redis_service
 
 CHANNEL = "benchmark"
@@ -36,13 +35,13 @@ def publish(url: str, size: int, items: int) -> None:
     kind="limit",
     semantics="a socket of its own and the parser in C; no reconnection; at most once",
 )
-def bare_socket(url: str, size: int) -> Callable[[int], float]:
+def bare_socket(url: str, size: int) -> Callable[[int], dict[str, float]]:
     """Measure what Python can do."""
     import hiredis
 
     address = urlsplit(url)
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
             connection.sendall(b"SUBSCRIBE %s\r\n" % CHANNEL.encode())
             reader = hiredis.Reader()
@@ -50,31 +49,31 @@ def bare_socket(url: str, size: int) -> Callable[[int], float]:
                 reader.feed(connection.recv(65536))
             publish(url, size, items)
             count = 0
-            started = perf_counter()
+            watch = Stopwatch()
             while count < items:
                 reader.feed(connection.recv(65536))
                 while reader.gets() is not False:
                     count += 1
-            return perf_counter() - started
+            return watch.stop()
 
     return run
 
 
-def _loop(url: str, size: int, protocol: int) -> Callable[[int], float]:
+def _loop(url: str, size: int, protocol: int) -> Callable[[int], dict[str, float]]:
     import redis
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         with redis.Redis.from_url(url, protocol=protocol) as client, client.pubsub() as pubsub:
             pubsub.subscribe(CHANNEL)
             pubsub.get_message(timeout=1)
             publish(url, size, items)
             count = 0
-            started = perf_counter()
+            watch = Stopwatch()
             while count < items:
                 message = pubsub.get_message(timeout=1)
                 if message is not None:
                     count += 1
-            return perf_counter() - started
+            return watch.stop()
 
     return run
 
@@ -85,7 +84,7 @@ def _loop(url: str, size: int, protocol: int) -> Callable[[int], float]:
     kind="limit",
     semantics="the loop of redis-py's documentation, with hiredis; at most once",
 )
-def get_message(url: str, size: int) -> Callable[[int], float]:
+def get_message(url: str, size: int) -> Callable[[int], dict[str, float]]:
     """Measure what a user would write with redis-py."""
     return _loop(url, size, 2)
 
@@ -96,7 +95,7 @@ def get_message(url: str, size: int) -> Callable[[int], float]:
     kind="limit",
     semantics="the same with the protocol that redis-py 8 chooses by itself",
 )
-def get_message_3(url: str, size: int) -> Callable[[int], float]:
+def get_message_3(url: str, size: int) -> Callable[[int], dict[str, float]]:
     """Measure the same as redis-py does it unless told otherwise."""
     return _loop(url, size, 3)
 
@@ -107,45 +106,48 @@ def get_message_3(url: str, size: int) -> Callable[[int], float]:
     kind="limit",
     semantics="a loop over the connection below redis-py's PubSub; at most once",
 )
-def read_response(url: str, size: int) -> Callable[[int], float]:
+def read_response(url: str, size: int) -> Callable[[int], dict[str, float]]:
     """Measure redis-py's connection without its PubSub."""
     import redis
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         with redis.Redis.from_url(url, protocol=2) as client:
             connection: Any = client.connection_pool.get_connection()
             connection.send_command("SUBSCRIBE", CHANNEL)
             connection.read_response()
             publish(url, size, items)
             read = connection.read_response
-            started = perf_counter()
+            watch = Stopwatch()
             for _ in range(items):
                 read()
-            took = perf_counter() - started
+            took = watch.stop()
             connection.disconnect()
             return took
 
     return run
 
 
-def _missive(url: str, size: int, adapter_of: Callable[[Any, Any], Any]) -> Callable[[int], float]:
+def _missive(
+    url: str, size: int, adapter_of: Callable[[Any, Any], Any]
+) -> Callable[[int], dict[str, float]]:
     """Measure either Missive: the first message's handler publishes the backlog."""
     import missive
 
     processor: Any = missive.Processor()
     count = wanted = 0
-    started = ended = 0.0
+    watch = Stopwatch()
+    figures: dict[str, float] = {}
     adapter: Any = None
 
     @processor.handle_for(lambda message: True)
     def handle(message: Any, ctx: Any) -> None:
-        nonlocal count, started, ended
+        nonlocal count, watch, figures
         ctx.ack()
         if count == 0:
             publish(url, size, wanted)
-            started = perf_counter()
+            watch = Stopwatch()
         elif count == wanted:
-            ended = perf_counter()
+            figures = watch.stop()
             stop(adapter)
         count += 1
 
@@ -155,7 +157,7 @@ def _missive(url: str, size: int, adapter_of: Callable[[Any, Any], Any]) -> Call
         else:  # 0.8.1 is ended by a signal, or by a flag
             adapter.shutdown_handler.set_flag()
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         nonlocal adapter, count, wanted
         import threading
 
@@ -163,7 +165,7 @@ def _missive(url: str, size: int, adapter_of: Callable[[Any, Any], Any]) -> Call
         adapter = adapter_of(missive.RawMessage, processor)
         threading.Thread(target=_publish_first, args=(url,), daemon=True).start()
         adapter.run()
-        return ended - started
+        return figures
 
     return run
 
@@ -185,7 +187,7 @@ def _publish_first(url: str) -> None:
     kind="missive",
     semantics="handled by exactly one handler and settled; subscribes again, and logs each gap",
 )
-def adapter(url: str, size: int) -> Callable[[int], float]:
+def adapter(url: str, size: int) -> Callable[[int], dict[str, float]]:
     """Measure the adapter, with the whole framework."""
     from missive.adapters.redis import RedisPubSubAdapter
 
@@ -202,38 +204,38 @@ def adapter(url: str, size: int) -> Callable[[int], float]:
     kind="peer",
     semantics="a subscriber of RedisBroker; at most once",
 )
-def faststream(url: str, size: int) -> Callable[[int], float]:
+def faststream(url: str, size: int) -> Callable[[int], dict[str, float]]:
     """Measure a subscriber of FastStream."""
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         return asyncio.run(_faststream(url, size, items))
 
     return run
 
 
-async def _faststream(url: str, size: int, items: int) -> float:
+async def _faststream(url: str, size: int, items: int) -> dict[str, float]:
     from faststream.redis import RedisBroker
 
     broker = RedisBroker(url, logger=None)
     done = asyncio.Event()
     count = 0
-    ended = 0.0
+    figures: dict[str, float] = {}
 
     @broker.subscriber(CHANNEL)
     async def handle(body: bytes) -> None:
-        nonlocal count, ended
+        nonlocal count, figures
         count += 1
         if count == items:
-            ended = perf_counter()
+            figures = watch.stop()
             done.set()
 
     async with broker:
         await broker.start()
         await asyncio.sleep(0.2)  # FastStream does not say when it listens
         publish(url, size, items)
-        started = perf_counter()
+        watch = Stopwatch()
         await done.wait()
-    return ended - started
+    return figures
 
 
 LIMITS = (

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
-from instrument import Suite
+from instrument import Stopwatch, Suite
 from redis_service import redis_service
 
 STREAM, GROUP, CONSUMER = "benchmark", "group", "consumer"
@@ -46,15 +45,15 @@ def check(url: str, items: int) -> None:
     kind="limit",
     semantics="a loop with redis-py that acks each batch when it is through; at least once",
 )
-def batched(url: str, count: int) -> Callable[[int], float]:
+def batched(url: str, count: int) -> Callable[[int], dict[str, float]]:
     """Measure what a user would write with redis-py."""
     import redis
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         prepare(url, items)
         with redis.Redis.from_url(url, protocol=2) as client:
             done = 0
-            started = perf_counter()
+            watch = Stopwatch()
             while done < items:
                 for _, entries in client.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count, 1000):
                     ids = []
@@ -62,7 +61,7 @@ def batched(url: str, count: int) -> Callable[[int], float]:
                         ids.append(entry_id)
                     client.xack(STREAM, GROUP, *ids)
                     done += len(ids)
-            took = perf_counter() - started
+            took = watch.stop()
         check(url, items)
         return took
 
@@ -75,47 +74,47 @@ def batched(url: str, count: int) -> Callable[[int], float]:
     kind="limit",
     semantics="the same, with a round trip to ack each entry; at least once",
 )
-def acked_each(url: str, count: int) -> Callable[[int], float]:
+def acked_each(url: str, count: int) -> Callable[[int], dict[str, float]]:
     """Measure a loop that never leaves more than one entry settled and not acked."""
     import redis
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         prepare(url, items)
         with redis.Redis.from_url(url, protocol=2) as client:
             done = 0
-            started = perf_counter()
+            watch = Stopwatch()
             while done < items:
                 for _, entries in client.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count, 1000):
                     for entry_id, _fields in entries:
                         client.xack(STREAM, GROUP, entry_id)
                         done += 1
-            took = perf_counter() - started
+            took = watch.stop()
         check(url, items)
         return took
 
     return run
 
 
-def _adapter(url: str, count: int, **options: Any) -> Callable[[int], float]:
+def _adapter(url: str, count: int, **options: Any) -> Callable[[int], dict[str, float]]:
     import missive
     from missive.adapters.redis import RedisStreamsAdapter
 
     processor: Any = missive.Processor()
     done = wanted = 0
-    started = 0.0
+    watch = Stopwatch()
     adapter: Any = None
 
     @processor.handle_for(lambda message: True)
     def handle(message: Any, ctx: Any) -> None:
-        nonlocal done, started
+        nonlocal done, watch
         if done == 0:
-            started = perf_counter()
+            watch = Stopwatch()
         ctx.ack()
         done += 1
         if done == wanted:
             adapter.stop()
 
-    def run(items: int) -> float:
+    def run(items: int) -> dict[str, float]:
         nonlocal adapter, done, wanted
         prepare(url, items)
         done, wanted = 0, items
@@ -123,7 +122,7 @@ def _adapter(url: str, count: int, **options: Any) -> Callable[[int], float]:
             missive.RawMessage, processor, STREAM, GROUP, url=url, batch_size=count, **options
         )
         adapter.run()
-        took = perf_counter() - started  # with its last acks, and its leave of the group
+        took = watch.stop()  # with its last acks, and its leave of the group
         check(url, items)
         return took
 
@@ -136,7 +135,7 @@ def _adapter(url: str, count: int, **options: Any) -> Callable[[int], float]:
     kind="missive",
     semantics="handled by exactly one handler and settled; acks go with the next read; at least once",
 )
-def adapter(url: str, count: int) -> Callable[[int], float]:
+def adapter(url: str, count: int) -> Callable[[int], dict[str, float]]:
     """Measure the adapter, with the whole framework."""
     return _adapter(url, count)
 
@@ -147,13 +146,13 @@ def adapter(url: str, count: int) -> Callable[[int], float]:
     kind="missive",
     semantics="the same, with a round trip to ack each entry",
 )
-def adapter_each(url: str, count: int) -> Callable[[int], float]:
+def adapter_each(url: str, count: int) -> Callable[[int], dict[str, float]]:
     """Measure the adapter as it acks each entry."""
     return _adapter(url, count, ack_every=1)
 
 
-def _faststream(url: str, count: int, batch: bool) -> Callable[[int], float]:
-    def run(items: int) -> float:
+def _faststream(url: str, count: int, batch: bool) -> Callable[[int], dict[str, float]]:
+    def run(items: int) -> dict[str, float]:
         prepare(url, items)
         took = asyncio.run(_faststream_run(url, count, batch, items))
         check(url, items)
@@ -162,21 +161,22 @@ def _faststream(url: str, count: int, batch: bool) -> Callable[[int], float]:
     return run
 
 
-async def _faststream_run(url: str, count: int, batch: bool, items: int) -> float:
+async def _faststream_run(url: str, count: int, batch: bool, items: int) -> dict[str, float]:
     from faststream.redis import RedisBroker, StreamSub
 
     broker = RedisBroker(url, logger=None)
     done = asyncio.Event()
     seen = 0
-    started = ended = 0.0
+    watch = Stopwatch()
+    figures: dict[str, float] = {}
 
     def note(number: int) -> None:
-        nonlocal seen, started, ended
+        nonlocal seen, watch, figures
         if seen == 0:
-            started = perf_counter()
+            watch = Stopwatch()
         seen += number
         if seen == items:
-            ended = perf_counter()
+            figures = watch.stop()
             done.set()
 
     options = {"group": GROUP, "consumer": CONSUMER, "max_records": count}
@@ -197,7 +197,7 @@ async def _faststream_run(url: str, count: int, batch: bool, items: int) -> floa
         await broker.start()
         await done.wait()
         await asyncio.sleep(0.5)  # its last acks come after its handler
-    return ended - started
+    return figures
 
 
 @suite.variant(
@@ -206,7 +206,7 @@ async def _faststream_run(url: str, count: int, batch: bool, items: int) -> floa
     kind="peer",
     semantics="a subscriber of RedisBroker in a group; acks each message; at least once",
 )
-def faststream(url: str, count: int) -> Callable[[int], float]:
+def faststream(url: str, count: int) -> Callable[[int], dict[str, float]]:
     """Measure a subscriber of FastStream that gets one message at a time."""
     return _faststream(url, count, batch=False)
 
@@ -217,7 +217,7 @@ def faststream(url: str, count: int) -> Callable[[int], float]:
     kind="peer",
     semantics="a subscriber that gets all entries of a read in one call; at least once",
 )
-def faststream_batch(url: str, count: int) -> Callable[[int], float]:
+def faststream_batch(url: str, count: int) -> Callable[[int], dict[str, float]]:
     """Measure a subscriber of FastStream that gets a list of messages."""
     return _faststream(url, count, batch=True)
 

@@ -59,7 +59,9 @@ def measure_suite(module: str, suite: Suite, plan: Plan) -> Iterator[Measurement
             for case in plan.cases(suite):
                 if case.rounds is not None and number >= case.rounds:
                     continue
-                for name in case.variants:
+                # Each round begins with another variant: so none is always first, or behind another.
+                first = number % len(case.variants)
+                for name in case.variants[first:] + case.variants[:first]:
                     yield _measure(module, suite, case, suite.variants[name], number, plan, served)
 
 
