@@ -17,7 +17,7 @@ RUN_PROCESSOR = ("run", "app:processor", "--from", "stdin:", "--message")
     [
         (("run",), "run --help)"),
         (("run", "app:adapter", "--no-such-option"), "--no-such-option"),
-        (("frobnicate",), " --help)"),
+        (("frobnicate",), "No such command 'frobnicate'"),
         (("run", "adapter"), "give MODULE:NAME"),
         (("run", "app.py:adapter"), "give its module: app:adapter"),
         (("run", "nothere:adapter"), "no module nothere"),

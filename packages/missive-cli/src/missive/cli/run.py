@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from missive import Adapter, MissiveError, Processor, Runnable
 
 from .exits import CannotServe, ExitCode, Failed, kind_and_place
-from .health import watch_health
+from .health import Health
 from .logs import LEVELS, set_up
 from .options import debug_option, json_option, message_option
 from .report import Report, make_report
@@ -118,7 +119,7 @@ def run(
         _say(report, write, write_json if as_json else None)
         return ExitCode.OK
     _say(report, note, _note_json if as_json else None)
-    with watch_health(adapter, health_file, health_port, stall) as health:
+    with _watch_health(adapter, health_file, health_port, stall) as health:
         _run(adapter, health.close, options["workers"])
     return ExitCode.OK
 
@@ -163,6 +164,30 @@ def _log_counts(adapter: Adapter[Any]) -> None:
         counts.nacked,
         counts.dead_lettered,
     )
+
+
+def _watch_health(
+    adapter: Adapter[Any], path: Path | None, port: int | None, stall: float
+) -> ExitStack:
+    """Give what keeps the health file and the health port, as they are asked for; enter it.
+
+    :raises click.UsageError: one of them cannot be had.
+    """
+    stack = ExitStack()
+    health = Health(adapter, stall)
+    if path is not None:
+        from .health_file import HealthFile
+
+        stack.enter_context(HealthFile(health, path))
+    if port is not None:
+        from .health_port import HealthPort  # http.server is costly to import
+
+        try:
+            stack.enter_context(HealthPort(health, port))
+        except BaseException:
+            stack.close()
+            raise
+    return stack
 
 
 def _prepare(

@@ -1,0 +1,79 @@
+"""The health port: answers the probes of a run on loopback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+import click
+
+from .health import Health
+
+logger = logging.getLogger("missive.cli.health_port")
+
+
+class HealthPort:
+    """Answers probes on a loopback port: ``/live`` and ``/ready`` with 200 or 503.
+
+    :param port: the port; 0 takes a free one.
+    :raises click.UsageError: it cannot be listened on.
+    """
+
+    def __init__(self, health: Health, port: int) -> None:
+        self._health = health
+        self._port = port
+
+    def __enter__(self) -> HealthPort:
+        handler = type("Probe", (_Probe,), {"health": self._health})
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
+        except OSError as error:
+            raise click.UsageError(
+                f"the health port {self._port} cannot be listened on: {error.strerror}"
+            ) from error
+        self._server.daemon_threads = True
+        logger.info("health on http://127.0.0.1:%d/live and /ready", self._server.server_port)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="missive-health-port", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Probe(BaseHTTPRequestHandler):
+    """Answers one probe."""
+
+    health: Health
+    #: How long a probe may take to say what it wants, in seconds.
+    timeout = 5
+
+    def do_GET(self) -> None:
+        """Answer with the health as JSON; 503 where what was asked for is not so."""
+        question = self.path.partition("?")[0].strip("/")
+        if question not in ("", "live", "ready"):
+            self.send_error(404)
+            return
+        found = self.health.look()
+        body = json.dumps(found).encode() + b"\n"
+        self.send_response(200 if found.get(question, True) else 503)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+        """Log nothing at all: probes come every few seconds."""
