@@ -124,7 +124,9 @@ def test_native_of_chunked(client_of, collecting, got):
         "wsgi.input_terminated": True,
     }
     post(client_of, collecting, b"abc", inside=chunked)
-    assert got[0][2].get_data() == b"abc"
+    native = got[0][2]
+    assert native.get_data() == b"abc"
+    assert "Transfer-Encoding" not in native.headers
 
 
 def test_route_on_header(client_of):

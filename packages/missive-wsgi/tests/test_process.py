@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
-from missive import DrainTimeout, RawMessage
+from missive import DrainTimeout, MemoryDLQ, RawMessage
 from missive.adapters.wsgi import WSGIAdapter
 
 DEADLINE = 10
@@ -149,10 +151,12 @@ def test_after_hook_fails(client, adapter, processor):
 
 def test_many_first_messages(client_of, processor):
     """Of many first messages at once none is handled before the before-hooks are through."""
-    started, ready = threading.Barrier(8), []
+    ready, together = [], threading.Barrier(2)
 
     @processor.before_processing
     def before(ctx):
+        with pytest.raises(threading.BrokenBarrierError):
+            together.wait(0.1)  # for another thread in this hook, which must not come
         ready.append("before")
 
     @processor.handle_for(lambda message: message.raw_data == b"first")
@@ -163,7 +167,6 @@ def test_many_first_messages(client_of, processor):
     adapter = WSGIAdapter(RawMessage, processor)
 
     def post():
-        started.wait(DEADLINE)
         return client_of(adapter).post(b"first").status
 
     with ThreadPoolExecutor(8) as pool:
@@ -171,6 +174,38 @@ def test_many_first_messages(client_of, processor):
     assert statuses == [200] * 8
     assert ready == ["before"]
     adapter.close()
+
+
+def test_open_after_close(adapter, hooks):
+    """A request that was held up beyond the end begins nothing anew."""
+    adapter.close()
+    assert adapter.process.open() is None
+    assert hooks == []
+
+
+def test_not_ready_again_after_stop(client_of, processor):
+    """A dead letter written after stop() does not make the adapter ready again."""
+    processor.set_dlq(MemoryDLQ())
+
+    @processor.handle_for(lambda message: message.raw_data == b"stop")
+    def stop(message, ctx):
+        adapter.stop()
+
+    adapter = WSGIAdapter(RawMessage, processor)
+    assert client_of(adapter).post(b"stop").json == {"result": "dlq"}
+    assert not adapter.ready.is_set()
+    adapter.close()
+
+
+def test_closed_adapters_are_forgotten(client_of, processor):
+    """Nothing keeps an adapter that was closed, not even the exit of the process."""
+    adapter = WSGIAdapter(RawMessage, processor)
+    client_of(adapter).post(b"ack")
+    adapter.close()
+    forgotten = weakref.ref(adapter)
+    del adapter
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_each_request_has_its_own_outcome(client_of, processor):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -126,7 +126,7 @@ def test_stop_lets_finish(adapter, processor):
     entered, release = threading.Event(), threading.Event()
 
     @processor.handle_for(lambda message: message.raw_data == b"wait")
-    def wait(message, ctx):
+    def hold(message, ctx):
         entered.set()
         assert release.wait(DEADLINE)
         ctx.ack()
@@ -139,6 +139,28 @@ def test_stop_lets_finish(adapter, processor):
         assert post(address, b"ack")[0] == 503
         release.set()
         assert waiting.result(DEADLINE) == (200, b'{"result": "ack"}')
+
+
+def test_stop_lets_the_answer_out(processor):
+    """run() goes on until the answer to a message that is handled already is on its way."""
+
+    class Slow(WSGIAdapter):
+        def __call__(self, environ, start_response):
+            answer = super().__call__(environ, start_response)
+            handled.set()
+            assert release.wait(DEADLINE)
+            return answer
+
+    handled, release = threading.Event(), threading.Event()
+    adapter = Slow(RawMessage, processor, drain_timeout=DEADLINE)
+    with ThreadPoolExecutor(1) as pool, running(adapter) as run:
+        waiting = pool.submit(post, adapter.address, b"ack")
+        assert handled.wait(DEADLINE)
+        adapter.stop()
+        assert not wait([run], timeout=0.2).done
+        release.set()
+        assert waiting.result(DEADLINE)[0] == 200
+        run.result(DEADLINE)
 
 
 def test_stop_in_a_handler(adapter, processor):

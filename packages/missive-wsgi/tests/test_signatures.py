@@ -253,6 +253,26 @@ def test_standard_webhooks_keys():
     assert verify(b"{}", Headers(headers))
 
 
+def test_standard_webhooks_needs_an_id():
+    """A message without an id is refused, also where that was signed."""
+    signed = hmac.digest(b"key", b".%d.{}" % STANDARD_TIME, hashlib.sha256)
+    signature = "v1," + base64.b64encode(signed).decode()
+    headers = {**STANDARD_HEADERS, "webhook-id": "", "webhook-signature": signature}
+    verify = signatures.standard_webhooks(b"key", clock=at(STANDARD_TIME))
+    assert verify(b"{}", Headers(headers)) is False
+
+
+def test_hexadecimal_in_capitals():
+    """A signature in hexadecimal may be in capitals; its prefix may not."""
+    verify = signatures.github(GITHUB_SECRET)
+    prefix, digits = GITHUB_SIGNATURE.split("=")
+    for signature, expected in [
+        (f"{prefix}={digits.upper()}", True),
+        (f"{prefix.upper()}={digits}", False),
+    ]:
+        assert verify(GITHUB_BODY, Headers({"X-Hub-Signature-256": signature})) is expected
+
+
 def test_standard_webhooks_secret_is_not_quoted():
     """A secret that cannot be decoded is refused without showing it."""
     with pytest.raises(ConfigurationError) as caught:
