@@ -1,8 +1,48 @@
-"""Make the reader of the documentation's pages importable for its tests."""
+"""Where the documentation's tests take place: wheels, an environment, a server."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "tests"))
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "docs/tests"))
+
+if sys.platform == "win32":  # no bash, and no pseudo-terminals
+    collect_ignore = ["tests"]
+else:
+    from reading.redis_server import find_server, running_server
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheels of all distributions, and give the list that pins pip to them."""
+    folder = tmp_path_factory.mktemp("wheels")
+    command = [sys.executable, ROOT / "tools/build_wheels.py", folder]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / "constraints.txt"
+
+
+@pytest.fixture(scope="session")
+def venv(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
+    """Make the environment in which readers type their commands, and give its programs' folder."""
+    folder = tmp_path_factory.mktemp("venv")
+    # Not "-m venv": Debian's Python does without ensurepip.
+    subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", folder], check=True)
+    install = [folder / "bin/pip", "install", "--quiet", "--constraint", wheels, "missive-core"]
+    subprocess.run(install, check=True)
+    return folder / "bin"
+
+
+@pytest.fixture
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run a Redis server for one page."""
+    if find_server() is None and not os.environ.get("CI"):
+        pytest.skip("no Redis server on this machine")
+    with running_server(tmp_path_factory.mktemp("redis")) as port:
+        yield port

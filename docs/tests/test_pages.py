@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
+import shutil
 import stat
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from reading.blocks import BlockParser
 from reading.reader import Reader, environment_of, forget_modules
-from reading.redis_server import find_server, free_port, running_server
+from reading.redis_server import free_port
 from sybil import Sybil
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,35 +36,6 @@ if arguments[:1] == ["-p"]:
 reply = redis.Redis(port={port}, decode_responses=True).execute_command(*arguments)
 print(f"(integer) {{reply}}" if isinstance(reply, int) and sys.stdout.isatty() else reply)
 """
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheels of all distributions, and give the list that pins pip to them."""
-    folder = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, ROOT / "tools/build_wheels.py", folder]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder / "constraints.txt"
-
-
-@pytest.fixture(scope="session")
-def venv(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
-    """Make the environment in which readers type their commands, and give its programs' folder."""
-    folder = tmp_path_factory.mktemp("venv")
-    # Not "-m venv": Debian's Python does without ensurepip.
-    subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", folder], check=True)
-    install = [folder / "bin/pip", "install", "--quiet", "--constraint", wheels, "missive-core"]
-    subprocess.run(install, check=True)
-    return folder / "bin"
-
-
-@pytest.fixture
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Run a Redis server for one page."""
-    if find_server() is None and not os.environ.get("CI"):
-        pytest.skip("no Redis server on this machine")
-    with running_server(tmp_path_factory.mktemp("redis")) as port:
-        yield port
 
 
 def name_of(path: Path) -> str:
@@ -91,6 +63,9 @@ def test_the_page_does_what_it_says(
 
     document = Sybil(parsers=[BlockParser(evaluate)]).parse(path)
     text = document.text
+    lacking = programs_lacking(text)
+    if lacking and not os.environ.get("CI"):
+        pytest.skip(f"this machine has no {', '.join(lacking)}")
     ports = {"8000": free_port(), "8001": free_port()}
     if "redis" in text.lower() and "6379" in text:
         ports["6379"] = request.getfixturevalue("redis_port")
@@ -120,10 +95,20 @@ def test_the_page_does_what_it_says(
         forget_modules(folder)
 
 
+def programs_lacking(text: str) -> list[str]:
+    """Give what a page's commands need and this machine lacks."""
+    lacking = [
+        name
+        for name in ("curl", "sqlite3")
+        if re.search(rf"^\$ .*\b{name} ", text, re.MULTILINE) and not shutil.which(name)
+    ]
+    if "-m venv" in text and not importlib.util.find_spec("ensurepip"):
+        lacking.append("ensurepip (on Debian: python3-venv)")
+    return lacking
+
+
 def write_redis_cli(folder: Path, port: int) -> None:
     """Give the reader a redis-cli that speaks to the test's server."""
-    import shutil
-
     real = shutil.which("redis-cli") or shutil.which("valkey-cli")
     cli = folder / "redis-cli"
     if real:

@@ -63,7 +63,13 @@ class BlockParser:
                     source=source.lstrip("\n"),
                     caption=options.get("caption") or (saved.group(1) if saved else ""),
                     hint=comment.group(1) if comment else "",
-                    line=document.text.count("\n", 0, region.start) + 2,
+                    line=first_line(document.text, region.start, source),
                 )
                 region.evaluator = self.evaluator
                 yield region
+
+
+def first_line(text: str, start: int, source: str) -> int:
+    """Give the line of a page on which the code of a block begins that starts somewhere before."""
+    code = next((line for line in source.splitlines() if line.strip()), "")
+    return text.count("\n", 0, max(start, text.find(code, text.find("\n", start)))) + 1

@@ -1,0 +1,96 @@
+"""The unit file and the container file of the documentation fit the commands that they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from reading.blocks import Block, BlockParser
+from sybil import Sybil
+
+PAGE = Path(__file__).resolve().parents[1] / "guide/production.md"
+TRANSPORT = "redis+streams://localhost:6379/0?streams=orders&group=shipping"
+
+
+def blocks() -> dict[str, Block]:
+    """Give the blocks of the page that are files, by their names."""
+    document = Sybil(parsers=[BlockParser(lambda example: None)]).parse(PAGE)
+    return {example.parsed.caption: example.parsed for example in document.examples()}
+
+
+@pytest.fixture
+def check(venv: Path, wheels: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Give a function that has the command say what would be in effect, in the page's folder."""
+    pip = [venv / "pip", "install", "--quiet", "--constraint", wheels, "missive-core"]
+    subprocess.run([*pip, "missive-cli", "missive-redis", "missive-dlq-sqlite"], check=True)
+    tmp_path.joinpath("app.py").write_text(blocks()["app.py"].source, encoding="utf-8")
+
+    def call(arguments: list[str]) -> str:
+        local = [
+            argument.replace("sqlite:////data/", "sqlite:///").replace(
+                "sqlite:////var/lib/shipping/", "sqlite:///"
+            )
+            for argument in arguments
+        ]
+        command = [venv / "missive", *local, "--check"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+def settings(unit: str) -> dict[str, str]:
+    """Give the settings of a unit file by name, continued lines joined."""
+    lines = unit.replace("\\\n", " ").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def test_the_units_command_is_one_that_works(check) -> None:  # type: ignore[no-untyped-def]
+    """What systemd would start accepts its options and finds its processor."""
+    command = settings(blocks()["shipping.service"].source)["ExecStart"].split()
+    assert command[0].endswith("/missive")
+    said = check([part.replace("${TRANSPORT}", TRANSPORT) for part in command[1:]])
+    assert "app.ship" in said
+    assert "SQLiteDLQ" in said
+
+
+def test_the_unit_waits_longer_than_the_drain() -> None:
+    """systemd does not kill what may still be draining."""
+    unit = settings(blocks()["shipping.service"].source)
+    command = unit["ExecStart"].split()
+    drain = float(command[command.index("--drain-timeout") + 1])
+    assert float(unit["TimeoutStopSec"]) > drain
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    """The unit file has no setting that systemd does not know."""
+    if shutil.which("systemd-analyze") is None:
+        if os.environ.get("CI"):
+            pytest.fail("systemd-analyze is not installed; on Debian: apt-get install systemd")
+        pytest.skip("systemd is not installed")
+    unit = blocks()["shipping.service"].source
+    program = settings(unit)["ExecStart"].split()[0]
+    path = tmp_path / "shipping.service"
+    path.write_text(unit.replace(program, "/bin/true"), encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", path], capture_output=True, text=True, check=False
+    )
+    about_ours = [line for line in done.stderr.splitlines() if "shipping" in line]
+    assert about_ours == []
+
+
+def test_the_containers_command_is_one_that_works(check) -> None:  # type: ignore[no-untyped-def]
+    """What the image would run accepts its options and finds its processor."""
+    text = blocks()["Dockerfile"].source.replace("\\\n", " ")
+    commands = {
+        line.split(" ", 1)[0]: json.loads(line.split(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith(("ENTRYPOINT", "CMD"))
+    }
+    assert commands["ENTRYPOINT"][0] == "missive"
+    assert "app.ship" in check(commands["ENTRYPOINT"][1:] + commands["CMD"])
