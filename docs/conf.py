@@ -23,6 +23,7 @@ extensions = [
     "benchmark_tables",
     "capability_tables",
     "changelogs",
+    "cli_help",
     "conformance_points",
     "error_entries",
     "sqlite_schema",
@@ -42,6 +43,9 @@ nitpick_ignore_regex = [
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
 templates_path: list[str] = []
+
+# Options begin with two hyphens, and are to be pasted.
+smartquotes = False
 
 # Other projects. Each inventory is an excerpt of what the project publishes: the few names that
 # these pages link to, so that building needs no network (docs/inventories/README.md).
