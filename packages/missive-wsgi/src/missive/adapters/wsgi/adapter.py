@@ -353,7 +353,8 @@ class WSGIAdapter(Adapter[M]):
     def close(self) -> None:
         """End this process's run: refuse messages, wait for those in hand, run the after-hooks.
 
-        Called again it does nothing; at the exit of the process it is called by itself.
+        Called again it does nothing; at the exit of the process it is called by itself. Not to be
+        called by a handler, whose own message it would wait for.
 
         :raises DrainTimeout: handlers were not through ``drain_timeout`` after the call.
         :raises BaseException: what a hook raised.

@@ -74,14 +74,17 @@ def _read(stream: InputStream, size: int) -> bytes | None:
     Servers raise errors of many kinds when the sender goes away or sends no proper chunks. None of
     them is a fault of the application, and after any of them the body is not whole.
     """
+    if not size:
+        return b""
     try:
-        body = stream.read(size) if size else b""
-        while len(body) < size:
-            more = stream.read(size - len(body))
-            if not more:
-                break
-            body += more
+        body = stream.read(size)
+        if len(body) == size or not body:
+            return body
+        pieces, missing = [body], size - len(body)
+        while missing and (piece := stream.read(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
     except Exception as error:
         logger.info("the sender did not get its body through: %s", type(error).__name__)
         return None
-    return body
+    return b"".join(pieces)
