@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from datetime import datetime, timedelta, timezone
 
 import missive.tracebacks
 import pytest
-from missive import ConfigurationError, DeadLetter, DeadLetterStore, JSONMessage, RawMessage
+from missive import (
+    ConfigurationError,
+    DeadLetter,
+    DeadLetterStore,
+    DeadLetterStoreBusy,
+    DeadLetterStoreError,
+    DeadLetterStoreFull,
+    DeadLetterStoreRefused,
+    JSONMessage,
+    RawMessage,
+)
 from missive.dead_letters import MAX_TRACEBACK, SummaryRow, check_filters, qualified_name
 from missive.tracebacks import format_traceback
 
@@ -109,6 +120,15 @@ class TestTraceback:
         assert text is not None
         assert text.count("Traceback") == 2
 
+    def test_cause_that_was_not_raised(self) -> None:
+        """A cause that was never raised itself is shown without a traceback of its own."""
+
+        def fail_from_nothing() -> None:
+            raise ValueError("second") from KeyError("first")
+
+        error = catch(fail_from_nothing)
+        assert format_traceback(error) == "".join(traceback.format_exception(error))
+
     def test_broken_text(self) -> None:
         """An exception that cannot say what it is loses nothing else."""
 
@@ -210,6 +230,25 @@ class TestLetter:
 def test_filters_may_be_none() -> None:
     """A filter that is None filters nothing."""
     check_filters({"reason": None, "since": None, "until": datetime.now(timezone.utc)})
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "attributes"),
+    [
+        (DeadLetterStoreRefused("a.db", "it is a directory"), "a.db.*directory", {"place": "a.db"}),
+        (DeadLetterStoreBusy("a.db", 2.5), "a.db.*2.5 s", {"place": "a.db", "seconds": 2.5}),
+        (DeadLetterStoreFull("a.db"), "a.db.*full", {"place": "a.db"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_of_stores(
+    error: DeadLetterStoreError, words: str, attributes: dict[str, object]
+) -> None:
+    """What a store raises names the store and the remedy, and carries its data."""
+    assert re.search(words, str(error))
+    assert isinstance(error, DeadLetterStoreError)
+    for name, value in attributes.items():
+        assert getattr(error, name) == value
 
 
 def test_store_without_url() -> None:

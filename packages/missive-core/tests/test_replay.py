@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -148,6 +148,25 @@ class TestSnapshot:
         assert calls == [b"ack1", b"fail"]
         assert list(store) == [b"fail", b"ack1", b"new"]
 
+    def test_store_that_shows_what_comes(self) -> None:
+        """Where a store goes on to letters that came since, the run does not."""
+
+        class Live(MemoryDLQ):
+            def letters(self, **filters: Any) -> Iterator[DeadLetter]:
+                found = next(super().letters(**{"limit": 1, **filters}), None)
+                while found is not None:
+                    yield found
+                    found = next(super().letters(limit=1, after=found.position), None)
+
+        store = fill(Live(), b"ack1")
+
+        def put_again(message: RawMessage, ctx: Context) -> None:
+            fill(store, b"ack2")
+            ctx.ack()
+
+        assert ReplayAdapter(RawMessage, make_processor(put_again), store).run().acked == 1
+        assert list(store) == [b"ack2"]
+
     def test_empty_store(self) -> None:
         """Without a letter a run ends at once."""
         assert ReplayAdapter(RawMessage, make_processor(), MemoryDLQ()).run() == ReplayResult()
@@ -218,6 +237,24 @@ class TestClaims:
         assert sorted(handled) == sorted(b"ack%d" % number for number in range(200))
         assert not store
 
+    @pytest.mark.parametrize("how", ["removed", "came anew"])
+    def test_gone_when_claimed(self, how: str) -> None:
+        """A letter that went in the moment before its claim is skipped; so is what came instead."""
+
+        class Hasty(MemoryDLQ):
+            def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
+                claim = super().claim(id, lease=lease)
+                del self[id]
+                if how == "came anew":
+                    fill(self, b"other")
+                    fill(self, id)
+                return claim
+
+        store = fill(Hasty(), b"ack")
+        adapter = ReplayAdapter(RawMessage, make_processor(), store)
+        assert adapter.run() == ReplayResult(skipped=1)
+        assert (b"ack" in store) == (how == "came anew")
+
     def test_removed_between_page_and_claim(self) -> None:
         """A letter that went, or changed so that the filters match no more, is skipped."""
         store = fill(MemoryDLQ(), b"ack1", b"ack2", b"ack3")
@@ -257,6 +294,38 @@ class TestClaims:
         adapter = ReplayAdapter(RawMessage, make_processor(wait), store, lease=0.05)
         assert adapter.run() == ReplayResult(acked=1)
         assert not store
+
+    def test_nothing_in_hand(self) -> None:
+        """Between two letters there is no claim to be renewed."""
+        renewed: list[Claim] = []
+
+        class Watched(MemoryDLQ):
+            def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
+                renewed.append(claim)
+                return super().renew(claim, lease=lease)
+
+        class Watch(threading.Event):
+            beats = 0
+
+            def wait(self, timeout: float | None = None) -> bool:
+                Watch.beats += 1
+                beaten.set()
+                return super().wait(timeout)
+
+        beaten = threading.Event()
+
+        def pause(replayed: Replayed) -> None:
+            for _ in range(3):
+                beaten.clear()
+                assert beaten.wait(DEADLINE)
+
+        store = fill(Watched(), b"ack")
+        adapter = ReplayAdapter(RawMessage, make_processor(), store, lease=0.05, on_progress=pause)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("missive.adapters.replay.threading.Event", Watch)
+            adapter.run()
+        assert Watch.beats > 3
+        assert renewed == []
 
     @pytest.mark.parametrize("how", ["lost", "broken"])
     def test_claim_cannot_be_renewed(self, how: str, caplog: pytest.LogCaptureFixture) -> None:
