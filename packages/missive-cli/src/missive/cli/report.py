@@ -141,7 +141,9 @@ def _dlq_name(processor: Processor[Any], url: str | None) -> str | None:
     dlq = processor.dlq
     if dlq is None:
         return None
-    return f"{type(dlq).__name__} {url}" if url else type(dlq).__name__
+    # A store of the program's own may tell where it is.
+    where = url or getattr(dlq, "path", None)
+    return f"{type(dlq).__name__} {where}" if where else type(dlq).__name__
 
 
 def _in_flight(adapter: Adapter[Any]) -> int | None:
