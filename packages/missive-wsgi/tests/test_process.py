@@ -136,6 +136,26 @@ def test_before_hook_fails(client, adapter, processor, hooks, caplog):
     assert hooks == ["before", "after", "before"]
 
 
+def test_readyz_tries_failing_hooks_again(client, adapter, processor, caplog):
+    """/readyz says 503 while a before-hook fails, and 200 when it no longer does."""
+    failing = [True]
+
+    @processor.before_processing
+    def connect(ctx):
+        if failing:
+            raise ConnectionError("no database at secret.example")
+
+    assert client.get("/readyz").status == 200  # nobody knows yet
+    assert client.post(b"ack").status == 500
+    caplog.clear()
+    assert client.get("/readyz").status == 503
+    assert "not ready: ConnectionError" in caplog.text
+    assert "secret" not in caplog.text
+    failing.clear()
+    assert client.get("/readyz").status == 200
+    assert adapter.ready.is_set()
+
+
 def test_after_hook_fails(client, adapter, processor):
     """What an after-hook raises is raised by close(), once."""
     client.post(b"ack")

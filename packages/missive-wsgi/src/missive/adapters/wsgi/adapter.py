@@ -70,8 +70,8 @@ class WSGIAdapter(Adapter[M]):
     :param drain_timeout: how long handlers may go on at the end, in seconds.
     :raises ConfigurationError: these cannot work.
 
-    :ivar ready: set while a message that is sent now would be handled, from the start of the
-        process until ``stop``, and not while the DLQ cannot be written.
+    :ivar ready: set while a message that is sent now would be handled: from the start of the
+        process until ``stop``, and not while a before-hook fails or the DLQ cannot be written.
     :ivar address: where ``run`` listens, as (host, port); None while it does not.
     """
 
@@ -217,18 +217,16 @@ class WSGIAdapter(Adapter[M]):
     def _is_ready(self, process: ServerProcess[M]) -> bool:
         if process.refusing:
             return False
-        dlq = self.processor.dlq
-        if isinstance(dlq, DeadLetterStore):
-            try:
+        try:
+            if process.broken:  # perhaps what the before-hooks need is there again
+                self._open(process)
+            dlq = self.processor.dlq
+            if isinstance(dlq, DeadLetterStore):
                 dlq.check()
-            except Exception as error:
-                logger.warning(
-                    "not ready, since the DLQ cannot be written: %s at %s",
-                    type(error).__name__,
-                    place_of(error),
-                )
-                self.ready.clear()
-                return False
+        except Exception as error:
+            logger.warning("not ready: %s at %s", type(error).__name__, place_of(error))
+            self.ready.clear()
+            return False
         if process.ctx is not None:
             self._set_ready(process)
         return True

@@ -27,6 +27,7 @@ class ServerProcess(Generic[M]):
     :param adapter: the adapter.
 
     :ivar ctx: the processing context; None before the first message and after the end.
+    :ivar broken: whether the before-hooks failed when they last ran.
     :ivar refusing: whether new messages are refused, since the end is near.
     :ivar in_hand: the deliveries that are being handled. Adding to a set and discarding from it are
         atomic, so no request waits for another's.
@@ -35,6 +36,7 @@ class ServerProcess(Generic[M]):
     def __init__(self, adapter: WSGIAdapter[M]) -> None:
         self.pid = os.getpid()
         self.ctx: ProcessingContext[M] | None = None
+        self.broken = False
         self.refusing = False
         self.in_hand: set[RequestDelivery] = set()
         self._adapter = adapter
@@ -57,7 +59,9 @@ class ServerProcess(Generic[M]):
                 # What processor.context() does, without its generator: a child that is forked
                 # would close that one at its exit, and so run the after-hooks of its parent.
                 stack = ExitStack()
+                self.broken = True
                 stack.enter_context(Nest(processor.hooks.processing, (ctx,)))
+                self.broken = False
                 self._stack = stack
                 self.ctx = ctx
                 atexit.register(self._close_at_exit)
