@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from missive import DeadLetter, DeadLetterStoreFull, RawMessage
@@ -72,6 +73,60 @@ def test_killed_writers(kills: int, batch: int, tmp_path: Path) -> None:
     missing = [id for id in promised if id not in kept]
     assert missing == []
     assert promised, "no writer came so far as to promise anything"
+
+
+REPLAYER = """
+import sys
+import missive
+from missive.adapters.replay import ReplayAdapter
+from missive.dlq.sqlite import SQLiteDLQ
+
+processor = missive.Processor()
+
+@processor.handle_for(lambda message: True)
+def handle(message, ctx):
+    print(message.message_id.decode(), flush=True)
+    ctx.ack()
+
+ReplayAdapter(missive.RawMessage, processor, SQLiteDLQ(sys.argv[1]), lease=0.3).run()
+"""
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.soak)])
+def test_killed_replays(kills: int, tmp_path: Path) -> None:
+    """A replay killed at any moment loses no letter, and repeats at most the one in hand."""
+    path = tmp_path / "dlq.db"
+    count = kills * 20
+    with SQLiteDLQ(path, synchronous="OFF") as store:
+        store.put_many(
+            DeadLetter.from_failure(RawMessage(b""), stage="handling", reason="why")._replace(
+                id=b"%d" % number, message_id=b"%d" % number
+            )
+            for number in range(count)
+        )
+    chance = random.Random(kills)
+    handled: list[bytes] = []
+    killed = 0
+    deadline = monotonic() + DEADLINE
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-c", REPLAYER, str(path)], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        if killed < kills:
+            handled += [process.stdout.readline() for _ in range(chance.randrange(1, 20))]
+            process.kill()
+            killed += 1
+        rest, _ = process.communicate(timeout=DEADLINE)
+        handled += rest.splitlines(keepends=True)
+        with SQLiteDLQ(path) as store:
+            if not store:
+                break
+        # Only what the killed had in hand is left, until their claims expire.
+        assert monotonic() < deadline
+    ids = [line.strip() for line in handled if line]
+    assert set(ids) == {b"%d" % number for number in range(count)}
+    assert len(ids) - len(set(ids)) <= kills
 
 
 @pytest.mark.skipif(

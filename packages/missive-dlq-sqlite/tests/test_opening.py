@@ -257,6 +257,25 @@ class TestOpening:
             SQLiteDLQ(path)
         assert path.read_bytes() == before
 
+    def test_locked_where_sqlite_does_not_wait(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An opening that SQLite refuses at once, where two make a file together, is tried again."""
+        from missive.dlq.sqlite import opening
+
+        prepare = opening._prepare
+        refusals = ["database is locked", "database table is locked"]
+
+        def refuse_twice(connection: sqlite3.Connection, settings: opening.Settings) -> None:
+            if refusals:
+                raise sqlite3.OperationalError(refusals.pop())
+            prepare(connection, settings)
+
+        monkeypatch.setattr(opening, "_prepare", refuse_twice)
+        with SQLiteDLQ(tmp_path / "dlq.db") as store:
+            assert refusals == []
+            store[b"1"] = VALUE
+
     def test_locked_while_opening(self, tmp_path: Path) -> None:
         """A new file that somebody holds locked is waited for, then refused as busy."""
         path = tmp_path / "dlq.db"
