@@ -79,8 +79,11 @@ class Runnable(Protocol):
     #: Set while a message that is published now would be delivered.
     ready: threading.Event
 
-    def run(self) -> None:
-        """Run until the input ends or ``stop`` is called; raise what cannot be recovered from."""
+    def run(self) -> object:
+        """Run until the input ends or ``stop`` is called; raise what cannot be recovered from.
+
+        :returns: nothing, or what the run came to, as a replay's counts.
+        """
         ...
 
     def stop(self) -> None:
