@@ -14,7 +14,6 @@ from collections.abc import (
     MutableMapping,
     ValuesView,
 )
-from datetime import datetime, timedelta, timezone
 from functools import cache
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, cast
@@ -25,6 +24,8 @@ from .messages import Delivery, Message, RawMessage, format_id
 from .tracebacks import MAX_TRACEBACK, format_traceback
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from typing_extensions import Unpack
 
 __all__ = [
@@ -51,7 +52,6 @@ DLQ = MutableMapping[bytes, tuple[Any, str]]
 #: How many failures of one letter a store remembers singly; the newest are kept.
 MAX_HISTORY = 50
 
-_UTC = timezone.utc
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -167,7 +167,7 @@ class DeadLetter(NamedTuple):
         error: BaseException | None,
         handler: str | None,
     ) -> DeadLetter:
-        now = datetime.now(_UTC)
+        now = utc_now()
         error_type = traceback = None
         if error is not None:
             error_type = qualified_name(type(error))
@@ -323,11 +323,21 @@ class LetterFilters(TypedDict, total=False):
     until: datetime | None
 
 
+def utc_now() -> datetime:
+    """Give the time, with its time zone."""
+    # Not imported by those who never see a failure: it takes 1 ms and 0.7 MB.
+    from datetime import datetime, timezone
+
+    return datetime.now(timezone.utc)
+
+
 def check_filters(filters: LetterFilters) -> None:
     """Refuse filters that could not be compared with what stands in a letter.
 
     :raises ConfigurationError: a moment has no time zone, or a text is none.
     """
+    from datetime import datetime
+
     for name, value in filters.items():
         if value is None:
             continue

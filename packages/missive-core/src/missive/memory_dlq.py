@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from .dead_letters import (
@@ -14,11 +13,14 @@ from .dead_letters import (
     LetterFilters,
     SummaryRow,
     check_filters,
+    utc_now,
 )
 from .errors import ConfigurationError
 from .messages import Message
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from typing_extensions import Unpack
 
 _MISSING: Any = object()
@@ -152,13 +154,13 @@ class MemoryDLQ(DeadLetterStore):
         """Take the right to replay a letter; None where it is gone or claimed by another."""
         import secrets
 
-        now = datetime.now(timezone.utc)
+        now = utc_now()
         with self._lock:
             letter = self._letters.get(id)
             former = self._claims.get(id)
             if letter is None or (former is not None and former.expires > now):
                 return None
-            expires = now + timedelta(seconds=lease)
+            expires = _after(now, lease)
             claim = Claim(id, secrets.token_hex(16), letter.failures, expires)
             self._claims[id] = claim
             return claim
@@ -168,7 +170,7 @@ class MemoryDLQ(DeadLetterStore):
         with self._lock:
             if not self._holds(claim):
                 return None
-            expires = datetime.now(timezone.utc) + timedelta(seconds=lease)
+            expires = _after(utc_now(), lease)
             renewed = self._claims[claim.id] = claim._replace(expires=expires)
             return renewed
 
@@ -202,7 +204,7 @@ class MemoryDLQ(DeadLetterStore):
         error_type: str | None = None,
     ) -> int:
         """Remove the letters whose last failure is longer ago than this; give how many."""
-        until = datetime.now(timezone.utc) - older_than if older_than else None
+        until = utc_now() - older_than if older_than else None
         count = 0
         for letter in self.letters(
             reason=reason, handler=handler, source=source, error_type=error_type, until=until
@@ -256,3 +258,9 @@ class MemoryDLQ(DeadLetterStore):
         with self._lock:
             self._letters.clear()
             self._claims.clear()
+
+
+def _after(moment: datetime, seconds: float) -> datetime:
+    from datetime import timedelta
+
+    return moment + timedelta(seconds=seconds)
