@@ -13,6 +13,7 @@ SOURCE = Path(missive.__file__).parent
 #: Each module may import those before it.
 ORDER = [
     "__about__",
+    "loggers",
     "errors",
     "state",
     "messages",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -17,6 +16,7 @@ from .errors import (
     SettlementFailed,
 )
 from .hooks import Nest, place_of
+from .loggers import be_ready, logger_of
 from .matching import Handler, stage_of
 from .messages import Delivery, Envelope, EnvelopeFields, M, Message, RawMessage, RejectedDelivery
 from .settlement import ACKED, NACKED, Outcome, Settled, Verdict, judge, settle
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .adapter import Adapter
     from .processor import Processor
 
-logger = logging.getLogger("missive.contexts")
+logger = logger_of("missive.contexts")
 
 
 class HandlingContext(Generic[M]):
@@ -136,6 +136,7 @@ class ProcessingContext(Generic[M]):
         *,
         dlq: DLQ | None = None,
     ) -> None:
+        be_ready()
         self.state = State()
         self.message_cls = message_cls
         self.adapter = adapter

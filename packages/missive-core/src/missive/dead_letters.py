@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from abc import abstractmethod
 from collections.abc import (
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, 
 
 from .__about__ import __version__
 from .errors import ConfigurationError
+from .loggers import logger_of
 from .messages import Delivery, Message, RawMessage, format_id
 from .tracebacks import MAX_TRACEBACK, format_traceback
 
@@ -41,7 +41,7 @@ __all__ = [
     "SummaryRow",
 ]
 
-logger = logging.getLogger("missive.dead_letters")
+logger = logger_of("missive.dead_letters")
 
 #: Where a message failed.
 Stage = Literal["decoding", "matching", "handling", "settling"]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .errors import HookError, InvalidHandler, describe
+from .loggers import logger_of
 from .messages import M
 
 if TYPE_CHECKING:
     from .contexts import HandlingContext, ProcessingContext
     from .settlement import Settled
 
-logger = logging.getLogger("missive.hooks")
+logger = logger_of("missive.hooks")
 
 ProcessingHook = Callable[["ProcessingContext[M]"], None]
 HandlingHook = Callable[["ProcessingContext[M]", "HandlingContext[M]"], None]

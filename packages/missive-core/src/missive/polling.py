@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from .adapter import Adapter
 from .errors import ConfigurationError, TransportRefused, TransportUnreachable
 from .hooks import place_of
+from .loggers import logger_of
 from .messages import Delivery, Envelope, M, check_message_cls
 from .receiving import EndOfInput, Receiving
 from .shutdown_handler import ShutdownHandler
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EndOfInput", "PollingAdapter", "PollingOptions", "Status"]
 
-logger = logging.getLogger("missive.polling")
+logger = logger_of("missive.polling")
 
 #: The first wait before a connection is tried again, and the longest, in seconds.
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.05, 3.0

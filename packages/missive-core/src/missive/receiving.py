@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Generic
 from .contexts import ProcessingContext
 from .errors import DrainTimeout, SettlementFailed, TransportRefused
 from .hooks import note_later_error
+from .loggers import logger_of
 from .messages import Delivery, M, format_id
 from .settlement import DEAD_LETTERED, NACKED, Verdict
 from .workers import WorkerPool
@@ -18,7 +18,7 @@ from .workers import WorkerPool
 if TYPE_CHECKING:
     from .polling import PollingAdapter
 
-logger = logging.getLogger("missive.receiving")
+logger = logger_of("missive.receiving")
 
 
 class EndOfInput(Exception):

@@ -7,7 +7,6 @@ does it: dead letters first, all of a batch together, and only then acks and nac
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -20,12 +19,13 @@ from .errors import (
     SettlementFailed,
 )
 from .hooks import note_later_error, place_of
+from .loggers import logger_of
 from .messages import M, format_id
 
 if TYPE_CHECKING:
     from .adapter import Adapter
 
-logger = logging.getLogger("missive.settlement")
+logger = logger_of("missive.settlement")
 
 
 class Outcome(enum.Enum):
