@@ -102,7 +102,6 @@ class ReplayAdapter(Adapter[M]):
         ordering="total",
         competing_consumers=True,
         stable_id=True,
-        delivery_count=True,
         headers=True,
     )
 
@@ -292,7 +291,10 @@ class ReplayAdapter(Adapter[M]):
         in_hand = self._in_hand = _InHand(claim)
         heartbeat.in_hand = in_hand
         try:
-            verdict = ctx.process_delivery(letter.delivery())
+            delivery = letter.delivery()
+            # Failures are counted, but neither nacks nor the replays that a crash ended.
+            delivery.delivery_count = None
+            verdict = ctx.process_delivery(delivery)
             if verdict.letter is not None:
                 in_hand.failed_again = True
                 # The failure belongs to this letter, whatever the handler did to the message.
