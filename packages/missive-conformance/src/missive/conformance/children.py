@@ -18,6 +18,10 @@ from .ledger import read_ledgers
 if TYPE_CHECKING:
     from .harness import Harness
 
+#: How long a new process may take to begin, on a machine that has much to do, in seconds.
+START_PATIENCE = 60.0
+PROGRAM = "import sys; from missive.conformance.scenarios import main; main(sys.argv[1])"
+
 
 class Child:
     """A process that rebuilds a harness and plays one scenario with it.
@@ -48,7 +52,7 @@ class Child:
         self._output = folder / "output.txt"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "missive.conformance.scenarios", json.dumps(order)],
+                [sys.executable, "-c", PROGRAM, json.dumps(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -65,6 +69,7 @@ class Child:
 
         :raises ContractBroken: it did not, or ended before.
         """
+        self.wait_alive()
         deadline = monotonic() + self.patience
         pause = threading.Event()
         while len(found := [line for line in self.lines if line["event"] == event]) < count:
@@ -81,6 +86,20 @@ class Child:
             )
             pause.wait(0.01)
         return found
+
+    def wait_alive(self) -> None:
+        """Wait until the interpreter has started and imported what it needs, or has ended.
+
+        :raises ContractBroken: it did not in START_PATIENCE.
+        """
+        deadline = monotonic() + START_PATIENCE
+        pause = threading.Event()
+        while self.process.poll() is None and not self.lines:
+            expect(
+                monotonic() < deadline,
+                f"a worker process did not start within {START_PATIENCE:g} s",
+            )
+            pause.wait(0.01)
 
     def tail(self) -> str:
         """Give the last line of the child's output."""
@@ -101,6 +120,7 @@ class Child:
 
         :raises ContractBroken: it did not end.
         """
+        self.wait_alive()
         try:
             return self.process.wait(self.patience)
         except subprocess.TimeoutExpired as error:

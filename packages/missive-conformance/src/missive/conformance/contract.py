@@ -89,7 +89,8 @@ def check(
     :param profile: the smallest profile that runs it.
     :param needs: requirements, all of which must be met: ``"headers"`` (a capability that is true),
         ``"nack=redeliver"`` and ``"nack!=redeliver"`` (a capability with, or without, a value),
-        ``"PollingAdapter"`` (a base class), ``"harness.kill"`` (something the harness offers).
+        ``"max_bytes<=1000"``, ``"PollingAdapter"`` (a base class), ``"harness.kill"`` (something
+        the harness offers), ``"no harness.own_dlq"`` (the opposite of another need).
     :param read: the section of the documentation to read on in.
     """
 

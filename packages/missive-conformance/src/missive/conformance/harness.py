@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -108,6 +109,10 @@ class AdapterHarness(Harness, ABC):
         A transport that forgets what it delivered counts what waits.
         """
 
+    def own_dlq(self) -> DLQ:
+        """Give the DLQ where letters go whatever the processor has: one that the adapter brings."""
+        raise NotOffered("own_dlq")
+
     def unreachable_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
         """Build an adapter for an address where nothing listens."""
         raise NotOffered("unreachable_adapter")
@@ -198,11 +203,18 @@ def unmet(needs: tuple[str, ...], harness: type[Harness]) -> str | None:
     """Give the first of a check's needs that is not met, as the reason to skip it; else None."""
     for need in needs:
         if not _is_met(need, harness):
-            return need.removeprefix("harness.").partition("!")[0].partition("=")[0]
+            return _name_of(need)
     return None
 
 
+def _name_of(need: str) -> str:
+    """Give the name of what a need is about: the reason to skip."""
+    return re.split("[<=!]", need.removeprefix("no ").removeprefix("harness."))[0]
+
+
 def _is_met(need: str, harness: type[Harness]) -> bool:
+    if need.startswith("no "):
+        return not _is_met(need.removeprefix("no "), harness)
     if need.startswith("harness."):
         return harness.offers(need.removeprefix("harness."))
     if need[:1].isupper():
@@ -210,6 +222,9 @@ def _is_met(need: str, harness: type[Harness]) -> bool:
     if issubclass(harness, AdapterHarness):
         capabilities = capabilities_of(harness)
         name, operator, value = need.partition("=")
+        if name.endswith("<"):
+            limit: int | None = getattr(capabilities, name.rstrip("<"))
+            return limit is not None and limit <= int(value)
         if not operator:
             actual: object = getattr(capabilities, name)
             return actual is not None and actual is not False

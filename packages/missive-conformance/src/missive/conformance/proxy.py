@@ -141,6 +141,7 @@ class Proxy:
                     target.sendall(chunk)
         except OSError:  # cut, from whichever side; what is left is done below
             pass
+        self._flowing.wait()  # over a half-open connection no farewell comes either
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

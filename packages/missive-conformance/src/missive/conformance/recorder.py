@@ -140,18 +140,28 @@ class Recorder:
         """The bodies that reached a handler, in order."""
         return [seen.body for seen in self.seen]
 
-    def wait_seen(self, count: int, patience: float | None = None) -> list[Seen]:
+    def wait_seen(self, count: int) -> list[Seen]:
         """Wait until handlers were called so often, and give all calls.
 
-        :raises ContractBroken: they were not.
+        :raises ContractBroken: they were not, and for ``patience`` seconds no call came.
         """
-        patience = self.patience if patience is None else patience
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self.seen) >= count, patience):
-                raise ContractBroken(
-                    f"{len(self.seen)} of {count} deliveries reached a handler in {patience:g} s"
-                )
+            while (had := len(self.seen)) < count:
+                if not self._changed.wait_for(lambda: len(self.seen) > had, self.patience):
+                    raise ContractBroken(
+                        f"{had} of {count} deliveries reached a handler, and for"
+                        f" {self.patience:g} s no more came"
+                    )
             return list(self.seen)
+
+    def wait_seen_again(self, count: int, nudge: Callable[[], None]) -> None:
+        """Wait for each of several deliveries, and after each have the adapter look again.
+
+        :param nudge: has an adapter whose ``run`` ends by itself run again.
+        """
+        for number in range(1, count + 1):
+            self.wait_seen(number)
+            nudge()
 
     def wait_settled(self, count: int) -> list[Settled[Any]]:
         """Wait until so many deliveries were settled, and give how.

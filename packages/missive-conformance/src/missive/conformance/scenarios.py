@@ -1,4 +1,4 @@
-"""Scenarios: the programs that child processes run; ``python -m missive.conformance.scenarios``."""
+"""Scenarios: the programs that child processes run."""
 
 from __future__ import annotations
 
@@ -178,10 +178,8 @@ def fill_disk(harness: DLQHarness, ledger: Ledger, *, limit: int, size: int) -> 
     dlq: Any = harness.open()
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails instead
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    count = limit // size + 100
-    for number in range(count + 1):
-        # The last one is too long for any file: a store may keep each letter in a file of its own.
-        message = RawMessage(numbered_body(number, size if number < count else 2 * limit))
+    for number in range(limit // size + 100):
+        message = RawMessage(numbered_body(number, size))
         try:
             dlq[b"letter-%d" % number] = (message, "written by a scenario")
         except DeadLetterStoreError:
@@ -200,6 +198,7 @@ def fill_disk(harness: DLQHarness, ledger: Ledger, *, limit: int, size: int) -> 
 
 def write_read_only(harness: DLQHarness, ledger: Ledger) -> None:
     """Try to write to a store that this process has no right to write to."""
+    drop_privileges()
     dlq: Any = None
     try:
         dlq = harness.open()
@@ -214,6 +213,19 @@ def write_read_only(harness: DLQHarness, ledger: Ledger) -> None:
         ledger.mark({"event": "wrong-error", "type": type(error).__name__})
     else:
         ledger.mark({"event": "written"})
+
+
+def drop_privileges() -> None:
+    """Have permissions bind this process even where it is root's, as Linux alone allows."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    # capset(2), version 3: three sets of capabilities in two words each, and all of them empty.
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
+        raise OSError(ctypes.get_errno(), "the capabilities of root could not be dropped")
 
 
 SCENARIOS = {
@@ -250,10 +262,7 @@ def main(order_text: str) -> None:
     harness_cls = load_harness(order["module"], order["file"], order["harness"])
     harness = harness_cls(Path(order["folder"]), order["address"])
     ledger = Ledger(Path(order["own_folder"]) / f"{os.getpid()}.ledger")
+    ledger.mark({"event": "alive"})
     play: Any = SCENARIOS[order["scenario"]]
     play(harness, ledger, **order["settings"])
     ledger.close()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -109,7 +109,7 @@ class Network:
 
         def hold(message: Any, ctx: Any) -> None:
             inside.set()
-            gate.wait(lab.patience)
+            gate.wait(3 * lab.patience)
             ctx.ack()
 
         recorder = lab.record(hold)
@@ -225,7 +225,7 @@ class Network:
         proxy = lab.proxy()
         proxy.sliced = True
         recorder = lab.record()
-        body = filler(3000)
+        body = filler(min(3000, lab.capabilities.max_bytes or 3000))
         with lab.running(recorder):
             for number in range(1, 4):
                 lab.publish(body)

@@ -23,7 +23,7 @@ class Workers:
         together = threading.Barrier(4)
 
         def meet(message: Message, ctx: HandlingContext[Any]) -> None:
-            together.wait(lab.patience)
+            together.wait(3 * lab.patience)
             ctx.ack()
 
         recorder = lab.record(meet)
@@ -41,7 +41,7 @@ class Workers:
         gate = threading.Event()
 
         def wait(message: Message, ctx: HandlingContext[Any]) -> None:
-            gate.wait(lab.patience)
+            gate.wait(3 * lab.patience)
             ctx.ack()
 
         recorder = lab.record(wait)
@@ -96,7 +96,7 @@ class Workers:
 
         def dawdle(message: Message, ctx: HandlingContext[Any]) -> None:
             if message.raw_data == b"slow":
-                gate.wait(lab.patience)
+                gate.wait(3 * lab.patience)
             ctx.ack()
 
         recorder = lab.record(dawdle, observe=True)
@@ -134,11 +134,11 @@ class Workers:
 
         def fail_late(message: Message, ctx: HandlingContext[Any]) -> None:
             if message.raw_data == b"bad":
-                first_in.wait(lab.patience)
+                first_in.wait(3 * lab.patience)
                 gate.set()
                 raise Failure("one worker fails")
             first_in.set()
-            gate.wait(lab.patience)
+            gate.wait(3 * lab.patience)
             ctx.ack()
 
         recorder = lab.record(fail_late)

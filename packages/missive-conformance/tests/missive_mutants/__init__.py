@@ -1,0 +1,1 @@
+"""A sound transport and a sound store, and many broken ones: what proves the kit."""

@@ -1,0 +1,575 @@
+"""Broken stores. Each is one mistake that an author could make."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from missive import Claim, DeadLetter, DeadLetterStoreError, MemoryDLQ, Message, SummaryRow
+from missive.conformance import DLQConformance
+
+from .mutation import Mutants
+from .store import FileDLQ
+from .store_harness import FileHarness
+
+MUTANTS = Mutants(DLQConformance, "dlq_cls")
+sound = FileHarness
+
+
+class Rewriting(FileDLQ):
+    """A base for stores that change letters when they are written."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        super().put_many([self.rewrite(letter) for letter in letters])
+
+    def assign(self, letter: DeadLetter) -> None:
+        super().assign(self.rewrite(letter))
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        """Give what becomes of a letter."""
+        return letter
+
+
+# The mapping.
+
+
+@MUTANTS.add(sound, "D01", "D08")
+class ForgetsTheId(Rewriting):
+    """Gives messages back without their ids, sources and headers."""
+
+    def build(self, letter: DeadLetter) -> Message:
+        return super().build(letter._replace(message_id=b"", id=b"?", source=None, headers={}))
+
+
+@MUTANTS.add(sound, "D02")
+class DeletesNothing(FileDLQ):
+    """Deletes a key that is not there without a word."""
+
+    def __delitem__(self, key: bytes) -> None:
+        if key in self:
+            super().__delitem__(key)
+
+
+@MUTANTS.add(sound, "D02")
+class GivesNoneForAMissingKey(FileDLQ):
+    """Gives None for a key that is not there."""
+
+    def __getitem__(self, key: bytes) -> Any:
+        return super().__getitem__(key) if key in self else None
+
+
+@MUTANTS.add(sound, "D03", "D14", "D15")
+class ClearsAllButOne(FileDLQ):
+    """Leaves the last letter when it is cleared."""
+
+    def clear(self) -> None:
+        while len(self) > 1:
+            del self[next(iter(self))]
+
+
+@MUTANTS.add(sound, "D03", "D14")
+class KeepsDeletedInTheLength(FileDLQ):
+    """Counts deleted letters."""
+
+    deleted = 0
+
+    def __delitem__(self, key: bytes) -> None:
+        super().__delitem__(key)
+        self.deleted += 1
+
+    def __len__(self) -> int:
+        return super().__len__() + self.deleted
+
+
+@MUTANTS.add(sound, "D04", "D21", "D39")
+class AppendsAlways(FileDLQ):
+    """Keeps every failure as a letter of its own."""
+
+    appended = 0
+
+    def assign(self, letter: DeadLetter) -> None:
+        self.put_many([letter])
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        fresh = []
+        for letter in letters:
+            taken = letter.id in self
+            self.appended += 1
+            fresh.append(
+                letter._replace(id=b"%b-%d" % (letter.id, self.appended)) if taken else letter
+            )
+        super().put_many(fresh)
+
+
+@MUTANTS.add(sound, "D05")
+class FoldsKeys(Rewriting):
+    """Takes keys that differ in case for the same."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(id=letter.id.lower())
+
+    def letter(self, id: bytes) -> DeadLetter:
+        return super().letter(id.lower())
+
+
+@MUTANTS.add(sound, "D05")
+class TakesKeysForText(Rewriting):
+    """Decodes keys as UTF-8."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(id=letter.id.decode("utf-8", "replace").encode())
+
+
+@MUTANTS.add(sound, "D06")
+class TruncatesBodies(Rewriting):
+    """Keeps 4096 bytes of a body."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(raw_data=letter.raw_data[:4096])
+
+
+@MUTANTS.add(sound, "D06", "D50", "D20")
+class TakesBodiesForText(Rewriting):
+    """Decodes bodies as UTF-8."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(raw_data=letter.raw_data.decode("utf-8", "replace").encode())
+
+
+@MUTANTS.add(sound, "D07")
+class CutsReasons(Rewriting):
+    """Keeps a thousand characters of a reason."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(reason=letter.reason[:1000])
+
+
+@MUTANTS.add(sound, "D07")
+class StripsReasons(Rewriting):
+    """Strips white space from a reason."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(reason=letter.reason.strip())
+
+
+@MUTANTS.add(sound, "D08", "D20")
+class DropsHeaders(Rewriting):
+    """Forgets the headers."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(headers={})
+
+
+@MUTANTS.add(sound, "D09", "D05", "D14", "D15", "D25", "D26", "D50")
+class NewestAsOldest(FileDLQ):
+    """Gives the newest letter for the oldest."""
+
+    def letters(self, *, newest_first: bool = False, **options: Any) -> Iterator[DeadLetter]:
+        found: Iterator[DeadLetter] = super().letters(newest_first=not newest_first, **options)
+        return found
+
+
+class Slow(FileDLQ):
+    """A base for stores that let others in between reading and writing."""
+
+    @contextmanager
+    def exclusive(self) -> Generator[None]:
+        if self.depth:
+            yield
+            return
+        self.refresh()
+        self._letters, self._claims = dict(self._letters), dict(self._claims)
+        self.depth += 1
+        try:
+            yield
+            letters = self._letters
+            threading.Event().wait(0.001)
+            self._letters = letters
+            self.persist()
+        finally:
+            self.depth -= 1
+
+
+@MUTANTS.add(sound, "D10")
+class NoLock(Slow):
+    """Reads, changes and writes without a lock."""
+
+
+@MUTANTS.add(sound, "D11")
+class RefusesFailuresWithATraceback(Rewriting):
+    """Cannot keep a letter that has a traceback."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        if letter.traceback:
+            raise DeadLetterStoreError("there is no room for tracebacks in this store")
+        return letter
+
+
+@MUTANTS.add(sound, "D12")
+class Pickles(FileDLQ):
+    """Pickles messages."""
+
+    def __setitem__(self, key: bytes, value: Any) -> None:
+        pickle.dumps(value[0])
+        super().__setitem__(key, value)
+
+
+@MUTANTS.add(sound, "D13")
+class ShowsContent(FileDLQ):
+    """Shows its letters in its repr."""
+
+    def __repr__(self) -> str:
+        return repr([letter.raw_data for letter in self.letters()])
+
+
+# The store.
+
+
+@MUTANTS.add(sound, "D20", "D27", "D24")
+class ForgetsTheHandler(Rewriting):
+    """Forgets the handler and the error's type."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(handler=None, error_type=None)
+
+
+@MUTANTS.add(sound, "D20")
+class WholeSeconds(Rewriting):
+    """Keeps times to the second."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        return letter._replace(
+            first_failed=letter.first_failed.replace(microsecond=0),
+            last_failed=letter.last_failed.replace(microsecond=0),
+        )
+
+
+@MUTANTS.add(sound, "D21", "D31", "D51")
+class ForgetsFormerFailures(FileDLQ):
+    """Replaces a letter by its newest failure."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        self.restore_many(letters)
+
+
+@MUTANTS.add(sound, "D22")
+class OverwritesOtherMessages(Rewriting):
+    """Takes another message with the same id for the same message."""
+
+    def rewrite(self, letter: DeadLetter) -> DeadLetter:
+        if letter.id in self:
+            stored = self.letter(letter.id)
+            return letter._replace(raw_data=stored.raw_data, source=stored.source)
+        return letter
+
+
+@MUTANTS.add(sound, "D23")
+class KeepsHalfABatch(FileDLQ):
+    """Keeps what came of a batch before it failed."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        for letter in letters:
+            super().put_many([letter])
+
+
+@MUTANTS.add(sound, "D24")
+class FindsByPart(FileDLQ):
+    """Takes filters that hit a part of a text, and knows no end of a time."""
+
+    def letters(self, *, until: Any = None, **filters: Any) -> Iterator[DeadLetter]:
+        found: Iterator[DeadLetter] = super().letters(**filters)
+        return found
+
+
+@MUTANTS.add(sound, "D25")
+class PagesOverlap(FileDLQ):
+    """Begins a page with the last letter of the page before."""
+
+    def letters(self, *, after: int | None = None, **options: Any) -> Iterator[DeadLetter]:
+        found: Iterator[DeadLetter] = super().letters(
+            after=None if after is None else max(after - 1, 0), **options
+        )
+        return found
+
+
+@MUTANTS.add(sound, "D26")
+class FailureMakesYoung(FileDLQ):
+    """Moves a letter that fails again to the end."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        for letter in letters:
+            old = self.letter(letter.id) if letter.id in self else None
+            if old is not None and old.is_same_message(letter):
+                del self[letter.id]
+                self.restore_many([old.failed_again(letter)])
+            else:
+                super().put_many([letter])
+
+
+@MUTANTS.add(sound, "D27")
+class RarestFirst(FileDLQ):
+    """Gives the summary the wrong way round."""
+
+    def summary(self, *, limit: int | None = None) -> list[SummaryRow]:
+        rows: list[SummaryRow] = super().summary()
+        return rows[::-1]
+
+
+@MUTANTS.add(sound, "D28", "D51")
+class EverybodyClaims(FileDLQ):
+    """Gives a claim to everybody."""
+
+    def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
+        self._claims.pop(id, None)
+        with self.exclusive():
+            self._claims.pop(id, None)
+            found: Claim | None = MemoryDLQ.claim(self, id, lease=lease)
+            self.dirty = True
+            return found
+
+
+@MUTANTS.add(sound, "D29")
+class ReleaseRemoves(FileDLQ):
+    """Removes a letter whose claim is given back."""
+
+    def release(self, claim: Claim) -> bool:
+        if super().release(claim):
+            del self[claim.id]
+            return True
+        return False
+
+
+@MUTANTS.add(sound, "D30")
+class RemovesNothing(FileDLQ):
+    """Says that it has removed a letter, and keeps it."""
+
+    def remove(self, claim: Claim) -> bool:
+        return self.release(claim)
+
+
+@MUTANTS.add(sound, "D31", "D29", "D32")
+class RemovesAnyway(FileDLQ):
+    """Removes a letter whatever became of it and of the claim."""
+
+    def remove(self, claim: Claim) -> bool:
+        return self.pop(claim.id, None) is not None
+
+
+@MUTANTS.add(sound, "D32")
+class ClaimsForEver(FileDLQ):
+    """Never lets a claim expire."""
+
+    def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
+        found: Claim | None = super().claim(id, lease=1e9)
+        return found
+
+
+@MUTANTS.add(sound, "D33")
+class RestoreFails(FileDLQ):
+    """Takes a restored letter for one that has just failed."""
+
+    def restore_many(self, letters: Iterable[DeadLetter]) -> None:
+        self.put_many(letters)
+
+
+@MUTANTS.add(sound, "D34")
+class PurgesByFirstFailure(FileDLQ):
+    """Purges by the first failure instead of the last."""
+
+    def purge(self, *, older_than: timedelta, **filters: Any) -> int:
+        last = {one.id: one for one in self.letters()}
+        self.restore_many([one._replace(last_failed=one.first_failed) for one in last.values()])
+        count: int = super().purge(older_than=older_than, **filters)
+        return count
+
+
+@MUTANTS.add(sound, "D35")
+class CheckLeavesALetter(FileDLQ):
+    """Tries a write in check(), and does not clean up."""
+
+    def check(self) -> None:
+        self[b"check"] = (Message(b"check"), "just a check")
+
+
+@MUTANTS.add(sound, "D36")
+class ClosesOnce(FileDLQ):
+    """Raises when it is closed a second time."""
+
+    def close(self) -> None:
+        if self.closed and threading.current_thread() is threading.main_thread():
+            self.closed_twice = True
+            raise DeadLetterStoreError("this store was closed before")
+        super().close()
+
+
+@MUTANTS.add(sound, "D37")
+class IteratesOverTheLiveThing(FileDLQ):
+    """Iterates over what it changes meanwhile."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.refresh()
+        return iter(self._letters)
+
+
+@MUTANTS.add(sound, "D38")
+class LoadsEverything(FileDLQ):
+    """Copies all letters before it gives the first."""
+
+    def letters(self, **options: Any) -> Iterator[DeadLetter]:
+        found = [
+            one._replace(raw_data=base64.b64decode(base64.b64encode(one.raw_data)))
+            for one in super().letters(**options)
+        ]
+        return iter(found)
+
+
+@MUTANTS.add(sound, "D40")
+class WritesWhenClosed(FileDLQ):
+    """Opens again when it is written to after close()."""
+
+    def close(self) -> None:
+        return
+
+
+# Durability.
+
+
+@MUTANTS.add(sound, "D52", "D53", "D54", "D55")
+class CommitsWithoutSync(FileDLQ):
+    """Confirms letters that it has not written yet: it writes every tenth time, and when closed."""
+
+    waiting = 0
+
+    def persist(self) -> None:
+        self.waiting += 1
+        if self.waiting % 10 == 0:
+            super().persist()
+
+    def refresh(self) -> None:
+        if not self.waiting % 10:
+            super().refresh()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().persist()
+        super().close()
+
+
+@MUTANTS.add(sound, "D50", "D51", "D52", "D53", "D54", "D55")
+class OnlyInMemory(FileDLQ):
+    """Never writes."""
+
+    def persist(self) -> None:
+        return
+
+
+@MUTANTS.add(sound, "D51")
+class ForgetsClaims(FileDLQ):
+    """Does not keep claims."""
+
+    def persist(self) -> None:
+        claims, self._claims = self._claims, {}
+        super().persist()
+        self._claims = claims
+
+
+@MUTANTS.add(sound, "D54", "D55")
+class ReadsOnce(FileDLQ):
+    """Reads the file when it is opened, and never again."""
+
+    opened = False
+
+    def refresh(self) -> None:
+        if not self.opened:
+            super().refresh()
+        self.opened = True
+
+
+@MUTANTS.add(sound, "D56")
+class BeginsAnewWhenDamaged(FileDLQ):
+    """Takes a damaged store for an empty one."""
+
+    def load(self, content: bytes) -> None:
+        try:
+            super().load(content)
+        except DeadLetterStoreError as error:
+            if "damaged" not in str(error):
+                raise
+
+
+@MUTANTS.add(sound, "D56", "D57")
+class LetsItsReadersErrorsOut(FileDLQ):
+    """Lets out what its reader of files raises."""
+
+    def load(self, content: bytes) -> None:
+        try:
+            super().load(content)
+        except DeadLetterStoreError as error:
+            raise ValueError("cannot decode line 1 column 1") from error
+
+
+@MUTANTS.add(sound, "D57")
+class OverwritesForeignFiles(FileDLQ):
+    """Overwrites a file of something else."""
+
+    def load(self, content: bytes) -> None:
+        if content.startswith(b"{"):
+            super().load(content)
+
+
+@MUTANTS.add(sound, "D58")
+class TakesAnyVersion(FileDLQ):
+    """Does not look at the version of a file."""
+
+    def load(self, content: bytes) -> None:
+        try:
+            super().load(content)
+        except DeadLetterStoreError as error:
+            if "version" not in str(error):
+                raise
+
+
+@MUTANTS.add(sound, "D59")
+class IgnoresTheLock(FileDLQ):
+    """Writes while another holds the store."""
+
+    @contextmanager
+    def lock_file(self) -> Generator[None]:
+        yield
+
+
+@MUTANTS.add(sound, "D60")
+class LetsADisksErrorOut(FileDLQ):
+    """Lets out the operating system's own error where the disk is full."""
+
+    def persist(self) -> None:
+        try:
+            super().persist()
+        except DeadLetterStoreError as error:
+            raise error.__cause__ or error from None
+
+
+@MUTANTS.add(sound, "D60")
+class SaysNothingOfAFullDisk(FileDLQ):
+    """Swallows the error of a full disk."""
+
+    def persist(self) -> None:
+        try:
+            super().persist()
+        except DeadLetterStoreError:
+            return
+
+
+@MUTANTS.add(sound, "D61")
+class LetsAPermissionErrorOut(FileDLQ):
+    """Lets out the operating system's own error where it may not write."""
+
+    @contextmanager
+    def lock_file(self) -> Generator[None]:
+        with self.path.with_suffix(".lock").open("ab"), super().lock_file():
+            yield

@@ -1,0 +1,80 @@
+"""The kit is itself proved: it catches every mutant, and every check catches one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from missive_mutants import table
+from missive_mutants.proof import KINDS, Job, check_ids, mutants_of, prove, shortest_proof
+
+MINIMUM = {"adapters": 25, "dlqs": 15}
+CHOSEN = {kind: shortest_proof(mutants_of(kind)) for kind in KINDS}
+#: Checks that take too long for mutants that they are not meant for.
+STRESS = {"A23", "D15"}
+
+Caught = dict[tuple[str, str], tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def caught(tmp_path_factory: pytest.TempPathFactory) -> Caught:
+    """Give how each mutant fared with the checks that must catch it."""
+    jobs: list[Job] = [(kind, name, ids) for kind in KINDS for name, ids in CHOSEN[kind].items()]
+    return prove(jobs, tmp_path_factory.mktemp("mutants"))
+
+
+@pytest.mark.parametrize(("name", "ids"), [pair for kind in KINDS for pair in CHOSEN[kind].items()])
+def test_a_mutant_is_caught(name: str, ids: list[str], caught: Caught) -> None:
+    """A mutant fails every check that is chosen to catch it."""
+    missed = {check: caught[name, check] for check in ids if caught[name, check][0] != "failed"}
+    assert not missed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_check_has_a_mutant(kind: str) -> None:
+    """Every check of a suite is the one that must catch some mutant."""
+    proved = {check for ids in CHOSEN[kind].values() for check in ids}
+    assert set(check_ids(mutants_of(kind))) == proved
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_are_mutants_enough(kind: str) -> None:
+    """There are no fewer mutants than the kit promises."""
+    assert len(mutants_of(kind)) >= MINIMUM[kind]
+
+
+def test_the_table_is_of_today() -> None:
+    """The published table has the mutants and checks of today, and agrees with what must be."""
+    found = table.read_found()
+    declared = {name: mutant for kind in KINDS for name, mutant in mutants_of(kind).items()}
+    assert set(found) == set(declared)
+    missing = {
+        name: set(mutant.caught_by) - set(found[name])
+        for name, mutant in declared.items()
+        if not set(mutant.caught_by) <= set(found[name])
+    }
+    assert not missing
+    assert table.TABLE.read_text(encoding="utf-8") == table.render(found)
+
+
+@pytest.mark.soak
+def test_the_whole_table(tmp_path: Path) -> None:
+    """Every mutant, judged by every check, is caught by all that must catch it; writes the table."""
+    jobs: list[Job] = [
+        (kind, name, [one for one in check_ids(mutants_of(kind)) if one not in STRESS])
+        for kind in KINDS
+        for name in mutants_of(kind)
+    ]
+    for kind, name, ids in jobs:
+        ids += STRESS & set(mutants_of(kind)[name].caught_by)
+    results = prove(jobs, tmp_path)
+    found = {
+        name: [check for check in ids if results[name, check][0] == "failed"]
+        for _, name, ids in jobs
+    }
+    table.FOUND.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    table.TABLE.write_text(table.render(found), encoding="utf-8")
+    for kind in KINDS:
+        for name, mutant in mutants_of(kind).items():
+            assert set(mutant.caught_by) <= set(found[name]), name
