@@ -281,7 +281,7 @@ class SQLiteDLQ(DeadLetterStore):
         connection.execute(sql.APPEND_HISTORY, (position,))
         origin = self._origins.number_of(connection, Origin.of(letter))
         connection.execute(sql.FAIL_AGAIN, (origin, *letter_values(letter)[4:], position))
-        connection.execute(sql.BOUND_HISTORY, (position, MAX_HISTORY))
+        connection.execute(sql.BOUND_HISTORY, (position, position, MAX_HISTORY))
         connection.execute(sql.REPLACE_CONTENT, (*content_values(letter), position))
 
     def _insert(self, connection: sqlite3.Connection, letter: DeadLetter) -> None:

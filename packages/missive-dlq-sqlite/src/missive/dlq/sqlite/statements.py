@@ -47,8 +47,8 @@ APPEND_HISTORY = """
 """
 #: Keeps so many failures before the last.
 BOUND_HISTORY = """
-    DELETE FROM history WHERE position = ?1
-        AND number <= (SELECT failures FROM letters WHERE position = ?1) - ?2
+    DELETE FROM history WHERE position = ?
+        AND number <= (SELECT failures FROM letters WHERE position = ?) - ?
 """
 DELETE_HISTORY = "DELETE FROM history WHERE position = ?"
 FAIL_AGAIN = """
