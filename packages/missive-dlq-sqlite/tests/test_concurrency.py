@@ -345,20 +345,25 @@ if child:
     def test_by_other_means(self, tmp_path: Path) -> None:
         """In a process forked without Python's knowledge, an open store refuses to be used."""
         code = """
-import ctypes, os
+import ctypes, os, threading
 put(store, "before", 1)
 child = ctypes.CDLL(None).fork()
-if child == 0:
+def try_to_put():
     try:
         put(store, "child", 1)
     except Exception as error:
         print(type(error).__name__, "os.fork" in str(error), flush=True)
+if child == 0:
+    try_to_put()
+    thread = threading.Thread(target=try_to_put)  # one that has no connection yet
+    thread.start()
+    thread.join()
     os._exit(0)
 os.waitpid(child, 0)
 put(store, "parent", 1)
 """
         path = tmp_path / "dlq.db"
-        assert finish(start(code, path, "", 0)) == "DeadLetterStoreError True\n"
+        assert finish(start(code, path, "", 0)) == "DeadLetterStoreError True\n" * 2
         with SQLiteDLQ(path) as store:
             assert len(store) == 2
 
