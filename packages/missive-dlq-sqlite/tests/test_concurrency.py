@@ -209,12 +209,31 @@ class TestThreads:
             run_threads(3, work)
             assert len(store) == 1000
 
+    def test_read_beside_a_writer(self, tmp_path: Path) -> None:
+        """Who reads does not wait for a thread that is in the midst of writing."""
+        with SQLiteDLQ(tmp_path / "dlq.db") as store:
+            store[b"1"] = (RawMessage(b""), "")
+            with store._writing() as connection:
+                connection.execute("DELETE FROM letters")
+                seen: list[int] = []
+                run_threads(1, lambda number: seen.append(len(store)))
+            assert (seen, len(store)) == ([1], 0)
+
     def test_connections_of_ended_threads(self, tmp_path: Path) -> None:
-        """The connections of threads that ended are closed, not collected."""
+        """The connections of threads that ended are closed when another thread needs one."""
         with SQLiteDLQ(tmp_path / "dlq.db", synchronous="OFF") as store:
-            for _ in range(20):
-                run_threads(3, lambda number: len(store))
-            assert len(store._connections._by_thread) <= 4
+            connections = store._connections
+            all_open = threading.Barrier(5)
+
+            def open_one(number: int) -> None:
+                assert len(store) == 0
+                all_open.wait(DEADLINE)
+
+            run_threads(5, open_one)
+            assert len(connections._by_thread) == 6
+            # For a thread whose ident none of those had: the system likes to give them again.
+            connections._open(-1)
+            assert set(connections._by_thread) == {threading.get_ident(), -1}
             gc.collect()  # one that was not closed warns here
 
     def test_another_thread_closes(self, tmp_path: Path) -> None:

@@ -196,7 +196,17 @@ def test_large_bodies_make_small_pages(store: Any, monkeypatch: pytest.MonkeyPat
     ids = [b"%d" % number * 3 for number in range(9)]
     for id in ids:
         store[id] = (RawMessage(id * 2), "")
+    sizes: list[int] = []
+    read = store._page
+
+    def note(*arguments: Any) -> Any:
+        page, is_last = read(*arguments)
+        sizes.append(len(page))
+        return page, is_last
+
+    monkeypatch.setattr(store, "_page", note)
     assert [letter.id for letter in store.letters()] == ids
+    assert max(sizes) == 2
     assert [letter.id for letter in store.letters(limit=4)] == ids[:4]
     assert list(store) == ids
 
