@@ -284,7 +284,7 @@ suite.case("a message through peers", ("loop, if, call", "Missive", *PEERS), rou
 for count in (1, 10, 100, 1000, 10_000):
     suite.case(
         f"{count} handlers, plain",
-        OURS if count <= 1000 else ("Missive",),
+        OURS,
         parameters={"handlers": count},
         curve="plain handlers",
         x=count,

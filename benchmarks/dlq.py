@@ -275,12 +275,12 @@ def empty_loop(**_: Any) -> Callable[[int], None]:
     return run
 
 
-# Among a million. The files are made once, by whichever variant comes first, and not measured.
+# Among many. The files are made once, by whichever variant comes first, and not measured.
 
 
-def million_raw(folder: str) -> tuple[sqlite3.Connection, list[bytes]]:
-    """Give a hand-made table of a million letters, and some of their ids."""
-    path = Path(folder) / "raw.db"
+def many_raw(folder: str, letters: int) -> tuple[sqlite3.Connection, list[bytes]]:
+    """Give a hand-made table of so many letters, and some of their ids."""
+    path = Path(folder) / f"raw-{letters}.db"
     new = not path.exists()
     connection = sqlite3.connect(path, isolation_level=None)
     chance = random.Random(1)
@@ -299,22 +299,22 @@ def million_raw(folder: str) -> tuple[sqlite3.Connection, list[bytes]]:
                     *(f"it failed {number % 7}", BODY, None, "missive.RawMessage", "host", "0.1.0"),
                     traceback,
                 )
-                for number in range(MILLION)
+                for number in range(letters)
             ),
         )
         connection.execute("COMMIT")
-    return connection, [b"%016d" % chance.randrange(MILLION) for _ in range(10_000)]
+    return connection, [b"%016d" % chance.randrange(letters) for _ in range(10_000)]
 
 
-def million_letters(folder: str) -> tuple[Any, list[bytes]]:
-    """Give a store of a million letters, and some of their ids."""
+def many_letters(folder: str, letters: int) -> tuple[Any, list[bytes]]:
+    """Give a store of so many letters, and some of their ids."""
     from missive.dlq.sqlite import SQLiteDLQ
 
-    path = Path(folder) / "million.db"
+    path = Path(folder) / f"store-{letters}.db"
     if not path.exists():
         (example,) = letters_of(1)
         with SQLiteDLQ(path, synchronous="OFF") as store:
-            for start in range(0, MILLION, 1000):
+            for start in range(0, letters, 1000):
                 store.put_many(
                     example._replace(
                         id=b"%016d" % number,
@@ -324,14 +324,14 @@ def million_letters(folder: str) -> tuple[Any, list[bytes]]:
                     for number in range(start, start + 1000)
                 )
     chance = random.Random(1)
-    return SQLiteDLQ(path), [b"%016d" % chance.randrange(MILLION) for _ in range(10_000)]
+    return SQLiteDLQ(path), [b"%016d" % chance.randrange(letters) for _ in range(10_000)]
 
 
 def raw_read(what: str) -> Callable[..., Callable[[int], None]]:
     """Measure reads by hand, of every column, as tuples."""
 
-    def prepare(folder: str) -> Callable[[int], None]:
-        connection, ids = million_raw(folder)
+    def prepare(folder: str, letters: int = MILLION) -> Callable[[int], None]:
+        connection, ids = many_raw(folder, letters)
         columns = f"position, {WIDE_COLUMNS}"
         statements = {
             "oldest": f"SELECT {columns} FROM letters ORDER BY position LIMIT 1",  # noqa: S608
@@ -346,7 +346,7 @@ def raw_read(what: str) -> Callable[..., Callable[[int], None]]:
                 if what == "get":
                     connection.execute(statement, (key,)).fetchone()
                 elif what == "page":
-                    connection.execute(statement, (int(key) % (MILLION - 200),)).fetchall()
+                    connection.execute(statement, (int(key) % (letters - 200),)).fetchall()
                 else:
                     connection.execute(statement).fetchone()
 
@@ -358,8 +358,8 @@ def raw_read(what: str) -> Callable[..., Callable[[int], None]]:
 def read(what: str) -> Callable[..., Callable[[int], None]]:
     """Measure the store's own reads."""
 
-    def prepare(folder: str) -> Callable[[int], None]:
-        store, ids = million_letters(folder)
+    def prepare(folder: str, letters: int = MILLION) -> Callable[[int], None]:
+        store, ids = many_letters(folder, letters)
 
         def run(count: int) -> None:
             for number in range(count):
@@ -367,7 +367,7 @@ def read(what: str) -> Callable[..., Callable[[int], None]]:
                 if what == "get":
                     store[key]
                 elif what == "page":
-                    list(store.letters(limit=100, after=int(key) % (MILLION - 200)))
+                    list(store.letters(limit=100, after=int(key) % (letters - 200)))
                 elif what == "summary":
                     store.summary()
                 elif what == "rare":
@@ -410,7 +410,7 @@ for what, text in (
 )
 def iterate(folder: str) -> Callable[[int], dict[str, float]]:
     """Measure an iteration over everything."""
-    store, _ = million_letters(folder)
+    store, _ = many_letters(folder, MILLION)
 
     def run(letters: int) -> dict[str, float]:
         watch = Stopwatch()
@@ -452,6 +452,29 @@ suite.case(
     rounds=3,
 )
 suite.case("a million, one by one", ("Missive, all",), items=MILLION, quick=False, rounds=1)
+
+for what, curve in (("get", "letters, one by its id"), ("page", "letters, a page of 100")):
+    for kept in (1000, 10_000, 100_000, MILLION):
+        suite.case(
+            f"{what} among {kept}",
+            (f"sqlite3, {what}", f"Missive, {what}"),
+            parameters={"letters": kept},
+            curve=curve,
+            x=kept,
+            quick=False,
+            rounds=3,
+        )
+for kept in (1000, 10_000, 100_000, MILLION):
+    suite.case(
+        f"counted among {kept}",
+        ("Missive, summary",),
+        parameters={"letters": kept},
+        items=3,
+        curve="letters, all counted by reason",
+        x=kept,
+        quick=False,
+        rounds=3,
+    )
 
 suite.target(
     "put, of a hand-made insert",

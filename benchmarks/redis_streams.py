@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from instrument import Stopwatch, Suite
 from redis_service import redis_service
 
 STREAM, GROUP, CONSUMER = "benchmark", "group", "consumer"
-BODY = b"x" * 100
+SMALL = 100
+#: How long a handler waits for a network that it is given in place of a real one, in seconds.
+WAIT = 0.005
+#: How long a handler computes, in seconds of processor time.
+WORK = 0.001
 
 suite = Suite("streams", "Redis Streams", unit="µs an entry", service=redis_service)
 
 
-def prepare(url: str, items: int) -> None:
+def prepare(url: str, items: int, size: int = SMALL) -> None:
     """Fill the stream anew, and create the group at its start."""
     import redis
 
     with redis.Redis.from_url(url) as client:
         client.flushall()
-        for begin in range(0, items, 1000):
+        body = b"x" * size
+        chunk = max(1, min(1000, 10_000_000 // size))
+        for begin in range(0, items, chunk):
             pipeline = client.pipeline(transaction=False)
-            for _ in range(min(1000, items - begin)):
-                pipeline.xadd(STREAM, {"data": BODY})
+            for _ in range(min(chunk, items - begin)):
+                pipeline.xadd(STREAM, {"data": body})
             pipeline.execute()
         client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
 
@@ -45,12 +55,12 @@ def check(url: str, items: int) -> None:
     kind="limit",
     semantics="a loop with redis-py that acks each batch when it is through; at least once",
 )
-def batched(url: str, count: int) -> Callable[[int], dict[str, float]]:
+def batched(url: str, count: int, size: int = SMALL) -> Callable[[int], dict[str, float]]:
     """Measure what a user would write with redis-py."""
     import redis
 
     def run(items: int) -> dict[str, float]:
-        prepare(url, items)
+        prepare(url, items, size)
         with redis.Redis.from_url(url, protocol=2) as client:
             done = 0
             watch = Stopwatch()
@@ -95,7 +105,9 @@ def acked_each(url: str, count: int) -> Callable[[int], dict[str, float]]:
     return run
 
 
-def _adapter(url: str, count: int, **options: Any) -> Callable[[int], dict[str, float]]:
+def _adapter(
+    url: str, count: int, size: int = SMALL, wait: float = 0.0, **options: Any
+) -> Callable[[int], dict[str, float]]:
     import missive
     from missive.adapters.redis import RedisStreamsAdapter
 
@@ -109,6 +121,8 @@ def _adapter(url: str, count: int, **options: Any) -> Callable[[int], dict[str, 
         nonlocal done, watch
         if done == 0:
             watch = Stopwatch()
+        if wait:
+            time.sleep(wait)
         ctx.ack()
         done += 1
         if done == wanted:
@@ -116,7 +130,7 @@ def _adapter(url: str, count: int, **options: Any) -> Callable[[int], dict[str, 
 
     def run(items: int) -> dict[str, float]:
         nonlocal adapter, done, wanted
-        prepare(url, items)
+        prepare(url, items, size)
         done, wanted = 0, items
         adapter = RedisStreamsAdapter(
             missive.RawMessage, processor, STREAM, GROUP, url=url, batch_size=count, **options
@@ -135,9 +149,9 @@ def _adapter(url: str, count: int, **options: Any) -> Callable[[int], dict[str, 
     kind="missive",
     semantics="handled by exactly one handler and settled; acks go with the next read; at least once",
 )
-def adapter(url: str, count: int) -> Callable[[int], dict[str, float]]:
+def adapter(url: str, count: int, size: int = SMALL) -> Callable[[int], dict[str, float]]:
     """Measure the adapter, with the whole framework."""
-    return _adapter(url, count)
+    return _adapter(url, count, size)
 
 
 @suite.variant(
@@ -222,6 +236,76 @@ def faststream_batch(url: str, count: int) -> Callable[[int], dict[str, float]]:
     return _faststream(url, count, batch=True)
 
 
+@suite.variant(
+    "Missive, threads",
+    environment="missive",
+    kind="missive",
+    semantics="the same, with so many worker threads; a handler waits 5 ms, as for a network",
+)
+def threads(url: str, workers: int) -> Callable[[int], dict[str, float]]:
+    """Measure worker threads whose handlers wait."""
+    return _adapter(url, 100, wait=WAIT, workers=workers)
+
+
+#: One consumer of several: says when it could begin, and begins when it is told.
+CONSUMER_PROGRAM = """
+import sys, time, missive
+from missive.adapters.redis import RedisStreamsAdapter
+
+url, stream, group, work = sys.argv[1:]
+processor = missive.Processor()
+
+@processor.handle_for(lambda message: True)
+def handle(message, ctx):
+    end = time.thread_time() + float(work)
+    while time.thread_time() < end:
+        pass
+    ctx.ack()
+
+adapter = RedisStreamsAdapter(missive.RawMessage, processor, stream, group, url=url, batch_size=10)
+print("ready", flush=True)
+sys.stdin.readline()
+adapter.run()
+"""
+
+
+@suite.variant(
+    "Missive, processes",
+    environment="missive",
+    kind="missive",
+    semantics="so many consumers of one group, each a process; a handler computes for 1 ms",
+)
+def processes(url: str, consumers: int) -> Iterator[Callable[[int], dict[str, float]]]:
+    """Measure consumers that share a group, until the last entry is acked."""
+    import redis
+
+    command = [sys.executable, "-c", CONSUMER_PROGRAM, url, STREAM, GROUP, str(WORK)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(consumers)
+        ]
+        for process in started:
+            process.stdout.readline()
+
+        def run(items: int) -> dict[str, float]:
+            prepare(url, items)
+            with redis.Redis.from_url(url, protocol=2) as client:
+                watch = Stopwatch()
+                for process in started:
+                    process.stdin.write(b"go\n")
+                    process.stdin.flush()
+                while True:
+                    (group,) = client.xinfo_groups(STREAM)
+                    if group["entries-read"] == items and not group["pending"]:
+                        return {"seconds": watch.stop()["seconds"]}
+                    time.sleep(0.005)
+
+        yield run
+        for process in started:
+            process.terminate()
+
+
 LOOP, EACH = "XREADGROUP + one XACK a batch", "XREADGROUP + an XACK each"
 
 for count in (100, 1000):
@@ -247,6 +331,64 @@ suite.case(
     items=10_000,
     quick_items=5_000,
     rounds=3,
+)
+for size in (100, 1000, 10_000, 100_000, 1_000_000):
+    suite.case(
+        f"{size} bytes",
+        (LOOP, "Missive"),
+        parameters={"count": 100, "size": size},
+        items=max(300, min(50_000, 100_000_000 // size)),
+        curve="bytes of an entry",
+        x=size,
+        quick=False,
+        rounds=3,
+    )
+for waiting in (1000, 10_000, 100_000, 1_000_000):
+    suite.case(
+        f"{waiting} entries wait",
+        (LOOP, "Missive"),
+        parameters={"count": 100},
+        items=waiting,
+        curve="entries that wait",
+        x=waiting,
+        quick=False,
+        rounds=3 if waiting < 1_000_000 else 1,
+    )
+for number in (1, 2, 4, 8, 16):
+    suite.case(
+        f"{number} threads",
+        ("Missive, threads",),
+        parameters={"workers": number},
+        items=200 * number,
+        quick_items=60 * number,
+        curve="threads whose handlers wait 5 ms",
+        x=number,
+        quick=number in (1, 8),
+        rounds=3,
+    )
+for number in (1, 2):
+    suite.case(
+        f"{number} processes",
+        ("Missive, processes",),
+        parameters={"consumers": number},
+        items=2000,
+        quick_items=600,
+        curve="processes whose handlers compute 1 ms",
+        x=number,
+        quick=False,
+        rounds=5,
+    )
+suite.target(
+    "throughput of 8 threads over that of 1, handlers that wait 5 ms",
+    ("1 threads", "Missive, threads"),
+    ("8 threads", "Missive, threads"),
+    at_least=7,
+)
+suite.target(
+    "throughput of 2 processes over that of 1, handlers that compute 1 ms",
+    ("1 processes", "Missive, processes"),
+    ("2 processes", "Missive, processes"),
+    at_least=1.7,
 )
 suite.target(
     "of redis-py's loop that acks in batches",

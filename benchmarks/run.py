@@ -150,15 +150,18 @@ def publish(
     suites: list[Suite], plan: Plan, taken: dict[str, Any], arguments: argparse.Namespace
 ) -> None:
     """Print the tables, draw the plots, and put both into the documentation if asked to."""
-    tables = report(suites, plan, taken)
-    print(tables)
+    print(report(suites, plan, taken))
     figures = Figures(taken["measurements"])
-    folder = PUBLISHED if arguments.publish else arguments.plots
     for suite in suites:
-        draw(suite, figures, plan, folder)
+        draw(suite, figures, plan, PUBLISHED if arguments.publish else arguments.plots)
     if arguments.publish:
+        path = PUBLISHED / "results.json"
+        whole = results.merge(results.read(path), taken) if path.exists() else taken
+        results.write(path, whole)
+        measured = {entry["suite"] for entry in whole["measurements"]}
+        every = [suite for suite in map(load, MODULES) if suite.name in measured]
+        tables = report(every, plan, whole)
         (PUBLISHED / "tables.txt").write_text(tables + "\n", encoding="utf-8")
-        results.write(PUBLISHED / "results.json", taken)
     if arguments.compare is not None:
         old = Figures(results.read(arguments.compare)["measurements"])
         print(f"\n## Since {arguments.compare}\n", comparison(suites, old, figures), sep="\n")
@@ -175,8 +178,8 @@ def report(suites: list[Suite], plan: Plan, taken: dict[str, Any]) -> str:
     parts.append(
         f"{plan.rounds} rounds; medians, with quartiles. CPython {machine['python']}"
         f"{'' if machine['optimised build'] else ', not an optimised build'},"
-        f" {machine['processor']}, {machine['cores']} cores, {machine['system']}, {taken['taken']},"
-        f" {taken['commit']}. Something else disturbed {100 * figures.noise('seconds'):.0f} % of"
+        f" {machine['processor']}, {machine['cores']} cores, {machine['system']};"
+        f" {results.when(taken)}. Something else disturbed {100 * figures.noise('seconds'):.0f} % of"
         f" the measurements by the wall clock, {100 * figures.noise('cpu'):.0f} % by processor time;"
         " ~ marks a figure that had no others to stand on."
     )

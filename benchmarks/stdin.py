@@ -16,7 +16,9 @@ SHORT, JSON_1K = "short", "1 KB of JSON"
 
 
 def line_of(kind: str) -> bytes:
-    """Give a line, with its end."""
+    """Give a line, with its end; of so many bytes where ``kind`` is a number."""
+    if kind.isdigit():
+        return b"x" * (int(kind) - 1) + b"\n"
     if kind == SHORT:
         return b"Hello\n"
     document = {"event": "sign-in", "name": "Ada", "note": ""}
@@ -28,7 +30,10 @@ def line_of(kind: str) -> bytes:
 def pipe_of(kind: str, lines: int) -> Iterator[IO[bytes]]:
     """Have another process write the lines into a pipe, as a shell would, and give its end."""
     with tempfile.TemporaryFile() as file:
-        file.write(line_of(kind) * lines)
+        line = line_of(kind)
+        chunk = max(1, 1_000_000 // len(line))
+        for begin in range(0, lines, chunk):
+            file.write(line * min(chunk, lines - begin))
         file.seek(0)
         with subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE) as cat:
             assert cat.stdout is not None
@@ -128,7 +133,7 @@ suite.variant(
 
 ALL = ("for line in stdin.buffer", "Missive", "missive 0.8.1")
 
-suite.case("short lines", ALL, parameters={"kind": SHORT}, items=1_000_000, quick_items=200_000)
+suite.case("short lines", ALL, parameters={"kind": SHORT}, items=1_000_000, quick_items=500_000)
 suite.case("1 KB lines", ALL, parameters={"kind": JSON_1K}, items=100_000, quick_items=50_000)
 suite.case(
     "1 KB lines, decoded",
@@ -137,6 +142,18 @@ suite.case(
     items=50_000,
     quick=False,
 )
+
+for size in (100, 1000, 10_000, 100_000, 1_000_000):
+    suite.case(
+        f"{size} bytes",
+        ("for line in stdin.buffer", "Missive"),
+        parameters={"kind": str(size)},
+        items=max(100, min(200_000, 200_000_000 // size)),
+        curve="bytes of a line",
+        x=size,
+        quick=False,
+        rounds=3,
+    )
 
 suite.target(
     "short lines, of 0.8.1",

@@ -58,10 +58,13 @@ def collect(
     plan: Plan, environments: list[str], machine: dict[str, Any], measured: list[Measurement]
 ) -> dict[str, Any]:
     """Put together what is written to the file."""
-    return {
-        "format": FORMAT,
+    run = {
         "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": _commit(),
+    }
+    return {
+        "format": FORMAT,
+        "suites": dict.fromkeys(dict.fromkeys(entry.suite for entry in measured), run),
         "rounds": plan.rounds,
         "quick": plan.quick,
         "machine": machine,
@@ -70,10 +73,35 @@ def collect(
     }
 
 
+def merge(former: dict[str, Any], latest: dict[str, Any]) -> dict[str, Any]:
+    """Put a run's results in the place of those of the same suites in a former run."""
+    kept = [entry for entry in former["measurements"] if entry["suite"] not in latest["suites"]]
+    return {
+        **latest,
+        "suites": former["suites"] | latest["suites"],
+        "environments": former["environments"] | latest["environments"],
+        "measurements": kept + latest["measurements"],
+    }
+
+
+def when(taken: dict[str, Any]) -> str:
+    """Say when which suites were measured, and in which state of the tree."""
+    runs: dict[str, list[str]] = {}
+    for name, run in taken["suites"].items():
+        runs.setdefault(f"on {run['taken'][:10]} at {run['commit']}", []).append(name)
+    if len(runs) == 1:
+        return next(iter(runs))
+    return "; ".join(f"{', '.join(names)} {run}" for run, names in runs.items())
+
+
 def write(path: Path, results: dict[str, Any]) -> None:
     """Write a results file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    # A line for each measurement: a run of an hour is read and compared as easily as one of a minute.
+    lines = ",\n".join(json.dumps(entry) for entry in results["measurements"])
+    rest = json.dumps({**results, "measurements": []}, indent=1)
+    text = rest.replace('"measurements": []', f'"measurements": [\n{lines}\n]')
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:
