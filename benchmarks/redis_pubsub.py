@@ -199,6 +199,27 @@ def adapter(url: str, size: int) -> Callable[[int], dict[str, float]]:
 
 
 @suite.variant(
+    "missive 0.8.1",
+    environment="former",
+    kind="former",
+    semantics="a thread of redis-py's that polls; what a handler raises leaves the run hanging",
+)
+def former(url: str, size: int) -> Callable[[int], float]:
+    """Measure the adapter of the release that this replaces."""
+    import redis
+    from missive.adapters.redis import RedisPubSubAdapter
+
+    def adapter_of(message_cls: Any, processor: Any) -> Any:
+        adapter: Any = RedisPubSubAdapter(message_cls, processor, [CHANNEL])
+        # It knows no server but the one at the usual address, and no protocol but the default.
+        adapter.redis = redis.Redis.from_url(url, protocol=2)
+        adapter.pubsub = adapter.redis.pubsub(ignore_subscribe_messages=True)
+        return adapter
+
+    return _missive(url, size, adapter_of)
+
+
+@suite.variant(
     "FastStream",
     environment="faststream",
     kind="peer",
@@ -248,7 +269,7 @@ LIMITS = (
 for size, name in ((100, "100 B"), (1000, "1 KB")):
     suite.case(
         name,
-        (*LIMITS, "Missive"),
+        (*LIMITS, "Missive", "missive 0.8.1"),
         parameters={"size": size},
         items=100_000,
         quick_items=30_000,

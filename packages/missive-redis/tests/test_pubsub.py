@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable
 
 import missive
@@ -234,9 +235,11 @@ def test_what_a_slow_consumer_loses_is_logged(
     """
     server = make_server(**{"client-output-buffer-limit": "pubsub 64kb 0 0"})
     held, go_on = threading.Event(), threading.Event()
+    held_since: list[float] = []
 
     def act(message: missive.Message, ctx: missive.HandlingContext[missive.Message]) -> None:
         if message.raw_data == b"hold":
+            held_since.append(time.monotonic())
             held.set()
             assert go_on.wait(DEADLINE)
         ctx.ack()
@@ -249,12 +252,15 @@ def test_what_a_slow_consumer_loses_is_logged(
         published = 0
         while client.publish("c", b"x" * 60_000):  # until the server has dropped the adapter
             published += 1
+        held_for = time.monotonic() - held_since[0]
         go_on.set()
         eventually(lambda: "a gap of" in caplog.text, "the gap was not logged")
         assert adapter.ready.wait(DEADLINE)
         client.publish("c", b"after")
         eventually(lambda: b"after" in recorder.bodies, "it does not listen again")
     assert recorder.bodies.count(b"x" * 60_000) <= published
+    (gap,) = re.findall(r"a gap of (\d+\.\d+) s", caplog.text)
+    assert float(gap) >= held_for
 
 
 def test_a_wrong_password_ends_the_run_with_a_clear_error(

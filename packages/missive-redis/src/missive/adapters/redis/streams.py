@@ -242,10 +242,11 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if heartbeat is not None:
             heartbeat.close()
         consumer, self._consumer = self._consumer, None
+        lost, self._lost = self._lost, self._lost and not self.stopping
         if consumer is None:
             return
         try:
-            if consumer.is_open and not self._lost:
+            if consumer.is_open and not lost:
                 self._take_leave(consumer)
         finally:
             consumer.close()
