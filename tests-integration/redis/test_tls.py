@@ -16,7 +16,7 @@ from typing import Any
 import missive
 import pytest
 import redis
-from missive.adapters.redis import RedisPubSubAdapter, RedisRefused, RedisStreamsAdapter
+from missive.adapters.redis import RedisPubSubAdapter, RedisRefused, RedisStreamsAdapter, links
 from proxy import Proxy
 from recorder import Recorder
 from redis_server import RedisServer, eventually
@@ -53,8 +53,16 @@ def proxy(server: RedisServer, certificate: tuple[Path, Path]) -> Iterator[Proxy
 BODIES = [b"", b"x" * 200_000, *[b"%d" % number for number in range(2000)]]
 
 
-def test_pubsub_over_tls(proxy: Proxy, client: redis.Redis, certificate: tuple[Path, Path]) -> None:
-    """All that is published comes, however TLS cuts it."""
+@pytest.mark.parametrize("chunk_size", [links.CHUNK_SIZE, 1000])
+def test_pubsub_over_tls(
+    proxy: Proxy,
+    client: redis.Redis,
+    certificate: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    chunk_size: int,
+) -> None:
+    """All that is published comes, however TLS cuts it, and how little of it is read at once."""
+    monkeypatch.setattr(links, "CHUNK_SIZE", chunk_size)
     recorder = Recorder()
     url = f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={certificate[0]}&channels=news"
     adapter = missive.from_url(url, missive.RawMessage, recorder.processor)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
 
+import hiredis
 import missive
 import pytest
 import redis
@@ -64,6 +66,37 @@ def test_a_message_that_is_published_once_ready_is_set_arrives(
         with Running(adapter):
             assert client.publish(channels[-1], b"x") == 1
             recorder.wait_for(1)
+
+
+def test_it_is_not_ready_before_the_last_subscription_is_confirmed() -> None:
+    """A server that has confirmed one of two channels only may not have seen the other yet."""
+    confirm, asked = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            reader = hiredis.Reader()
+            with listener.accept()[0] as connection:
+                while data := connection.recv(4096):
+                    reader.feed(data)
+                    while (command := reader.gets()) is not False:
+                        if command[0] != b"SUBSCRIBE":
+                            connection.sendall(b"+OK\r\n")
+                            continue
+                        connection.sendall(b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+                        asked.set()
+                        confirm.wait(DEADLINE)
+                        connection.sendall(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        adapter = RedisPubSubAdapter(missive.RawMessage, Recorder().processor, ["a", "b"], url=url)
+        with Running(adapter, wait=False):
+            assert asked.wait(DEADLINE)
+            assert not adapter.ready.wait(0.2)
+            confirm.set()
+            assert adapter.ready.wait(DEADLINE)
+        thread.join(DEADLINE)
 
 
 def test_every_byte_value_and_the_empty_body_pass(server: RedisServer, client: redis.Redis) -> None:

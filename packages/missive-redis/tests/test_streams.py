@@ -297,6 +297,37 @@ def test_without_a_dlq_an_entry_that_was_delivered_too_often_ends_the_run(
     assert pending(client) == 1
 
 
+def test_entries_that_may_have_killed_somebody_are_handled_one_at_a_time(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """If one of them kills this process too, none of the others counts one delivery more for it."""
+    ids = add(client, b"1", b"2", b"3")
+    client.xgroup_create("orders", "billing", "0")
+    client.xreadgroup("billing", "dead", {"orders": ">"})
+    client.xclaim("orders", "billing", "dead", 0, ids)
+    fresh = threading.Event()
+    counts: list[list[int]] = []
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.raw_data == b"fresh":
+            # Whatever could be claimed has been: what is due is claimed before what is new is read.
+            fresh.set()
+        else:
+            assert fresh.wait(DEADLINE)
+            entries = client.xpending_range("orders", "billing", "-", "+", 10)
+            counts.append(sorted(entry["times_delivered"] for entry in entries))
+        ctx.ack()
+
+    recorder = Recorder(act)
+    with Running(adapter_of(server, recorder, retry_after=0.5, workers=4)):
+        recorder.wait_for(1)
+        add(client, b"fresh")
+        recorder.wait_for(4)
+    assert [count for count in counts[0] if count > 1] == [2, 2, 3]
+    assert sorted(recorder.bodies) == [b"1", b"2", b"3", b"fresh"]
+    assert pending(client) == 0
+
+
 @pytest.mark.parametrize("ack_every", [1, 3, None])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_acks_arrive_whatever_their_batching(

@@ -338,7 +338,6 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if redelivery.pause > 0 or self._claims_in_a_row >= self.batch_size:
             self._claims_in_a_row = 0
             return None
-        consumer.tell()  # what is settled and not told would seem due
         self._trim(consumer.link)
         redelivery.look(consumer.link)
         claimed = redelivery.claim(consumer.link)
