@@ -266,7 +266,7 @@ class WSGIAdapter(Adapter[M]):
             if ctx is None:
                 return responses.DRAINING
             # The outcome belongs to this request: it is settled here, in the request's own thread.
-            verdict = ctx.take(delivery)
+            verdict = ctx.take_bytes(body, delivery)
             return responses.ACKED if verdict is None else self._settle(ctx, verdict, process)
         except Exception as error:
             return self._fail(delivery, error)
