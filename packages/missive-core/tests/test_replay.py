@@ -57,7 +57,7 @@ def make_processor(
 
 
 class TestOutcomes:
-    def test_each_letter_by_its_outcome(self) -> None:
+    def test_each_letter_by_its_outcome(self, caplog: pytest.LogCaptureFixture) -> None:
         """What was acked goes, what failed gets its failure, what was nacked stays as it is."""
         store = fill(MemoryDLQ(), b"ack1", b"fail", b"nack", b"ack2")
         nacked = store.letter(b"nack")
@@ -71,6 +71,7 @@ class TestOutcomes:
         assert [failure.reason for failure in failed.history] == ["reason", "again"]
         assert store.claim(b"fail") is not None, "the claim was not given back"
         assert store.claim(b"nack") is not None, "the claim was not given back"
+        assert "stays in the store" not in caplog.text, "a failure is taken for somebody else's"
 
     def test_letters_go_to_the_replayed_store(self) -> None:
         """The store stands in for the processor's own DLQ, which sees nothing."""
