@@ -30,12 +30,22 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def venv(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
-    """Make the environment in which readers type their commands, and give its programs' folder."""
+    """Make the environment in which readers type their commands, and give its programs' folder.
+
+    Its pip is uv's, which takes the same commands and a tenth of the time. The quickstart makes an
+    environment of its own, with the real one.
+    """
     folder = tmp_path_factory.mktemp("venv")
-    # Not "-m venv": Debian's Python does without ensurepip.
-    subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", folder], check=True)
-    install = [folder / "bin/pip", "install", "--quiet", "--constraint", wheels, "missive-core"]
-    subprocess.run(install, check=True)
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    pip = folder / "bin/pip"
+    pip.write_text(
+        f"#!/bin/sh\nUV_CONSTRAINT={wheels} exec {sys.executable} -m uv pip"
+        f' "$@" --python {folder}/bin/python\n',
+        encoding="utf-8",
+    )
+    pip.chmod(0o755)
+    subprocess.run([pip, "install", "--quiet", "missive-core"], check=True)
     return folder / "bin"
 
 

@@ -23,10 +23,10 @@ def blocks() -> dict[str, Block]:
 
 
 @pytest.fixture
-def check(venv: Path, wheels: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
+def check(venv: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
     """Give a function that has the command say what would be in effect, in the page's folder."""
-    pip = [venv / "pip", "install", "--quiet", "--constraint", wheels, "missive-core"]
-    subprocess.run([*pip, "missive-cli", "missive-redis", "missive-dlq-sqlite"], check=True)
+    distributions = ["missive-cli", "missive-redis", "missive-dlq-sqlite"]
+    subprocess.run([venv / "pip", "install", "--quiet", *distributions], check=True)
     tmp_path.joinpath("app.py").write_text(blocks()["app.py"].source, encoding="utf-8")
 
     def call(arguments: list[str]) -> str:

@@ -51,6 +51,13 @@ def test_a_command_that_shows_something_else_fails(read: Callable[[str], None], 
         read(block("console", f"$ printf 'one\\ntwo\\n'\n{shown}"))
 
 
+def test_a_command_that_fails_fails_the_page(read: Callable[[str], None]) -> None:
+    """A command has to succeed, whatever it shows, unless the page expects it to fail."""
+    with pytest.raises(SybilFailure, match="status 3, not 0"):
+        read(block("console", "$ echo one; (exit 3)\none"))
+    read("<!-- exit 3 -->\n" + block("console", "$ true\n$ echo one; (exit 3)\none"))
+
+
 def test_files_are_saved_where_commands_find_them(read: Callable[[str], None]) -> None:
     """A block with a caption becomes the file of that name."""
     read(

@@ -41,7 +41,8 @@ class Reader:
     terminal that its caption names; the last command typed into "Terminal 1" is left running. A
     block of ``python`` without a caption, and one of ``pycon``, runs in this process. The comment
     before a block may say ``file: NAME`` for a caption that readers do not see, ``retry`` where
-    something else may still be starting, and ``skip: REASON``.
+    something else may still be starting, ``exit N`` where the last command is to fail, and
+    ``skip: REASON``.
 
     :param folder: where files are saved and terminals opened; the working directory meanwhile.
     :param environment: the variables of its terminals.
@@ -113,7 +114,8 @@ class Reader:
                     terminal.type(command)
                     terminal.wait_for(pattern_of(expected))
                 else:
-                    self._run(terminal, command, expected, "retry" in block.hint)
+                    status = exit_status(block.hint) if last else 0
+                    self._run(terminal, command, expected, status, "retry" in block.hint)
         except TerminalError as error:
             return str(error)
         return None
@@ -127,17 +129,20 @@ class Reader:
                     self.terminals[name].run(f". {activate}")
         return self.terminals[name]
 
-    def _run(self, terminal: Terminal, command: str, expected: str, retry: bool) -> None:
+    def _run(
+        self, terminal: Terminal, command: str, expected: str, status: int, retry: bool
+    ) -> None:
         deadline = time.monotonic() + (PATIENCE if retry else 0)
         while True:
             shown = tidy(terminal.run(command))
-            if pattern_of(expected).fullmatch(shown):
+            if terminal.status == status and pattern_of(expected).fullmatch(shown):
                 return
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)  # between two attempts; a server may still be starting
         raise TerminalError(
-            f"$ {command}\nstatus {terminal.status}\nexpected:\n{expected}\nshown:\n{shown}"
+            f"$ {command}\nstatus {terminal.status}, not {status}\n"
+            f"expected:\n{expected}\nshown:\n{shown}"
         )
 
 
@@ -161,6 +166,12 @@ def parse_session(source: str) -> tuple[str, list[tuple[str, str]]]:
             before.append(line)
     joined = [("\n".join(command), tidy("\n".join(shown))) for command, shown in steps]
     return tidy("\n".join(before)), joined
+
+
+def exit_status(hint: str) -> int:
+    """Give the status that the last command of a block is to end with."""
+    found = re.search(r"exit (\d+)", hint)
+    return int(found.group(1)) if found else 0
 
 
 def pattern_of(expected: str) -> re.Pattern[str]:

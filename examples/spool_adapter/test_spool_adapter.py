@@ -1,0 +1,31 @@
+from missive import RawMessage
+from missive.conformance import AdapterConformance, AdapterHarness
+from spool_adapter import SpoolAdapter, publish
+
+
+class SpoolHarness(AdapterHarness):
+    adapter_cls = SpoolAdapter
+
+    @property
+    def spool(self):
+        return self.folder / "spool"
+
+    def start(self):
+        self.spool.mkdir()
+
+    def make_adapter(self, processor, message_cls=RawMessage, **options):
+        return SpoolAdapter(message_cls, processor, self.spool, retry_after=0.2, **options)
+
+    def missing_adapter(self, processor, **options):
+        return SpoolAdapter(RawMessage, processor, self.folder / "nowhere", **options)
+
+    def publish(self, body, *, headers=None, source=None):
+        publish(self.spool, body)
+        return True
+
+    def remaining(self):
+        return len(list(self.spool.iterdir()))
+
+
+class TestSpoolAdapter(AdapterConformance):
+    harness = SpoolHarness
