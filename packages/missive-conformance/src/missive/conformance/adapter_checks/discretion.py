@@ -50,7 +50,7 @@ def misbehave(message: Message, ctx: HandlingContext[Any]) -> None:
 class Discretion:
     """Where a message's content must not turn up."""
 
-    @check("A85", read="safety#payloads")
+    @check("A85", read="security#payloads")
     def test_a85_no_payload_in_logs_and_reprs(self, lab: AdapterLab) -> None:
         """No log line, at DEBUG even, and no repr holds a message's content."""
         behaviours: list[Callable[[Any, HandlingContext[Any]], None]] = [
@@ -77,7 +77,7 @@ class Discretion:
         ]
         expect(not leaking, f"lines of these loggers hold the content: {sorted(set(leaking))}")
 
-    @check("A86", needs=("no harness.own_dlq",), read="safety#payloads")
+    @check("A86", needs=("no harness.own_dlq",), read="security#payloads")
     def test_a86_no_payload_in_exceptions(self, lab: AdapterLab) -> None:
         """What run() raises for a message says nothing of its content, in text and in notes."""
         if lab.capabilities.delivery == "request-reply":

@@ -228,7 +228,7 @@ class MappingChecks:
         dlq[b"id"] = (made, "a reason")
         expect_entry(dlq, b"id", b"of a class that nobody can import", "a reason")
 
-    @check("D13", read="safety#payloads")
+    @check("D13", read="security#payloads")
     def test_d13_no_payload_in_reprs(self, lab: DLQLab) -> None:
         """Neither its repr nor its str holds the content of a message."""
         dlq = lab.open()
