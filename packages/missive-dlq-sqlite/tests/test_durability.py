@@ -138,6 +138,17 @@ def strace(*command: str) -> list[str]:
     return ["strace", "-f", "-qq", "-e", "signal=none", *command]
 
 
+def syncs_between(trace: str) -> list[int]:
+    """Count how often the disk was waited for before, between and after the lines about letters."""
+    syncs = [0]
+    for line in trace.splitlines():
+        if "sync(" in line and line.rstrip().endswith("= 0"):
+            syncs[-1] += 1
+        elif 'write(1, "r-' in line:
+            syncs.append(0)
+    return syncs
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="strace is Linux's")
 def test_every_commit_is_synced(tmp_path: Path) -> None:
     """Between the start of a put and its return, the system is told to write to the disk."""
@@ -151,14 +162,34 @@ def test_every_commit_is_synced(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         timeout=DEADLINE,
     )
-    syncs = [0]
-    for line in trace.read_text(errors="replace").splitlines():
-        if "sync(" in line and line.rstrip().endswith("= 0"):
-            syncs[-1] += 1
-        elif 'write(1, "r-' in line:
-            syncs.append(0)
+    syncs = syncs_between(trace.read_text(errors="replace"))
     assert len(syncs) == 21
     assert min(syncs[:20]) >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="strace is Linux's")
+def test_syncs_of_a_replay(tmp_path: Path) -> None:
+    """What a replay removes is synced before the next is handled; its claims cost no sync."""
+    trace, path = tmp_path / "trace", tmp_path / "dlq.db"
+    with SQLiteDLQ(path) as store:
+        store.put_many(
+            DeadLetter.from_failure(RawMessage(b""), stage="handling", reason="why")._replace(
+                id=b"r-%d" % number, message_id=b"r-%d" % number
+            )
+            for number in range(20)
+        )
+    subprocess.run(
+        strace(
+            *("-e", "trace=fsync,fdatasync,write", "-o", str(trace)),
+            *(sys.executable, "-c", REPLAYER, str(path)),
+        ),
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=DEADLINE,
+    )
+    syncs = syncs_between(trace.read_text(errors="replace"))
+    assert len(syncs) == 21
+    assert set(syncs[1:20]) == {1}
 
 
 def fill(store: SQLiteDLQ, start: int = 0) -> int:

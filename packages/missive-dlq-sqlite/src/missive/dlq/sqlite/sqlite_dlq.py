@@ -172,7 +172,19 @@ class SQLiteDLQ(DeadLetterStore):
             held.lock.release()
 
     @contextmanager
-    def _writing(self) -> Generator[sqlite3.Connection]:
+    def _claiming(self) -> Generator[sqlite3.Connection]:
+        """Enter a transaction about a claim: one that a power cut may take, and that waits for no disk.
+
+        Without its claim a letter is replayed by the next who comes, and with one that was given
+        back it is once the claim expires: as after any crash. So half of a replay's syncs are saved.
+        """
+        with self._writing(
+            "NORMAL" if self._settings.synchronous != "OFF" else "OFF"
+        ) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self, synchronous: str | None = None) -> Generator[sqlite3.Connection]:
         """Enter a transaction that may write; committed at the end, unless something is raised."""
         started = monotonic()
         lock = self._connections.writing
@@ -184,8 +196,10 @@ class SQLiteDLQ(DeadLetterStore):
                 connection = held.sqlite
                 assert connection is not None
                 self._refuse_if_moved()
-                connection.execute("BEGIN IMMEDIATE")
+                if synchronous is not None:
+                    connection.execute(f"PRAGMA synchronous = {synchronous}")
                 try:
+                    connection.execute("BEGIN IMMEDIATE")
                     yield connection
                     connection.execute("COMMIT")
                     self._origins.committed()
@@ -194,6 +208,9 @@ class SQLiteDLQ(DeadLetterStore):
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+                finally:
+                    if synchronous is not None:
+                        connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
             finally:
                 held.lock.release()
         except (sqlite3.Error, OverflowError) as error:
@@ -490,7 +507,7 @@ class SQLiteDLQ(DeadLetterStore):
 
     def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
         """Take the right to replay a letter; None where it is gone or claimed by another."""
-        with self._writing() as connection:
+        with self._claiming() as connection:
             found = connection.execute(sql.CLAIM_OF, (id,)).fetchone()
             now = datetime.now(timezone.utc)
             if found is None:
@@ -507,7 +524,7 @@ class SQLiteDLQ(DeadLetterStore):
         """Hold a claim for longer; None where it was no longer held."""
         now = datetime.now(timezone.utc)
         expires = now + timedelta(seconds=lease)
-        with self._writing() as connection:
+        with self._claiming() as connection:
             cursor = connection.execute(
                 sql.RENEW, (to_micros(now), to_micros(expires), claim.id, claim.token)
             )
@@ -515,7 +532,7 @@ class SQLiteDLQ(DeadLetterStore):
 
     def release(self, claim: Claim) -> bool:
         """Give a claim back; the letter stays. False where the claim was no longer held."""
-        with self._writing() as connection:
+        with self._claiming() as connection:
             return connection.execute(sql.RELEASE, (claim.id, claim.token)).rowcount > 0
 
     def remove(self, claim: Claim) -> bool:
