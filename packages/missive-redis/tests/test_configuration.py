@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import subprocess
@@ -15,7 +14,6 @@ import pytest
 import redis
 from missive.adapters.redis import RedisPubSubAdapter, RedisRefused, RedisStreamsAdapter
 from recorder import Recorder
-from redis.sentinel import Sentinel
 from redis_server import RedisServer, eventually, free_port
 from running import Running
 
@@ -229,15 +227,6 @@ def test_a_client_without_a_timeout_waits_no_longer_than_others(server: RedisSer
     assert adapter._make_connection().socket_timeout == 5.0
     adapter = pubsub(client=redis.Redis(socket_timeout=1.5))
     assert adapter._make_connection().socket_timeout == 1.5
-
-
-def test_a_client_of_sentinel_may_be_let_go() -> None:
-    """Its pool knows where the master is, so it lives as long as the adapter does."""
-    client: Any = Sentinel([("127.0.0.1", free_port())]).master_for("main")
-    adapter = pubsub(client=client)
-    del client
-    gc.collect()
-    assert adapter._make_connection().connection_pool.service_name == "main"
 
 
 README = Path(__file__).resolve().parent.parent / "README.md"

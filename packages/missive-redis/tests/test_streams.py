@@ -188,6 +188,44 @@ def test_a_nacked_entry_does_not_come_before_its_time(
     assert pending(client) == 2
 
 
+def test_the_wait_for_a_nacked_entry_begins_with_the_nack(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """However long the entry was in hand before, ``retry_after`` counts from its nack."""
+
+    def act(message: Any, ctx: Any) -> None:
+        entry_id = message.native.entry_id
+        client.xclaim("orders", "billing", "me", 0, [entry_id], idle=3_000_000, justid=True)
+        ctx.nack()
+
+    add(client, b"x")
+    recorder = Recorder(act)
+    with Running(adapter_of(server, recorder, retry_after=3600, consumer="me")):
+        recorder.wait_for(1)
+    (entry,) = client.xpending_range("orders", "billing", "-", "+", 10)
+    assert entry["time_since_delivered"] < 1_000_000
+
+
+def test_entries_that_were_nacked_here_are_handled_together_again(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """Whoever nacked them did not die of them, so each need not be tried alone."""
+    together = threading.Barrier(3)
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.delivery_count < 3:
+            ctx.nack()
+        else:
+            together.wait(DEADLINE)
+            ctx.ack()
+
+    add(client, b"1", b"2", b"3")
+    recorder = Recorder(act)
+    with Running(adapter_of(server, recorder, retry_after=0.3, workers=3)):
+        recorder.wait_for(9)
+    assert pending(client) == 0
+
+
 def test_a_nacked_entry_comes_to_any_consumer(server: RedisServer, client: redis.Redis) -> None:
     """What one process nacked, another may get."""
     add(client, b"x")
