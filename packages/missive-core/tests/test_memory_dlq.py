@@ -252,6 +252,12 @@ class TestPut:
         store.put(make_letter(body=b"other"))
         assert list(store) == [b"1", taken, taken + b"-2"]
 
+    def test_empty_id_beside_others(self) -> None:
+        """An empty id is an id like any other, also where letters are beside each other."""
+        store = MemoryDLQ()
+        store.put_many([make_letter(), make_letter(body=b"other"), make_letter(b"")])
+        assert list(store)[2] == b""
+
     def test_history_is_bounded(self) -> None:
         """Of very many failures the newest are kept singly, and all are counted."""
         store = MemoryDLQ()

@@ -125,6 +125,11 @@ class TestPut:
         store.put(make_letter(body=b"other"))
         assert list(store) == [b"1", taken, taken + b"-2"]
 
+    def test_empty_id_beside_others(self, store: SQLiteDLQ) -> None:
+        """An empty id is an id like any other, also where letters are beside each other."""
+        store.put_many([make_letter(), make_letter(body=b"other"), make_letter(b"")])
+        assert list(store)[2] == b""
+
     def test_history_is_bounded(self, store: SQLiteDLQ) -> None:
         """Of very many failures the newest are kept singly, and all are counted."""
         store.put_many(
@@ -551,6 +556,10 @@ class TestHostile:
         letter = store.letter(b"1")
         assert (letter.raw_data, letter.reason) == (b"", "reason")
         assert [found.id for found in store.letters()] == [b"1"]
+        store.put(whole_letter())
+        assert store.letter(whole_letter().beside_id()).raw_data == b"body"
+        store.restore(whole_letter())
+        assert store.letter(b"1").raw_data == b"body"
 
     def test_origin_of_a_letter_that_was_not_kept(self, store: SQLiteDLQ) -> None:
         """What was written in a transaction that failed is not taken for written later."""

@@ -67,7 +67,7 @@ class MemoryDLQ(DeadLetterStore):
         while True:
             stored = self._letters.get(id)
             if stored is None:
-                free = free or id
+                free = id if free is None else free
                 if number:
                     break
             elif stored.is_same_message(letter):

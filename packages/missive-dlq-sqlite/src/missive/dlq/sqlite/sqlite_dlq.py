@@ -280,7 +280,7 @@ class SQLiteDLQ(DeadLetterStore):
         while True:
             found = connection.execute(sql.FIND, (source, letter.raw_data, id)).fetchone()
             if found is None:
-                free = free or id
+                free = id if free is None else free
                 if number:
                     break
             elif found[1]:

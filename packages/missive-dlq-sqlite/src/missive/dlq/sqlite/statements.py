@@ -36,7 +36,7 @@ ANY_BESIDE = "SELECT 1 FROM letters WHERE message_id IS NOT NULL LIMIT 1"
 #: Where a letter stands, and whether it is about the same source and body.
 FIND = """
     SELECT letters.position, source IS ? AND body = ?
-    FROM letters JOIN contents ON contents.position = letters.position WHERE id = ?
+    FROM letters LEFT JOIN contents ON contents.position = letters.position WHERE id = ?
 """
 NEWEST_POSITION = "SELECT max(position) FROM letters"
 POSITION = "SELECT position FROM letters WHERE id = ?"
@@ -63,7 +63,7 @@ REPLACE_LETTER = """
     WHERE position = ?
 """
 REPLACE_CONTENT = """
-    UPDATE contents SET body = ?, headers = ?, traceback = ? WHERE position = ?
+    INSERT OR REPLACE INTO contents (body, headers, traceback, position) VALUES (?, ?, ?, ?)
 """
 DELETE = "DELETE FROM letters WHERE id = ?"
 DELETE_AT = "DELETE FROM letters WHERE position = ? AND failures = ?"
