@@ -259,8 +259,9 @@ def test_summary_groups_and_counts(missive):
 def test_summary_draws_when_letters_were_seen(missive):
     """The bar shows where in the whole time a group's letters were."""
     lines = missive("dlq", "summary", URL).stdout.splitlines()
-    bars = {line.split("\t")[2]: line.split("\t")[-1] for line in lines[1:]}
-    assert bars["app.fail"] == "█" + 15 * "·"
+    bars = {line.split("\t")[3]: line.split("\t")[-1] for line in lines[1:]}
+    assert bars["not JSON"] == "█" * 16  # from its first failure to its last
+    assert bars[r"tab\there\nand \x1b[2Jmore"] == "█" + 15 * "·"
     assert len(lines) == 5
 
 
@@ -506,6 +507,7 @@ def test_a_canary_that_fails_stops_the_replay(missive, store):
     done = missive("dlq", "replay", URL, "app:adapter", "--canary")
     assert done.returncode == 1
     assert "the canary failed" in done.stderr
+    assert "1 acked, 1 failed" in done.stderr
     assert b"two" in store
 
 
@@ -526,6 +528,23 @@ def test_replay_shows_a_bar_on_a_terminal_and_none_in_a_pipe(missive, terminal):
     assert "5/5" in shown
     assert "2 acked, 3 failed" in shown
     assert "replaying" not in missive("dlq", "replay", URL, "app:adapter").stderr
+
+
+def test_an_error_outside_of_handlers_is_one_line_without_its_text(missive, project, store):
+    """A hook that raises ends the replay with the type and the place, and nothing is lost."""
+    (project / "hooked.py").write_text(
+        "from app import adapter, processor\n"
+        "@processor.before_processing\n"
+        "def connect(processing_ctx):\n"
+        "    raise ValueError('hunter2')\n"
+    )
+    done = missive("dlq", "replay", URL, "hooked:adapter")
+    assert done.returncode == 1
+    assert done.stderr.startswith("missive: ValueError at ")
+    assert "hooked.py:4" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert len(store) == 5
 
 
 @pytest.mark.usefixtures("store")

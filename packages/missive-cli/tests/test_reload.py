@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 SPEAKING = """\
+import os
+
 import missive
 
 processor = missive.Processor()
@@ -14,7 +17,7 @@ processor = missive.Processor()
 
 class Waiting(missive.PollingAdapter[missive.RawMessage]):
     def open(self):
-        print("{word}", flush=True)
+        print("{word}", os.getpid(), flush=True)
 
     def close(self): ...
 
@@ -40,6 +43,9 @@ def test_starts_again_when_a_file_changes(start, project):
     process.wait_for("first")
     program.write_text(SPEAKING.format(word="another"))
     process.wait_for("another")
+    first = int(process.stdout.split()[1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
     process.popen.send_signal(signal.SIGTERM)
     assert process.ended() == 0
 

@@ -167,6 +167,39 @@ def test_the_watchdog_names_the_line_that_hangs(start):
     assert "app.py:" in last
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the C library of Linux")
+def test_the_deadline_holds_for_a_handler_that_is_stuck_in_c(start, project):
+    """A handler that waits in C, where Python's own signal handlers do not run, is ended too."""
+    (project / "stuck.py").write_text(STUCK)
+    process = start("run", "stuck:adapter", "--drain-timeout", 0.1)
+    process.send("anything")
+    process.wait_for("stuck")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 4
+
+
+STUCK = """\
+import ctypes
+
+import missive
+from missive.adapters.stdin import StdinAdapter
+
+processor = missive.Processor()
+
+
+@processor.handle_for(missive.otherwise)
+def deadlock(message, ctx):
+    library = ctypes.CDLL(None)
+    mutex = ctypes.create_string_buffer(64)
+    library.pthread_mutex_lock(mutex)
+    print("stuck", flush=True)
+    library.pthread_mutex_lock(mutex)
+
+
+adapter = StdinAdapter(missive.RawMessage, processor)
+"""
+
+
 @pytest.mark.usefixtures("transports")
 def test_the_watchdog_names_the_message(start):
     """What is abandoned is named by its id, where the transport has one; content is not shown."""
@@ -298,3 +331,17 @@ def test_a_reader_that_goes_away_ends_it_quietly(project):
     process.stdout.close()
     _, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (141, b"")
+
+
+def test_the_log_keeps_to_its_lines(missive, project):
+    """What a text in the log holds cannot begin a line of its own or play with the terminal."""
+    (project / "noisy.py").write_text(
+        "import logging\n"
+        "from app import adapter, processor\n"
+        "@processor.before_processing\n"
+        "def speak(processing_ctx):\n"
+        "    logging.getLogger('app').warning('from %s', 'a\\n\\x1b[2Jb')\n"
+    )
+    done = missive("run", "noisy:adapter")
+    assert r"WARNING  app: from a\n\x1b[2Jb" in done.stderr
+    assert "\x1b" not in done.stderr

@@ -33,7 +33,7 @@ Every command has --json for programs, and --debug for the traceback of an error
 \b
 Exit codes:
   0    done: a clean stop, or the end of the input (dead letters are no error)
-  1    processing ended with an error, or letters failed again on replay
+  1    processing ended with an error, letters failed again on replay, or explain found a problem
   2    something given to the command cannot be used
   3    the transport could not be reached in time, or refused
   4    messages were abandoned at the drain deadline
