@@ -52,14 +52,17 @@ def write_and_kill(path: Path, run: int, wait_for: int, batch: int) -> list[byte
     return [line.strip() for line in said]
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.soak)])
+# In series, so that none of them takes longer than a test may.
+@pytest.mark.parametrize(
+    "series", [0, *(pytest.param(number, marks=pytest.mark.soak) for number in range(1, 20))]
+)
 @pytest.mark.parametrize("batch", [1, 7])
-def test_killed_writers(kills: int, batch: int, tmp_path: Path) -> None:
+def test_killed_writers(series: int, batch: int, tmp_path: Path) -> None:
     """Whatever put returned from is there after kill -9, each batch whole, and the file is sound."""
     path = tmp_path / "dlq.db"
-    chance = random.Random(kills * batch)
+    chance = random.Random(f"{series} {batch}")
     promised: list[bytes] = []
-    for run in range(kills):
+    for run in range(10):
         promised += write_and_kill(path, run, chance.randrange(40), batch)
     with SQLiteDLQ(path) as store:
         kept = set(store)
@@ -92,11 +95,13 @@ ReplayAdapter(missive.RawMessage, processor, SQLiteDLQ(sys.argv[1]), lease=0.3).
 """
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.soak)])
-def test_killed_replays(kills: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "series", [0, *(pytest.param(number, marks=pytest.mark.soak) for number in range(1, 10))]
+)
+def test_killed_replays(series: int, tmp_path: Path) -> None:
     """A replay killed at any moment loses no letter, and repeats at most the one in hand."""
     path = tmp_path / "dlq.db"
-    count = kills * 20
+    kills, count = 5, 100
     with SQLiteDLQ(path, synchronous="OFF") as store:
         store.put_many(
             DeadLetter.from_failure(RawMessage(b""), stage="handling", reason="why")._replace(
@@ -104,7 +109,7 @@ def test_killed_replays(kills: int, tmp_path: Path) -> None:
             )
             for number in range(count)
         )
-    chance = random.Random(kills)
+    chance = random.Random(series)
     handled: list[bytes] = []
     killed = 0
     deadline = monotonic() + DEADLINE

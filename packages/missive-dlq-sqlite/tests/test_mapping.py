@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from missive import Message, RawMessage
@@ -122,6 +123,11 @@ class AgainstDict(RuleBasedStateMachine):
 
 
 TestAgainstDict = AgainstDict.TestCase
+# A third of the profile's examples: each opens files, again and again.
+TestAgainstDict.settings = settings(
+    settings.default,
+    max_examples=settings.default.max_examples // 3,  # type: ignore[union-attr]
+)
 
 
 @pytest.fixture(params=["file", "memory"])

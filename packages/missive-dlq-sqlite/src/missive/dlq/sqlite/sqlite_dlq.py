@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 
-#: How many letters a page has at most, and how many bytes of bodies, when letters are iterated
-#: over. Between pages nothing of the database is held.
+#: How many letters a page has at most, and how many bytes of bodies and reasons, when letters are
+#: iterated over. Between pages nothing of the database is held.
 PAGE_SIZE, PAGE_BYTES = 100, 1_048_576
 #: How many ids a page has when only these are asked for.
 IDS_PAGE_SIZE = 1000
@@ -479,7 +479,7 @@ class SQLiteDLQ(DeadLetterStore):
                 else:
                     letter = self._complete(connection, row)
                 page.append(letter)
-                size += len(letter[1])  # the body
+                size += len(letter[1]) + len(letter[2])  # body and reason
                 if size > PAGE_BYTES:
                     return page, False
         return page, len(page) < wanted
