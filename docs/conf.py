@@ -7,7 +7,9 @@ from pathlib import Path
 
 if sys.version_info < (3, 11):
     # wsgiref.types, for one, is read for the reference.
-    sys.exit("the documentation is built on Python 3.11 or newer; this is " + sys.version.split()[0])
+    sys.exit(
+        "the documentation is built on Python 3.11 or newer; this is " + sys.version.split()[0]
+    )
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
