@@ -133,7 +133,7 @@ TestAgainstDict.settings = settings(
 @pytest.fixture(params=["file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     where = tmp_path / "dlq.db" if request.param == "file" else ":memory:"
-    with SQLiteDLQ(where) as store:
+    with SQLiteDLQ(where, synchronous="OFF") as store:
         yield store
 
 

@@ -47,7 +47,7 @@ def whole_letter(**fields: Any) -> DeadLetter:
 @pytest.fixture(params=["file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLiteDLQ]:
     where = tmp_path / "dlq.db" if request.param == "file" else ":memory:"
-    with SQLiteDLQ(where) as store:
+    with SQLiteDLQ(where, synchronous="OFF") as store:
         yield store
 
 
