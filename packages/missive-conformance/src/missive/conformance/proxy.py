@@ -12,6 +12,15 @@ from types import TracebackType
 CHUNK_SIZE = 65_536
 
 
+class _Pair:
+    """A connection from a client, and the one to the server that belongs to it."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.ends = (client, server)
+        #: Set when the connections were reset: then no farewell may be sent over them.
+        self.cut = False
+
+
 class Proxy:
     """Passes bytes on between its clients and one server, as badly as it is told to.
 
@@ -34,7 +43,7 @@ class Proxy:
         self._flowing.set()
         self._closed = False
         self._lock = threading.Lock()
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._pairs: list[_Pair] = []
         self._threads: list[threading.Thread] = []
         #: How many connections were accepted so far.
         self.accepted = 0
@@ -47,7 +56,8 @@ class Proxy:
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
-            for end in pair:
+            pair.cut = True
+            for end in pair.ends:
                 # Lingering for no time at all makes close() send a reset instead of a farewell.
                 with contextlib.suppress(OSError):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -122,12 +132,13 @@ class Proxy:
             server.settimeout(None)
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pair = _Pair(client, server)
             with self._lock:
-                self._pairs.append((client, server))
-            self._spawn(self._pump, client, server)
-            self._spawn(self._pump, server, client)
+                self._pairs.append(pair)
+            self._spawn(self._pump, pair, client, server)
+            self._spawn(self._pump, pair, server, client)
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, pair: _Pair, source: socket.socket, target: socket.socket) -> None:
         pause = threading.Event()
         try:
             while chunk := source.recv(CHUNK_SIZE):
@@ -142,6 +153,8 @@ class Proxy:
         except OSError:  # cut, from whichever side; what is left is done below
             pass
         self._flowing.wait()  # over a half-open connection no farewell comes either
+        if pair.cut:  # and closed, by reset()
+            return
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
