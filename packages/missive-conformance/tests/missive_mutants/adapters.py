@@ -538,6 +538,17 @@ class TellsOfSuccess(AnsweringAdapter):
         self.ack(message)
 
 
+@MUTANTS.add(AnsweringHarness, "A97", "A37", "A46")
+class AnswersEarly(AnsweringAdapter):
+    """Tells the sender of success when the message has arrived."""
+
+    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
+        batch = super().receive(timeout)
+        for delivery in batch:
+            self.tell(op="ack", tag=delivery.native)  # type: ignore[union-attr]
+        return batch
+
+
 @MUTANTS.add(sound, "A51")
 class AcksWithoutALetter(OwnContext, SoundAdapter):
     """Acks a message whose dead letter could not be written."""
@@ -882,6 +893,16 @@ class NeverReconnects(SoundAdapter):
     """Ends at a lost connection."""
 
     connection_errors = ()
+
+
+@MUTANTS.add(sound, "A118")
+class ReconnectsInSilence(SoundAdapter):
+    """Says nothing of a lost connection."""
+
+    def reconnect(self, error: BaseException) -> None:
+        self.ready.clear()
+        self._disconnect()
+        self.connect()
 
 
 @MUTANTS.add(sound, "A114")

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from missive.conformance import judge
@@ -47,38 +49,67 @@ def shortest_proof(mutants: Mapping[str, Mutant]) -> dict[str, list[str]]:
     return chosen
 
 
-def prove(jobs: Iterable[Job], folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
-    """Judge mutants in several processes.
+class Proof:
+    """Mutants being judged in several processes.
 
+    :param jobs: what to do.
     :param folder: where the processes leave what they find.
-    :returns: outcome and detail for each mutant and check.
     """
-    shares: list[list[Job]] = [[] for _ in range(PROCESSES)]
-    for number, job in enumerate(jobs):
-        shares[number % PROCESSES].append(job)
-    program = "from missive_mutants.proof import work; work()"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    workers: list[tuple[subprocess.Popen[bytes], Path]] = []
-    for number, share in enumerate(shares):
-        output = folder / f"found-{number}.jsonl"
-        with (folder / f"noise-{number}.txt").open("wb") as noise:
-            worker = subprocess.Popen(
-                [sys.executable, "-c", program, json.dumps(share), str(output)],
-                env=environment,
-                stdout=noise,
-                stderr=noise,
-            )
-        workers.append((worker, output))
-    failed = [output.stem for worker, output in workers if worker.wait() != 0]
-    if failed:
-        noises = [(folder / f"{stem.replace('found', 'noise')}.txt").read_text() for stem in failed]
-        raise RuntimeError(f"{len(failed)} workers failed; the first: {noises[0][-2000:]}")
-    found: dict[tuple[str, str], tuple[str, str]] = {}
-    for _, output in workers:
-        for line in output.read_text(encoding="utf-8").splitlines():
-            row: dict[str, Any] = json.loads(line)
-            found[row["mutant"], row["check"]] = (row["outcome"], row["detail"])
-    return found
+
+    def __init__(self, jobs: Iterable[Job], folder: Path) -> None:
+        self._folder = folder
+        self._found: dict[tuple[str, str], tuple[str, str]] = {}
+        self._workers: list[subprocess.Popen[bytes]] = []
+        shares: list[list[Job]] = [[] for _ in range(PROCESSES)]
+        for number, job in enumerate(jobs):
+            shares[number % PROCESSES].append(job)
+        program = "from missive_mutants.proof import work; work()"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        for number, share in enumerate(shares):
+            with (folder / f"noise-{number}.txt").open("wb") as noise:
+                worker = subprocess.Popen(
+                    [sys.executable, "-c", program, json.dumps(share), str(self._output(number))],
+                    env=environment,
+                    stdout=noise,
+                    stderr=noise,
+                )
+            self._workers.append(worker)
+
+    def _output(self, number: int) -> Path:
+        return self._folder / f"found-{number}.jsonl"
+
+    def outcomes(self, name: str, ids: Iterable[str], patience: float) -> dict[str, str]:
+        """Wait until a mutant was judged, and give the outcome of each check.
+
+        :raises RuntimeError: a process failed, or it took longer than ``patience``.
+        """
+        ids = list(ids)
+        deadline = monotonic() + patience
+        pause = threading.Event()
+        while missing := [check for check in ids if (name, check) not in self._found]:
+            failed = [number for number, one in enumerate(self._workers) if one.poll()]
+            self._read()
+            if failed:
+                noise = (self._folder / f"noise-{failed[0]}.txt").read_text()
+                raise RuntimeError(f"a process failed: {noise[-2000:]}")
+            if monotonic() > deadline:
+                raise RuntimeError(f"{name} was not judged by {missing} in {patience:g} s")
+            pause.wait(0.02)
+        return {check: self._found[name, check][0] for check in ids}
+
+    def _read(self) -> None:
+        for number in range(len(self._workers)):
+            output = self._output(number)
+            if output.exists():
+                for line in output.read_bytes().split(b"\n")[:-1]:
+                    row: dict[str, Any] = json.loads(line)
+                    self._found[row["mutant"], row["check"]] = (row["outcome"], row["detail"])
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()
 
 
 def work() -> None:
@@ -94,6 +125,7 @@ def work() -> None:
                     "detail": result.detail,
                 }
                 output.write(json.dumps(row) + "\n")
+                output.flush()
     # Mutants leave threads behind that never end.
     sys.stdout.flush()
     os._exit(0)

@@ -18,10 +18,13 @@ SECRET = b"PAYLOAD-0f3a6c-OF-THIS-CHECK"
 
 
 class LogTrap(logging.Handler):
-    """Keeps what all loggers say, as text, tracebacks included."""
+    """Keeps what all loggers say, as text, tracebacks included.
 
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
+    :param level: the lowest level that is kept.
+    """
+
+    def __init__(self, level: int = logging.DEBUG) -> None:
+        super().__init__(level)
         self.text = io.StringIO()
         self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
@@ -33,7 +36,7 @@ class LogTrap(logging.Handler):
         root = logging.getLogger()
         self._former = root.level
         root.addHandler(self)
-        root.setLevel(logging.DEBUG)
+        root.setLevel(self.level)
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from typing import Any
@@ -12,6 +13,7 @@ from ..contract import check, expect
 from ..lab import AdapterLab, Running, wait_until
 from ..recorder import Recorder
 from .delivery import difference, filler
+from .discretion import LogTrap
 
 #: How long an adapter is to try in vain, in seconds.
 IN_VAIN = 0.5
@@ -277,3 +279,22 @@ class Network:
             )
             lab.expect_settled()
         expect_only(recorder, bodies)
+
+    @check(
+        "A118",
+        profile="faults",
+        needs=("reconnects", "harness.endpoint", "harness.proxied"),
+        read="adapters#reconnecting",
+    )
+    def test_a118_a_lost_connection_is_logged(self, lab: AdapterLab) -> None:
+        """A lost connection is logged as a warning: where messages may be lost, nobody
+        wonders why.
+        """
+        proxy = lab.proxy()
+        recorder = lab.record()
+        with LogTrap(logging.WARNING) as trap, lab.running(recorder) as running:
+            expect(not trap.text.getvalue(), "there was a warning before anything was wrong")
+            accepted = proxy.accepted
+            proxy.reset()
+            self._back(proxy, accepted, running)
+        expect(trap.text.getvalue(), "no warning was logged when the connection was lost")

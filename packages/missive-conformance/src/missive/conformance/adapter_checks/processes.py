@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 from ..children import Child
-from ..contract import check, expect
-from ..lab import AdapterLab
+from ..contract import ContractBroken, check, expect
+from ..lab import AdapterLab, Publication
 from ..ledger import Account, Ledger, balance, numbered_body, read_ledgers
 from ..scenarios import POISONED
 
@@ -203,3 +203,29 @@ class Processes:
             worker.kill()
         account, _ = recover(lab, books, *workers)
         expect(account.at_fault is None, str(account.at_fault))
+
+    @check(
+        "A97", profile="faults", needs=(*PROCESS, "delivery=request-reply"), read="adapters#crashes"
+    )
+    def test_a97_success_is_told_of_what_is_settled_alone(self, lab: AdapterLab) -> None:
+        """When a worker is killed, senders were told of success only for what is settled."""
+        books = Books(lab, "killed; senders wait for answers", "A97")
+        victim = lab.child("work", hold_at="in", hold_number=3)
+        victim.wait_noted("ready")
+        books.publish(0, 1, 2)
+        publications = {number: lab.publish(numbered_body(number)) for number in range(3, 6)}
+        victim.wait_noted("held")
+        victim.kill()
+        for number, publication in publications.items():
+            if self._was_told_of_success(lab, publication):
+                books.ledger.note("confirmed", numbered_body(number))
+        account = books.balance(victim)
+        expect(account.at_fault is None, f"{account.at_fault}, though senders heard of success")
+
+    def _was_told_of_success(self, lab: AdapterLab, publication: Publication) -> bool:
+        try:
+            return publication.accepted(lab.patience)
+        except ContractBroken:
+            raise
+        except Exception:  # the connection broke, in whatever way clients call it
+            return False

@@ -12,7 +12,6 @@ from missive import (
     DrainTimeout,
     HandlingContext,
     Message,
-    PollingAdapter,
     RawMessage,
     format_id,
 )
@@ -170,14 +169,14 @@ class Stopping:
         recorder = lab.record()
         adapter: Any = lab.harness.make_adapter(recorder.processor, RawMessage)
         looks: list[float] = []
-        if isinstance(adapter, PollingAdapter):
-            receive = adapter.receive
+        receive: Any = getattr(adapter, "receive", None)
+        if receive is not None:
 
             def look(timeout: float) -> Any:
                 looks.append(timeout)
                 return receive(timeout)
 
-            adapter.receive = look  # type: ignore[method-assign]
+            adapter.receive = look
         with lab.running(recorder, adapter=adapter):
             before = _cpu_seconds()
             threading.Event().wait(1.0)
