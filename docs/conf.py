@@ -50,8 +50,8 @@ myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
 templates_path: list[str] = []
 
-# Options begin with two hyphens, and are to be pasted.
-smartquotes = False
+# Quotes stay as they are typed; "--" becomes a dash.
+smartquotes_action = "De"
 
 # Other projects. Each inventory is an excerpt of what the project publishes: the few names that
 # these pages link to, so that building needs no network (docs/inventories/README.md).
