@@ -7,7 +7,6 @@ import re
 import click
 from sphinx.application import Sphinx
 
-
 #: An option in a sentence.
 OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")
 
