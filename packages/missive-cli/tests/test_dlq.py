@@ -220,6 +220,14 @@ def test_show_escapes_control_characters_on_a_terminal_alone(missive, terminal):
 
 
 @pytest.mark.usefixtures("store")
+def test_show_heeds_no_color(terminal, monkeypatch):
+    """An operator who wants no colours gets none on a terminal either."""
+    assert "\x1b[1m" in terminal("dlq", "show", URL, "one")[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in terminal("dlq", "show", URL, "one")[1]
+
+
+@pytest.mark.usefixtures("store")
 def test_show_raw_gives_just_the_bytes(project):
     """``--raw`` writes the body, byte for byte, and nothing else."""
     done = subprocess.run(
