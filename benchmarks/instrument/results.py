@@ -64,6 +64,7 @@ def collect(
     }
     return {
         "format": FORMAT,
+        **run,
         "suites": dict.fromkeys(dict.fromkeys(entry.suite for entry in measured), run),
         "rounds": plan.rounds,
         "quick": plan.quick,

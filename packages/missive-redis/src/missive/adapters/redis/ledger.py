@@ -58,7 +58,13 @@ class Ledger:
 
     def ack(self, entry: StreamEntry) -> None:
         """Note that an entry is settled for good."""
-        self._leave(entry)
+        # As _leave() does it: nearly every entry passes through here.
+        self.in_hand.pop(entry, None)
+        if entry is self.suspect:
+            self.suspect = None
+        if not self.unsent:
+            self.unsent_since = monotonic()
+        self.unsent += 1
         try:
             self._acks[entry.stream].append(entry.entry_id)
         except KeyError:
