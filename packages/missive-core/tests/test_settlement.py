@@ -449,6 +449,23 @@ def test_an_ack_or_nack_that_the_transport_does_not_take_is_raised(
     assert error.call == action
 
 
+def test_an_ack_that_is_not_taken_names_the_message_whichever_way_it_came() -> None:
+    """SettlementFailed is chained to what the adapter raised."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(lambda message: True)(lambda message, ctx: ctx.ack())
+    adapter = RecordingAdapter(processor, "redeliver", [])
+    adapter.ack_fails = True
+    with processor.context(missive.RawMessage, adapter) as ctx:
+        for send in (
+            lambda: ctx.handle(missive.RawMessage(b"x")),
+            lambda: ctx.deliver(b"x"),
+            lambda: ctx.settle([ctx.process(missive.RawMessage(b"x"))]),
+        ):
+            with pytest.raises(missive.SettlementFailed, match="ack") as caught:
+                send()
+            assert isinstance(caught.value.__cause__, ConnectionError)
+
+
 def test_reject_dead_letters_without_handling() -> None:
     """An adapter can have bytes kept whose message is not to be handled."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
