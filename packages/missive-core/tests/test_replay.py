@@ -256,6 +256,38 @@ class TestClaims:
         assert adapter.run() == ReplayResult(skipped=1)
         assert (b"ack" in store) == (how == "came anew")
 
+    def test_failed_in_another_replay(self) -> None:
+        """Of two replays that started together, one handles a letter that fails, not both."""
+        store = fill(MemoryDLQ(), *(b"fail%d" % number for number in range(100)))
+        handled: list[bytes] = []
+        together = threading.Barrier(2)
+        results: list[ReplayResult] = []
+
+        def note(message: RawMessage, ctx: Context) -> None:
+            handled.append(message.raw_data)
+            raise ValueError("again")
+
+        def run() -> None:
+            processor = make_processor(note)
+            processor.before_processing(lambda ctx: together.wait(DEADLINE) and None)
+            results.append(ReplayAdapter(RawMessage, processor, store).run())
+
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+        assert sorted(handled) == sorted(b"fail%d" % number for number in range(100))
+        assert sum(result.failed for result in results) == 100
+        assert sum(result.skipped for result in results) == 100
+        assert all(store.claim(id) is not None for id in store), "a claim was not given back"
+
+    def test_failed_when_the_clock_was_ahead(self) -> None:
+        """A letter from a time that has not come yet is replayed like any other."""
+        ahead = datetime.now(timezone.utc).replace(year=2099)
+        store = fill(MemoryDLQ(), b"ack", first_failed=ahead, last_failed=ahead)
+        assert ReplayAdapter(RawMessage, make_processor(), store).run().acked == 1
+
     def test_removed_between_page_and_claim(self) -> None:
         """A letter that went, or changed so that the filters match no more, is skipped."""
         store = fill(MemoryDLQ(), b"ack1", b"ack2", b"ack3")

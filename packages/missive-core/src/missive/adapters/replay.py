@@ -17,6 +17,7 @@ from ..dead_letters import (
     DeadLetterStore,
     LetterFilters,
     check_filters,
+    utc_now,
 )
 from ..errors import ConfigurationError
 from ..hooks import place_of
@@ -35,8 +36,8 @@ class ReplayResult(NamedTuple):
     :ivar acked: letters whose message was acked; they are gone from the store.
     :ivar failed: letters that failed again; their failure was appended.
     :ivar nacked: letters whose handler nacked; they are as before.
-    :ivar skipped: letters that somebody else was replaying or removed meanwhile; in a dry run,
-        every letter.
+    :ivar skipped: letters that somebody else was replaying, or that failed elsewhere or were
+        removed since the run started; in a dry run, every letter.
     """
 
     acked: int = 0
@@ -73,9 +74,9 @@ class ReplayAdapter(Adapter[M]):
 
     What is acked leaves the store, what fails again gets its failure appended, what is nacked stays
     as it is. A run takes the letters that are there when it starts, and none of them twice. Each is
-    claimed before it is handled, so that several replays can share a store; a claim is renewed
-    while a slow handler runs, and expires where its process died. The store stands in for the
-    processor's own DLQ.
+    claimed before it is handled, so that several replays can share a store: what failed in another
+    since this one started is left to a later run. A claim is renewed while a slow handler runs, and
+    expires where its process died. The store stands in for the processor's own DLQ.
 
     :param message_cls: makes a message of a letter's bytes. It is never guessed from the letter.
     :param processor: the processor to run.
@@ -167,6 +168,7 @@ class ReplayAdapter(Adapter[M]):
         if not self._running.acquire(blocking=False):
             raise ConfigurationError("this ReplayAdapter runs already; build another one")
         self.result = ReplayResult()
+        self._started = utc_now()
         try:
             self.shutdown_handler.enable()
             if self.dry_run:  # without the hooks, which may connect to something or write
@@ -276,7 +278,9 @@ class ReplayAdapter(Adapter[M]):
         if claim is None:
             return None
         for current in _matching(self.store, letter.id, self.filters):
-            if current.position == letter.position:
+            # One that failed later than now did so before its clock was set back.
+            failed_since = self._started < current.last_failed <= utc_now()
+            if current.position == letter.position and not failed_since:
                 return current, claim
         self.store.release(claim)
         return None
