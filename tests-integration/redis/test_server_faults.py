@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -162,3 +163,33 @@ def test_a_full_server_is_waited_for(
         client.config_set("maxmemory", 0)
         client.xadd("orders", {"data": "x"})
         recorder.wait_for(1)
+
+
+def test_a_server_that_is_loading_is_waited_for(
+    make_server: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that starts answers LOADING until it has read its data, and serves then."""
+    server = make_server()
+    with server.client() as client:
+        client.xadd("orders", {"data": "x"})
+        client.mset({f"key-{number}": "" for number in range(1000)})
+        client.save()
+    server.stop()
+    server.options["key-load-delay"] = "2000"  # µs for each key
+    server.options["loading-process-events-interval-bytes"] = "1024"
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    eventually(lambda: is_listening(server), "the server does not listen")
+    recorder = Recorder()
+    with Running(adapter_of(server, recorder), wait=False):
+        eventually(lambda: "cannot connect (RedisUnavailable" in caplog.text, "it was not told")
+        starting.join()
+        recorder.wait_for(1)
+
+
+def is_listening(server: RedisServer) -> bool:
+    """Whether the server takes connections, whatever it answers."""
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+        return True
+    return False
