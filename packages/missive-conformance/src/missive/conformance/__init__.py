@@ -10,7 +10,7 @@ from .harness import AdapterHarness, DLQHarness
 from .ledger import Account, Ledger, balance
 from .proxy import Proxy
 from .report import Report, capability_matrix, matrix_of_report, unrecorded_skips
-from .runner import Result, judge
+from .runner import Result, judge, skips_of
 
 __all__ = [
     "Account",
@@ -31,5 +31,6 @@ __all__ = [
     "capability_matrix",
     "judge",
     "matrix_of_report",
+    "skips_of",
     "unrecorded_skips",
 ]

@@ -47,6 +47,16 @@ def judge(
         suite.harness.close_all()
 
 
+def skips_of(suite: Any) -> dict[str, str]:
+    """Say what a suite skips, in whatever profile, because of what the class under test denies.
+
+    :returns: the reasons, by the ids of the checks. Keep it, and compare: a capability that was
+        given up, or a harness that offers less, shows as a longer list.
+    """
+    reasons = {point.id: unmet(point.needs, suite.harness) for _, point in checks_in(suite)}
+    return {check_id: reason for check_id, reason in reasons.items() if reason is not None}
+
+
 def _judge_one(suite: Any, name: str, point: Check) -> Result:
     reason = unmet(point.needs, suite.harness)
     if reason is not None:
