@@ -112,6 +112,30 @@ class TestTraceback:
         assert text is not None
         assert text.endswith("ValueError: it failed\na note\nanother\n")
 
+    def test_notes_that_are_no_list(self) -> None:
+        """What stands in the place of notes is shown, whatever it is."""
+        error = catch(fail)
+        error.__notes__ = 5  # type: ignore[attr-defined]
+        text = format_traceback(error)
+        assert text is not None
+        assert text.endswith("ValueError: it failed\n5\n")
+
+    def test_cannot_be_shown(self) -> None:
+        """An error that breaks whoever looks at it is named at least."""
+
+        class HostileError(Exception):
+            @property
+            def exceptions(self) -> object:
+                raise RuntimeError("secret")
+
+        def fail_hostilely() -> None:
+            raise HostileError
+
+        text = format_traceback(catch(fail_hostilely))
+        assert text is not None
+        assert "HostileError" in text
+        assert "RuntimeError" in text
+
     def test_circle(self) -> None:
         """Exceptions that lead to each other in a circle are each shown once."""
         first, second = catch(fail), catch(fail_quietly)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: The longest traceback that a dead letter carries, in characters; the end is kept.
 MAX_TRACEBACK = 65_536
@@ -27,18 +30,26 @@ def format_traceback(error: BaseException) -> str | None:
     """
     if error.__traceback__ is None:
         return None
+    try:
+        text = _format(error)
+    except Exception as trouble:  # a letter must not be lost for an error that cannot be shown
+        text = (
+            f"<the traceback cannot be shown: {type(trouble).__name__}>\n{type(error).__name__}\n"
+        )
+    return text[-MAX_TRACEBACK:]
+
+
+def _format(error: BaseException) -> str:
     chain = _chain(error)
-    if all(_is_plain(link) for link, _ in chain):
-        parts: list[str] = []
-        for link, bridge in reversed(chain):
-            _append(parts, link)
-            parts.append(bridge)
-        text = "".join(parts)
-    else:
+    if not all(_is_plain(link) for link, _ in chain):
         import traceback
 
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return text[-MAX_TRACEBACK:]
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    parts: list[str] = []
+    for link, bridge in reversed(chain):
+        _append(parts, link)
+        parts.append(bridge)
+    return "".join(parts)
 
 
 def _chain(error: BaseException) -> list[tuple[BaseException, str]]:
@@ -114,5 +125,8 @@ def _last_lines(error: BaseException) -> str:
         said = str(error)
     except Exception:  # a broken __str__ must not lose the rest
         said = "<exception str() failed>"
-    notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
-    return f"{name}: {said}\n{notes}" if said else f"{name}\n{notes}"
+    notes = getattr(error, "__notes__", ())
+    if not isinstance(notes, (list, tuple)):
+        notes = (repr(notes),)
+    shown = "".join(f"{note}\n" for note in cast("Sequence[object]", notes))
+    return f"{name}: {said}\n{shown}" if said else f"{name}\n{shown}"
