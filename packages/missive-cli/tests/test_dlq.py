@@ -273,6 +273,15 @@ def test_summary_draws_when_letters_were_seen(missive):
     assert len(lines) == 5
 
 
+@pytest.mark.usefixtures("store")
+def test_summary_shows_the_most_frequent_groups(missive):
+    """Where there are more groups than are shown, the rest is counted."""
+    done = missive("dlq", "summary", URL, "--limit", 1)
+    assert len(done.stdout.splitlines()) == 2
+    assert "2 letters in 1 groups" in done.stderr
+    assert "3 letters are in other groups; see more with --limit" in done.stderr
+
+
 # delete and purge
 
 

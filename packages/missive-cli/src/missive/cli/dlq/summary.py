@@ -11,6 +11,8 @@ from ..options import debug_option, json_option
 from ..terminal import note, table, write_json
 from .store import opened, store_argument
 
+#: How many groups are shown. Reasons may be as many as letters, where each names its message.
+GROUPS = 100
 #: How many characters the bar over time has.
 BAR = 16
 
@@ -30,13 +32,21 @@ the row were.
 
 @click.command(help=HELP, short_help="Count letters by error, handler and reason.")
 @store_argument
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="The N most frequent alone.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1),
+    default=GROUPS,
+    show_default=True,
+    help="So many groups, the most frequent ones.",
+)
 @json_option()
 @debug_option
-def summary(url: str, limit: int | None, as_json: bool) -> None:
+def summary(url: str, limit: int, as_json: bool) -> None:
     """Summarise letters."""
     with opened(url) as store:
         rows = store.summary(limit=limit)
+        total = len(store)
     if as_json:
         for row in rows:
             write_json(row._asdict())
@@ -44,7 +54,10 @@ def summary(url: str, limit: int | None, as_json: bool) -> None:
     begin = min((row.first_seen for row in rows), default=None)
     end = max((row.last_seen for row in rows), default=None)
     table(COLUMNS, [(*_cells(row), _bar(row, begin, end)) for row in rows])
-    note(f"{sum(row.count for row in rows)} letters in {len(rows)} groups")
+    shown = sum(row.count for row in rows)
+    note(f"{shown} letters in {len(rows)} groups")
+    if shown < total:
+        note(f"{total - shown} letters are in other groups; see more with --limit")
 
 
 def _cells(row: SummaryRow) -> tuple[object, ...]:
