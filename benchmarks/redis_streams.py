@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import sys
 import time
@@ -116,25 +117,33 @@ def _adapter(
     watch = Stopwatch()
     adapter: Any = None
 
-    @processor.handle_for(lambda message: True)
     def handle(message: Any, ctx: Any) -> None:
         nonlocal done, watch
         if done == 0:
             watch = Stopwatch()
-        if wait:
-            time.sleep(wait)
         ctx.ack()
         done += 1
         if done == wanted:
             adapter.stop()
 
+    counter = itertools.count(1)
+
+    def wait_and_ack(message: Any, ctx: Any) -> None:
+        time.sleep(wait)
+        ctx.ack()
+        if next(counter) == wanted:  # and not +=, which is not safe among threads
+            adapter.stop()
+
+    processor.handle_for(lambda message: True)(wait_and_ack if wait else handle)
+
     def run(items: int) -> dict[str, float]:
-        nonlocal adapter, done, wanted
+        nonlocal adapter, done, wanted, watch
         prepare(url, items, size)
         done, wanted = 0, items
         adapter = RedisStreamsAdapter(
             missive.RawMessage, processor, STREAM, GROUP, url=url, batch_size=count, **options
         )
+        watch = Stopwatch()
         adapter.run()
         took = watch.stop()  # with its last acks, and its leave of the group
         check(url, items)

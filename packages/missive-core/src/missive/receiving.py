@@ -133,8 +133,10 @@ class Receiving(Generic[M]):
                 try:
                     if isinstance(delivery, bytes):
                         verdict = take_bytes(delivery, shared)
-                    else:
+                    elif delivery.rejection is None:
                         self._inline = delivery
+                        verdict = take_bytes(delivery.raw_data, delivery)
+                    else:
                         verdict = take(delivery)
                 except SettlementFailed as error:
                     self._recover(error)
