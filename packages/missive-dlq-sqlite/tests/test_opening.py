@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -350,6 +351,27 @@ class TestClosing:
             for write in (store.check, lambda: store.__setitem__(b"2", VALUE)):
                 with pytest.raises(DeadLetterStoreError, match="removed or replaced"):
                     write()
+
+    def test_no_new_file_for_a_new_thread(self, tmp_path: Path) -> None:
+        """A thread that comes after the file was removed makes no other in its place."""
+        path = tmp_path / "dlq.db"
+        with SQLiteDLQ(path) as store:
+            store[b"1"] = VALUE
+            path.rename(tmp_path / "elsewhere.db")
+            errors: list[Exception] = []
+
+            def read() -> None:
+                try:
+                    len(store)
+                except DeadLetterStoreError as error:
+                    errors.append(error)
+
+            thread = threading.Thread(target=read)
+            thread.start()
+            thread.join()
+            assert len(errors) == 1
+            assert "removed or replaced" in str(errors[0])
+            assert not path.exists()
 
     def test_mode_of_the_file(self, tmp_path: Path) -> None:
         """A new file has the mode that the umask of its maker allows."""

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from typing import NamedTuple
 from urllib.parse import quote
 
-from missive import DeadLetterStoreBusy, DeadLetterStoreRefused
+from missive import DeadLetterStoreBusy, DeadLetterStoreError, DeadLetterStoreRefused
 
 from . import schema
 from .errors import is_busy, translated
@@ -33,6 +33,49 @@ class Settings(NamedTuple):
     def in_memory(self) -> bool:
         """Whether there is no file."""
         return self.path == ":memory:"
+
+
+class Place:
+    """The file that a store has open, as the system tells it from others.
+
+    SQLite goes on writing to a file that was removed, where nobody will find it again; and a new
+    connection beside old ones would make another file, whose log the old ones then remove.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._identity: tuple[int, int] | None = None
+
+    def open(self) -> sqlite3.Connection:
+        """Open a connection, to the same file as those before it.
+
+        :raises DeadLetterStoreError: see :func:`open_connection` and :meth:`check`.
+        """
+        self.check()
+        connection = open_connection(self._settings)
+        if self._identity is None:
+            self._identity = self._identify()
+        return connection
+
+    def check(self) -> None:
+        """Make sure that the path still leads to the file that was opened first.
+
+        :raises DeadLetterStoreError: it does not.
+        """
+        if self._identity is not None and self._identify() != self._identity:
+            raise DeadLetterStoreError(
+                f"{self._settings.path} was removed or replaced while it was in use; put it back,"
+                " or stop every program that uses it and start them again"
+            )
+
+    def _identify(self) -> tuple[int, int] | None:
+        if self._settings.in_memory:
+            return None
+        try:
+            found = os.stat(self._settings.path)  # noqa: PTH116 (at each put; a Path is slower)
+        except OSError:
+            return (0, 0)
+        return (found.st_dev, found.st_ino)
 
 
 def open_connection(settings: Settings) -> sqlite3.Connection:

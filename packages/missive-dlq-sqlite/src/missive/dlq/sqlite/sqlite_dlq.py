@@ -32,7 +32,7 @@ from missive.dead_letters import MAX_HISTORY, MAX_TRACEBACK, check_filters, chec
 from . import statements as sql
 from .connections import Connections
 from .errors import translated
-from .opening import Settings, open_connection
+from .opening import Place, Settings
 from .origins import Origin, Origins
 from .rows import (
     Value,
@@ -114,14 +114,13 @@ class SQLiteDLQ(DeadLetterStore):
         self.max_traceback = max_traceback
         settings = Settings(self.path, synchronous.upper(), busy_timeout)
         self._settings = settings
-        self._connections = Connections(
-            self.path, lambda: open_connection(settings), shared=settings.in_memory
-        )
+        self._place = Place(settings)
+        self._connections = Connections(self.path, self._place.open, shared=settings.in_memory)
         self._origins = Origins()
         # A store that is forgotten closes its files too, and so does the end of the process.
         weakref.finalize(self, self._connections.close)
         with self._reading():  # what cannot work fails here
-            self._file = self._stat_file()
+            pass
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteDLQ:
@@ -195,7 +194,7 @@ class SQLiteDLQ(DeadLetterStore):
             try:
                 connection = held.sqlite
                 assert connection is not None
-                self._refuse_if_moved()
+                self._place.check()
                 if synchronous is not None:
                     connection.execute(f"PRAGMA synchronous = {synchronous}")
                 try:
@@ -220,23 +219,6 @@ class SQLiteDLQ(DeadLetterStore):
 
     def _translated(self, error: Exception) -> DeadLetterStoreError:
         return translated(error, self.path, self._settings.busy_timeout)
-
-    def _stat_file(self) -> tuple[int, int] | None:
-        if self._settings.in_memory:
-            return None
-        try:
-            found = os.stat(self.path)  # noqa: PTH116 (for each put, and a Path is slower)
-        except OSError:
-            return (0, 0)
-        return (found.st_dev, found.st_ino)
-
-    def _refuse_if_moved(self) -> None:
-        # SQLite goes on writing to a file that has no name any more, and nobody finds it again.
-        if self._stat_file() != self._file:
-            raise DeadLetterStoreError(
-                f"{self.path} was removed or replaced while it was in use; put it back, or stop"
-                " every program that uses it and start them again"
-            )
 
     # Keeping letters.
 
