@@ -552,6 +552,47 @@ def test_acks_that_fail_while_the_run_ends_are_left_to_redelivery(
     assert [r.getMessage().count("may not have arrived") for r in caplog.records] == [1, 1]
 
 
+@pytest.mark.parametrize("call", ["receive", "ack", "flush"])
+def test_connections_that_do_not_last_are_opened_with_growing_pauses(
+    call: str, workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that takes connections and drops them is not stormed, and the log not filled."""
+    adapter = MemoryTransport(processor_of(ack), 1, workers=workers, endless=True)
+    adapter.fail_on(call, *(ConnectionError() for _ in range(12)))
+    pauses: list[float] = []
+    wait = adapter.wait
+
+    def note(timeout: float, readable: Any = None) -> bool:
+        if threading.current_thread() is threading.main_thread() and not adapter.ready.is_set():
+            pauses.append(timeout)
+            return False
+        if adapter.acked and not adapter.failures[call]:
+            adapter.stop()
+        return wait(timeout, readable)
+
+    monkeypatch.setattr(adapter, "wait", note)
+    monkeypatch.setattr("missive.polling._jitter", lambda: 1.0)
+    adapter.run()
+    assert adapter.acked == [b"0"]
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0, 3.0, 3.0]
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.count("lost its connection again") for line in lines] == [0, 1]
+
+
+def test_a_connection_that_lasted_is_opened_again_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many were lost before it."""
+    monkeypatch.setattr("missive.polling.BACKOFF_LONGEST", 0.0)  # so that any time is long
+    adapter = MemoryTransport(processor_of(ack), 1)
+    adapter.fail_on("receive", *(ConnectionError() for _ in range(5)))
+    waits: list[float] = []
+    monkeypatch.setattr(adapter, "wait", lambda timeout, readable=None: waits.append(timeout))
+    adapter.run()
+    assert (adapter.acked, waits) == ([b"0"], [])
+    assert [r.getMessage().count("lost its connection (") for r in caplog.records] == [1] * 5
+
+
 @pytest.mark.parametrize("error", [ConnectionError(), None], ids=["lost", "taken"])
 def test_what_was_received_and_not_handled_is_given_back(error: Exception | None) -> None:
     """To a transport that redelivers; where the connection is lost it does so by itself."""

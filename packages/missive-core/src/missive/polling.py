@@ -26,7 +26,8 @@ __all__ = ["EndOfInput", "PollingAdapter", "PollingOptions", "Status"]
 
 logger = logger_of("missive.polling")
 
-#: The first wait before a connection is tried again, and the longest, in seconds.
+#: The first wait before a connection is tried again, and the longest, in seconds. One that is lost
+#: sooner than the longest wait after it was opened counts as another attempt that failed.
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.05, 3.0
 
 
@@ -138,6 +139,8 @@ class PollingAdapter(Adapter[M]):
         #: What was received and not handled when ``run`` ended, where the transport will not
         #: deliver it again: the next ``run`` begins with it.
         self.leftover: list[Delivery | bytes] = []
+        self._opened_at = 0.0
+        self._lost_soon = 0  # how many connections in a row were lost soon after they were opened
         self._last_progress: float | None = None
         self._counts = {"received": 0, "nacked": 0, "dead_lettered": 0, "reconnections": 0}
         self._acked = 0
@@ -347,20 +350,34 @@ class PollingAdapter(Adapter[M]):
                         attempts + 1,
                         monotonic() - began,
                     )
+                self._opened_at = monotonic()
                 self.ready.set()
                 return
 
     def reconnect(self, error: BaseException) -> None:
-        """Open the transport again after a connection error."""
+        """Open the transport again after a connection error.
+
+        At once, unless the connection was lost soon after it was opened, as behind a proxy whose
+        server is down: then after pauses that grow, and with one line in the log for the whole row.
+        """
         self.ready.clear()
         self._counts["reconnections"] += 1
-        logger.warning(
-            "%s lost its connection (%s at %s)",
-            type(self).__name__,
-            type(error).__name__,
-            place_of(error),
-        )
+        if monotonic() - self._opened_at >= BACKOFF_LONGEST:
+            self._lost_soon = 0
+        if self._lost_soon < 2:
+            logger.warning(
+                "%s lost its connection%s (%s at %s)",
+                type(self).__name__,
+                " again; trying with pauses until one lasts" if self._lost_soon else "",
+                type(error).__name__,
+                place_of(error),
+            )
         self._disconnect()
+        if self._lost_soon:
+            # Ten doublings are well past the longest.
+            pause = BACKOFF_FIRST * 2 ** min(self._lost_soon - 1, 10)
+            self.wait(min(pause, BACKOFF_LONGEST) * _jitter())
+        self._lost_soon += 1
         self.connect()
 
     def _disconnect(self) -> None:
