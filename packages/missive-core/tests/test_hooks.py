@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import missive
 import pytest
@@ -316,3 +317,36 @@ def test_handling_context_runs_the_hooks_and_settles_nothing() -> None:
         with pytest.raises(Broken), ctx.handling_context(message):
             raise Broken
     assert client.acked == []
+
+
+def test_an_error_that_an_around_hook_makes_of_the_first_is_noted_on_it() -> None:
+    """A RuntimeError raised from the handler's error is a later error like any other."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.around_handling
+    def translate(processing_ctx: Any, handling_ctx: Any) -> Any:
+        try:
+            yield
+        except LookupError as error:
+            raise RuntimeError("translated") from error
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        raise LookupError("first")
+
+    with pytest.raises(LookupError, match="first") as caught:
+        processor.test_client().send(b"x")
+    (note,) = caught.value.__notes__  # type: ignore[attr-defined]
+    assert "then also: RuntimeError at" in note
+
+
+def test_a_mock_can_be_a_handler_a_matcher_and_a_hook() -> None:
+    """It has every attribute that it is asked for, those of a partial function too."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    matcher, handler, hook = Mock(return_value=True), Mock(), Mock()
+    handler.side_effect = lambda message, ctx: ctx.ack()
+    processor.handle_for(matcher)(handler)
+    processor.before_handling(hook)
+    assert processor.test_client().send(b"x") is Outcome.ACKED
+    assert (matcher.call_count, handler.call_count, hook.call_count) == (1, 1, 1)
+    assert processor.handlers[0].name == "unittest.mock.Mock"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .errors import HookError, InvalidHandler, describe
 from .loggers import logger_of
@@ -134,7 +134,8 @@ class Nest:
         except StopIteration:  # it ended; an error that it swallowed is still ours
             return
         except RuntimeError as error:
-            if error.__cause__ is self.error is not None:  # a StopIteration that was thrown in
+            # What Python makes of a StopIteration that was thrown in; see PEP 479.
+            if isinstance(self.error, StopIteration) and error.__cause__ is self.error:
                 return
             raise
         generator.close()
@@ -197,12 +198,13 @@ def check_function(function: F, role: str) -> F:
     :raises InvalidHandler: it cannot.
     """
     import inspect
+    from functools import partial
 
     if not callable(function):
         raise InvalidHandler(function, f"cannot be {role}: it is not callable")
     call: Any = function
-    while hasattr(call, "func"):  # functools.partial
-        call = call.func
+    while isinstance(call, partial):
+        call = cast("partial[Any]", call).func
     if not inspect.isroutine(call):
         call = type(call).__call__
     if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
