@@ -571,3 +571,57 @@ def test_the_log_of_a_dead_letter_names_type_and_place_but_no_text(
     assert "4242" not in str(record.exc_info)
     for part in ("m-1", "handling", "HandlerFailed", "test_settlement.py:", "handler"):
         assert part in line
+
+
+def test_what_the_transport_did_not_take_is_seen_as_unsettled() -> None:
+    """The hook is told that the message itself did not fail."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda m, ctx: ctx.ack())
+    seen: list[missive.Settled[missive.RawMessage]] = []
+    processor.on_settled(lambda ctx, settled: seen.append(settled))
+
+    class Deaf(missive.TestAdapter[missive.RawMessage]):
+        def ack(self, message: missive.RawMessage) -> None:
+            raise ConnectionError
+
+    with pytest.raises(missive.SettlementFailed):
+        Deaf(processor).send(b"x", message_id=b"one")
+    (settled,) = seen
+    assert (settled.outcome, settled.error) == (None, None)
+    assert repr(settled) == "<Settled unsettled: <RawMessage one, 1 bytes>>"
+
+
+def test_headers_that_cannot_be_read_cost_no_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
+    """The bytes are kept without them, and the log says so."""
+
+    class Garbled(missive.Delivery):
+        def read_headers(self) -> Any:
+            raise UnicodeError("sesame")
+
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.set_dlq(store := missive.MemoryDLQ())
+    client = processor.test_client()
+    with processor.context(missive.RawMessage, client) as ctx:
+        ctx.settle([ctx.process_delivery(Garbled(b"x", b"one"))])
+    letter = store.letter(b"one")
+    assert (letter.raw_data, dict(letter.headers)) == (b"x", {})
+    assert "one has headers that cannot be read (UnicodeError)" in caplog.text
+    assert "sesame" not in caplog.text
+
+
+def test_the_error_of_a_message_class_keeps_its_context() -> None:
+    """However the message is built, its dead letter's traceback shows what led to the error."""
+
+    class Broken(missive.Message):
+        def __init__(self, raw_data: bytes) -> None:
+            try:
+                {}["first"]
+            except KeyError:
+                raise LookupError("then")  # noqa: B904
+
+    processor: missive.Processor[Broken] = missive.Processor()
+    processor.set_dlq({})
+    with processor.context(Broken, processor.test_client()) as ctx:
+        verdict = ctx.process_delivery(missive.Delivery(b"x"))
+    assert verdict.letter is not None
+    assert "KeyError: 'first'" in (verdict.letter.traceback or "")

@@ -294,7 +294,9 @@ class ProcessingContext(Generic[M]):
             message.envelope = envelope
         except Exception as error:
             explained = self._build_error(error)
-            raise explained from explained.__cause__
+            if explained is error:
+                raise
+            raise explained from error
         return message
 
     def _build_error(self, error: Exception) -> Exception:

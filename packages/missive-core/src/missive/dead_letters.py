@@ -172,6 +172,15 @@ class DeadLetter(NamedTuple):
         if error is not None:
             error_type = qualified_name(type(error))
             traceback = format_traceback(error)
+        try:
+            headers = dict(message.headers)
+        except Exception as unreadable:  # must not cost the letter
+            headers = {}
+            logger.warning(
+                "%s has headers that cannot be read (%s), so its dead letter has none",
+                format_id(message.message_id),
+                type(unreadable).__name__,
+            )
         # By position, in the order of the fields: half the time of twenty keywords.
         return cls(
             key,
@@ -181,7 +190,7 @@ class DeadLetter(NamedTuple):
             now,
             now,
             message.message_id,
-            dict(message.headers),
+            headers,
             message.source,
             qualified_name(type(message)),
             error_type,

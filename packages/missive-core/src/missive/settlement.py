@@ -82,9 +82,10 @@ class Verdict(Generic[M]):
 class Settled(Generic[M]):
     """What ``on_settled`` hooks are told of a delivery.
 
-    :ivar outcome: what was done; None where it stays unsettled, since ``error`` is raised.
+    :ivar outcome: what was done; None where it stays unsettled.
     :ivar handler: the name of the handler that was called, or None.
-    :ivar error: what went wrong, or None.
+    :ivar error: what the message failed by; None where it did not, also where the transport did
+        not take its ack.
     :ivar seconds: from the start of matching to the verdict.
     """
 
@@ -98,7 +99,9 @@ class Settled(Generic[M]):
         self.seconds = verdict.seconds
 
     def __repr__(self) -> str:
-        what = self.outcome.value if self.outcome else f"unsettled: {type(self.error).__name__}"
+        what = self.outcome.value if self.outcome else "unsettled"
+        if self.outcome is None and self.error is not None:
+            what = f"unsettled: {type(self.error).__name__}"
         return f"<Settled {what}: {self.message!r}>"
 
 
