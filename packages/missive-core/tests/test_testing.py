@@ -146,3 +146,28 @@ def test_a_class_that_cannot_be_built_is_refused_at_once() -> None:
     """A test learns the same as production would."""
     with pytest.raises(missive.InvalidMessageClass):
         make().test_client(missive.DictMessage)  # type: ignore[arg-type]
+
+
+def test_what_an_error_kept_from_being_redelivered_stays_to_be_redelivered() -> None:
+    """The message that failed is unsettled; those behind it are still the transport's."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"2" and message.delivery_count == 2:
+            raise LookupError
+        ctx.nack()
+
+    client = processor.test_client()
+    for body in (b"1", b"2", b"3"):
+        client.send(body)
+    with pytest.raises(LookupError):
+        client.redeliver()
+    assert client.redeliver() == [Outcome.NACKED, Outcome.NACKED]
+    assert [m.raw_data for m in client.nacked] == [b"1", b"2", b"3", b"1", b"3", b"1"]
+
+
+def test_text_cannot_be_sent() -> None:
+    """The error says what to send instead."""
+    with pytest.raises(missive.ConfigurationError, match=r"a str cannot be sent.*encode"):
+        make().test_client().send("Hello")  # type: ignore[arg-type]

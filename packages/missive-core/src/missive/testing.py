@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .adapter import Adapter
 from .capabilities import Capabilities
-from .messages import NO_ENVELOPE, Envelope, EnvelopeFields, M, RawMessage, check_message_cls
+from .errors import ConfigurationError
+from .messages import (
+    NO_ENVELOPE,
+    Envelope,
+    EnvelopeFields,
+    M,
+    Message,
+    RawMessage,
+    check_message_cls,
+)
 from .settlement import ACKED, DEAD_LETTERED, Outcome
 
 if TYPE_CHECKING:
@@ -80,10 +89,16 @@ class TestAdapter(Adapter[M]):
 
         :param message: a message, or bytes to build one from.
         :param envelope: ``message_id``, ``headers``, ``source``, ``delivery_count``, ``native``.
+        :raises ConfigurationError: it is neither a message nor bytes.
         :raises Exception: what ``run`` of a real adapter would end with.
         """
         if isinstance(message, bytes):
             return self._send_bytes(message, envelope)
+        if not isinstance(cast("object", message), Message):
+            raise ConfigurationError(
+                f"a {type(message).__name__} cannot be sent; give a message, or bytes (text with"
+                ' .encode("utf-8")) from which one is built'
+            )
         if envelope:
             message.put_in(_envelope(envelope))
         elif message.envelope is NO_ENVELOPE:
@@ -107,7 +122,13 @@ class TestAdapter(Adapter[M]):
     def redeliver(self) -> list[Outcome]:
         """Deliver again what was nacked since the last call: same ids, counts raised by one."""
         returned, self._returned = self._returned, []
-        return [self._send_again(message) for message in returned]
+        outcomes: list[Outcome] = []
+        try:
+            for message in returned:
+                outcomes.append(self._send_again(message))  # noqa: PERF401
+        finally:  # what was not sent again for an error stays to be redelivered
+            self._returned[:0] = returned[len(outcomes) + 1 :]
+        return outcomes
 
     def _send_again(self, message: M) -> Outcome:
         old = message.envelope
