@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import missive
@@ -322,3 +323,31 @@ def test_explain_tells_what_hit_and_what_raised_and_calls_no_handler() -> None:
     assert [handler for handler, _ in broken.raised] == [a, x]
     assert (broken.hits, broken.handler) == ((), None)
     assert repr(broken) == "<Explanation: 0 hit, 2 raised>"
+
+
+def test_an_async_key_function_is_refused() -> None:
+    """It would give a coroutine, which is no message's key."""
+
+    async def key(message: missive.RawMessage) -> str:
+        return "a"
+
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    with pytest.raises(missive.InvalidHandler, match="cannot be a key function: it is async"):
+        processor.handle_for(missive.route_on(key)("a"))
+
+
+def test_a_key_function_need_not_be_hashable() -> None:
+    """Equal ones make one family, as with other matchers."""
+
+    @dataclass
+    class Key:
+        name: str
+
+        def __call__(self, message: missive.RawMessage) -> str:
+            return message.headers[self.name]
+
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.route_on(Key("x"))("a"))(lambda m, ctx: ctx.ack())
+    with pytest.raises(missive.MatcherConflict, match="the key 'a'"):
+        processor.handle_for(missive.route_on(Key("x"))("a"))(lambda m, ctx: ctx.nack())
+    assert processor.test_client().send(b"", headers={"x": "a"}) is missive.Outcome.ACKED

@@ -59,3 +59,13 @@ def test_two_adapters_on_one_processor_have_a_context_each() -> None:
         first.handle(missive.RawMessage(b"x"))
         assert (len(own), len(stand_in)) == (1, 1)
         assert (first.processor, first.adapter) == (processor, one)
+
+
+@pytest.mark.parametrize("cls", [dict, missive.MemoryDLQ])
+def test_a_class_is_no_dlq(cls: Any) -> None:
+    """Forgotten parentheses are found before a dead letter is lost to them."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    with pytest.raises(missive.ConfigurationError, match=f"class {cls.__name__}.*an instance"):
+        processor.set_dlq(cls)
+    with pytest.raises(missive.ConfigurationError, match="a list cannot be a DLQ"):
+        processor.set_dlq([])  # type: ignore[arg-type]

@@ -212,7 +212,6 @@ class Router(Generic[M]):
         self.handlers: list[Handler[M]] = []
         self._plain: list[tuple[Matcher[M], Handler[M]]] = []
         self._families: list[tuple[Callable[[M], object], dict[object, Handler[M]]]] = []
-        self._tables: dict[KeyFamily[M], dict[object, Handler[M]]] = {}
         self._otherwise: Handler[M] | None = None
         self._hashed: dict[object, Handler[M]] = {}
         self._unhashable: list[Handler[M]] = []
@@ -236,10 +235,11 @@ class Router(Generic[M]):
         self.handlers.append(handler)
 
     def _add_keyed(self, handler: Handler[M], matcher: KeyedMatcher[M]) -> None:
-        table = self._tables.get(matcher.family)
-        if table is None:
-            table = self._tables[matcher.family] = {}
-            self._families.append((matcher.family.key, table))
+        key = matcher.family.key
+        existing = next((table for known, table in self._families if known == key), None)
+        table: dict[object, Handler[M]] = {} if existing is None else existing
+        if existing is None:
+            self._families.append((key, table))
         for value in matcher.values:
             if value in table:
                 what = f"messages with the key {value!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, cast
 
 from .contexts import ProcessingContext
 from .dead_letters import DLQ
@@ -19,7 +19,7 @@ from .hooks import (
     SettledHook,
     check_function,
 )
-from .matching import Explanation, Handler, HandlerFunction, Matcher, Router
+from .matching import Explanation, Handler, HandlerFunction, KeyedMatcher, Matcher, Router
 from .messages import M
 from .testing import TestAdapter
 
@@ -53,6 +53,9 @@ class Processor(Generic[M]):
         :raises MatcherConflict: another handler has an equal matcher or shares a key value.
         """
         check_function(matcher, "a matcher")
+        given: object = matcher
+        if isinstance(given, KeyedMatcher):
+            check_function(cast("KeyedMatcher[M]", given).family.key, "a key function")
 
         def register(function: HandlerFunction[M]) -> HandlerFunction[M]:
             check_function(function, "a handler")
@@ -99,9 +102,14 @@ class Processor(Generic[M]):
 
         :raises ConfigurationError: it cannot be written to as a mapping.
         """
-        if dlq is not None and not hasattr(dlq, "__setitem__"):
+        given: object = dlq
+        if isinstance(given, type):
             raise ConfigurationError(
-                f"a {type(dlq).__name__} cannot be a DLQ; give a mutable mapping from message id"
+                f"the class {given.__name__} cannot be a DLQ; give an instance of it"
+            )
+        if given is not None and not (hasattr(given, "__setitem__") and hasattr(given, "keys")):
+            raise ConfigurationError(
+                f"a {type(given).__name__} cannot be a DLQ; give a mutable mapping from message id"
                 " to (message, reason), such as missive.MemoryDLQ() or a dict"
             )
         self.dlq = dlq
