@@ -73,3 +73,22 @@ def test_a_store_that_makes_nothing_is_opened_either_way() -> None:
     """Where a store keeps nothing that could be missing, asking for an existing one opens it."""
     with missive.dlq_from_url("memory:", existing=True) as store:
         assert isinstance(store, missive.MemoryDLQ)
+
+
+@pytest.mark.parametrize("url", ["redis://[::1", "redis://user:sesame@ho\u2100st/"])
+def test_a_url_that_cannot_be_read_is_refused_without_showing_its_password(url: str) -> None:
+    """Like any other mistake in a configuration, with a remedy."""
+    for call in (
+        lambda: missive.from_url(url, missive.RawMessage, processor()),
+        lambda: missive.dlq_from_url(url),
+    ):
+        with pytest.raises(missive.ConfigurationError, match="brackets of an IPv6") as caught:
+            call()
+        assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["stdin:/etc/passwd", "stdin://host/x?workers=2"])
+def test_an_address_in_the_url_of_standard_input_is_refused(url: str) -> None:
+    """Nothing would be read from there."""
+    with pytest.raises(missive.ConfigurationError, match="redirect a file to it with <"):
+        missive.from_url(url, missive.RawMessage, processor())

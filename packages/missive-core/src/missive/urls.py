@@ -39,6 +39,7 @@ def dlq_from_url(url: str, *, existing: bool = False) -> DeadLetterStore:
     :param url: such as ``memory:``; each store documents its own form.
     :param existing: make no store where there is none yet.
     :raises UnknownScheme: no installed distribution knows the scheme.
+    :raises ConfigurationError: the URL cannot be read, or the store not be opened by it.
     :raises DeadLetterStoreError: the store cannot be opened.
     """
     cls: type[DeadLetterStore] = _load("missive.dlqs", "dead letter store", url)
@@ -49,7 +50,13 @@ def _load(group: str, kind: str, url: str) -> Any:
     from importlib.metadata import entry_points
     from urllib.parse import urlsplit
 
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # whose text may show the address, and a password in it
+        raise ConfigurationError(
+            f"the URL of the {kind} cannot be read; check the brackets of an IPv6 address, and"
+            " percent-encode what is no plain letter"
+        ) from None
     known = entry_points(group=group)
     for entry_point in known:
         if entry_point.name == scheme:

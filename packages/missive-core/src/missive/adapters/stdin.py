@@ -76,7 +76,15 @@ class StdinAdapter(PollingAdapter[M]):
         processor: Processor[Any],
         **options: Any,
     ) -> StdinAdapter[Any]:
-        """Build the adapter from ``stdin:``, with its keyword arguments in the query if need be."""
+        """Build the adapter from ``stdin:``, with its keyword arguments in the query if need be.
+
+        :raises ConfigurationError: a path follows the scheme, or an option cannot be read.
+        """
+        if url.partition("?")[0].partition(":")[2] not in ("", "//"):
+            raise ConfigurationError(
+                "stdin: takes no address, since it reads standard input alone; redirect a file to"
+                " it with <, or give StdinAdapter the open file"
+            )
         readers = {**cls.url_options, "keep_empty": read_flag}
         return cls(message_cls, processor, **{**read_options(url, readers), **options})
 
