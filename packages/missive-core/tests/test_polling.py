@@ -17,6 +17,7 @@ from typing import Any
 import missive
 import pytest
 from missive import Capabilities, Delivery, EndOfInput, Outcome, PollingAdapter
+from missive.workers import WorkerPool
 
 DEADLINE = 30.0
 
@@ -396,6 +397,148 @@ def test_a_handler_past_the_drain_deadline_is_reported_by_id() -> None:
     assert caught.value.message_ids == ("0",)
     assert caught.value.seconds == 0.2
     assert adapter.acked == [b"1"]
+
+
+def test_what_no_worker_began_by_the_drain_deadline_is_left_to_the_next_run() -> None:
+    """Where the transport redelivers nothing, it is neither lost nor handled twice."""
+    release, begun = threading.Event(), threading.Barrier(3)
+    handled: list[bytes] = []
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        if not release.is_set():
+            begun.wait(DEADLINE)
+            release.wait(DEADLINE)
+        ctx.ack()
+
+    class Forgetful(MemoryTransport):
+        capabilities = Capabilities()
+
+        def close(self) -> None:
+            self.in_hand.clear()
+            super().close()
+
+    adapter = Forgetful(
+        processor_of(handle),
+        8,
+        workers=2,
+        max_in_flight=5,
+        drain_timeout=0.0,
+        ordering_key=lambda m: int(m.raw_data) % 2,
+    )
+    stopper = threading.Thread(target=lambda: (begun.wait(DEADLINE), adapter.stop()))
+    stopper.start()
+    with pytest.raises(missive.DrainTimeout) as caught:
+        adapter.run()
+    stopper.join(DEADLINE)
+    release.set()
+    assert caught.value.message_ids == ("0", "1")
+    left = [item.raw_data for item in adapter.leftover if isinstance(item, Delivery)]
+    assert left == [b"2", b"3", b"4", b"5", b"6", b"7"]
+    adapter.run()
+    assert sorted(handled) == sorted(bodies(8))
+
+
+def test_what_is_done_at_the_drain_deadline_is_settled() -> None:
+    """A verdict that waits to be collected is no message in hand."""
+    done = threading.Semaphore(0)
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        ctx.ack()
+
+    class Late(MemoryTransport):
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if self.in_hand:  # both are with the workers: stop once their verdicts are there
+                assert done.acquire(timeout=DEADLINE)
+                assert done.acquire(timeout=DEADLINE)
+                self.stop()
+                return ()
+            return super().receive(timeout)
+
+    adapter = Late(processor_of(handle), 2, workers=2, max_in_flight=4, drain_timeout=0.0)
+    collect = WorkerPool.collect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "missive.receiving.Receiving._worker_done", lambda receiving: done.release()
+        )
+        patch.setattr(  # as if stop came just before the loop would have collected them
+            "missive.workers.WorkerPool.collect",
+            lambda pool, wait: collect(pool, wait) if adapter.stopping and pool._closed else [],
+        )
+        adapter.run()
+    assert sorted(adapter.acked) == [b"0", b"1"]
+
+
+def test_what_failed_in_a_lane_keeps_those_behind_it_from_beginning() -> None:
+    """A message that stays unsettled is delivered again, and before those that came after it."""
+    handled: list[bytes] = []
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        raise LookupError
+
+    adapter = MemoryTransport(processor_of(handle))
+    with adapter.processor.context(missive.RawMessage, adapter) as ctx:
+        pool = WorkerPool(ctx, 1, lambda: None, lambda message: "one lane")
+        for body in (b"1", b"2"):
+            pool.submit(Delivery(body))
+        (verdict,) = pool.collect(DEADLINE)
+        assert isinstance(verdict.error, LookupError)
+        assert [delivery.raw_data for delivery in pool.skipped] == [b"2"]
+        assert pool.in_flight == 0
+        pool.close()
+        pool.join()
+    assert handled == [b"1"]
+
+
+def test_each_crash_of_a_worker_is_noted_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The first is raised, and every other stands in its notes one time."""
+    meeting = threading.Barrier(3)
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        meeting.wait(DEADLINE)
+        if message.raw_data == b"0":
+            ctx.ack()
+        raise Worse
+
+    adapter = MemoryTransport(processor_of(handle), 3, workers=3, max_in_flight=3)
+    with pytest.raises(Worse) as caught:
+        adapter.run()
+    assert len(caught.value.__notes__) == 2  # type: ignore[attr-defined]
+    assert len([r for r in caplog.records if r.getMessage().startswith("after Worse")]) == 2
+
+
+def test_an_interrupt_in_an_ordering_key_ends_the_run_without_waiting_for_the_message() -> None:
+    """Its message came to no worker, so there is nothing to drain."""
+
+    def key(message: missive.RawMessage) -> str:
+        raise Worse
+
+    adapter = MemoryTransport(processor_of(ack), 1, workers=2, ordering_key=key, drain_timeout=0.0)
+    with pytest.raises(Worse) as caught:
+        adapter.run()
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_a_message_that_is_being_built_at_the_drain_deadline_is_reported_too() -> None:
+    """By the id that its transport gave it."""
+    building, release = threading.Event(), threading.Event()
+
+    def build(raw_data: bytes) -> missive.RawMessage:
+        building.set()
+        release.wait(DEADLINE)
+        return missive.RawMessage(raw_data)
+
+    adapter = MemoryTransport(
+        processor_of(ack), 1, workers=2, message_cls=build, drain_timeout=0.0
+    )
+    stopper = threading.Thread(target=lambda: (building.wait(DEADLINE), adapter.stop()))
+    stopper.start()
+    with pytest.raises(missive.DrainTimeout) as caught:
+        adapter.run()
+    release.set()
+    stopper.join(DEADLINE)
+    assert caught.value.message_ids == ("0",)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from .contexts import ProcessingContext
 from .errors import DrainTimeout, SettlementFailed, TransportRefused
 from .hooks import note_later_error
 from .loggers import logger_of
-from .messages import Delivery, M, format_id
+from .messages import Delivery, M
 from .settlement import DEAD_LETTERED, NACKED, Verdict
-from .workers import WorkerPool
+from .workers import WorkerPool, printable_id
 
 if TYPE_CHECKING:
     from .polling import PollingAdapter
@@ -71,7 +71,7 @@ class Receiving(Generic[M]):
     def handling(self) -> str | None:
         """The printable id of what is handled in this thread, where its transport gave it one."""
         delivery = self._inline
-        return None if delivery is None or not delivery.message_id else _name(delivery)
+        return None if delivery is None or not delivery.message_id else printable_id(delivery)
 
     def halt(self) -> None:
         """Let no further message begin, and end the wait for verdicts; also in a signal handler."""
@@ -161,7 +161,7 @@ class Receiving(Generic[M]):
         """Report a handler that returned after the drain deadline; its message is settled."""
         stopped_at, timeout = self._adapter.stopped_at, self._adapter.drain_timeout
         if stopped_at is not None and monotonic() > stopped_at + timeout:
-            raise DrainTimeout([_name(delivery)], timeout)
+            raise DrainTimeout([printable_id(delivery)], timeout)
 
     def _turn_with_workers(self) -> None:
         """Hand out what waits, receive more where there is room, settle what came back."""
@@ -198,8 +198,8 @@ class Receiving(Generic[M]):
             self._adapter.wake()
 
     def _settle_collected(self, pool: WorkerPool[M], verdicts: list[Verdict[M]]) -> None:
-        if pool.crash is not None:
-            self._fail(pool.crash)
+        while pool.crashes:
+            self._fail(pool.crashes.pop(0))
         self._unsettled += verdicts
         interval = self._adapter.flush_interval
         if interval is None or not pool.in_flight or monotonic() >= self._flush_due:
@@ -296,14 +296,14 @@ class Receiving(Generic[M]):
             if began is not None:
                 pool.close()
                 wait = min(wait, began + timeout - monotonic())
-                if wait <= 0:
+                if wait <= 0 and not pool.has_verdicts:  # what is done is settled, however late
                     break
             try:
                 self._settle_collected(pool, pool.collect(wait))
             except BaseException as error:
                 self._fail(error)
         pool.close()
-        self._backlog.extendleft(reversed(pool.skipped))
+        self._backlog.extendleft(reversed(pool.skipped + pool.not_begun()))
         if pool.in_flight:
             raise DrainTimeout(pool.in_hand(), timeout)
         pool.join()
@@ -327,11 +327,3 @@ class Receiving(Generic[M]):
             len(self._backlog),
             "the transport delivers them again" if again else "only its next run can handle them",
         )
-
-
-def _name(delivery: Delivery | bytes) -> str:
-    """Give the printable id of a delivery that a handler was late with."""
-    message_id = None if isinstance(delivery, bytes) else delivery.message_id
-    if not message_id:
-        return "a message without an id of its transport"
-    return format_id(message_id.encode() if isinstance(message_id, str) else message_id)

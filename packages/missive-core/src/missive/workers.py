@@ -52,13 +52,13 @@ class WorkerPool(Generic[M]):
         self._todo: SimpleQueue[_Job[M] | None] = SimpleQueue()
         self._done: SimpleQueue[_Job[M] | None] = SimpleQueue()
         self._lanes: dict[Hashable, deque[_Job[M]]] = {}
-        self._jobs: set[_Job[M]] = set()
+        self._jobs: dict[_Job[M], None] = {}  # in the order in which they were submitted
         self._halted = False
         self._closed = False
-        #: The deliveries that came to no worker before ``close``, in order.
+        #: The deliveries that were collected without having come to a worker, in order.
         self.skipped: list[Delivery] = []
-        #: The first thing that a worker raised, beside verdicts.
-        self.crash: BaseException | None = None
+        #: What workers raised, beside verdicts.
+        self.crashes: list[BaseException] = []
         self._threads = [
             threading.Thread(target=self._work, name=f"missive-worker-{n + 1}", daemon=True)
             for n in range(count)
@@ -78,17 +78,24 @@ class WorkerPool(Generic[M]):
 
     def in_hand(self) -> list[str]:
         """Give the printable ids of the messages that a worker has begun."""
-        started = [job.message for job in self._jobs if job.started]
-        return sorted(format_id(message.message_id) for message in started if message is not None)
+        return sorted(
+            printable_id(job.delivery) if job.message is None else format_id(job.message.message_id)
+            for job in self._jobs
+            if job.started
+        )
+
+    def not_begun(self) -> list[Delivery]:
+        """Give the deliveries that no worker has begun, in order; after ``close`` none ever does."""
+        return [job.delivery for job in self._jobs if not job.started]
 
     def submit(self, delivery: Delivery) -> None:
         """Have a delivery processed."""
         job: _Job[M] = _Job(delivery)
-        self._jobs.add(job)
         if self._ordering_key is not None and delivery.rejection is None:
             self._order(job, self._ordering_key)
         else:
             self._todo.put(job)
+        self._jobs[job] = None
 
     def _order(self, job: _Job[M], ordering_key: Callable[[M], Hashable]) -> None:
         """Queue a job behind the others of its key, or condemn it where there is no key."""
@@ -125,13 +132,16 @@ class WorkerPool(Generic[M]):
             return verdicts
 
     def _finish(self, job: _Job[M], verdicts: list[Verdict[M]]) -> None:
-        self._jobs.discard(job)
+        del self._jobs[job]
         if job.verdict is not None:
             verdicts.append(job.verdict)
         elif job.crash is not None:
-            self.crash = self.crash or job.crash
+            self.crashes.append(job.crash)
         else:
             self.skipped.append(job.delivery)
+        if job.verdict is None or job.verdict.decision is None:
+            # The run ends with this message unsettled: those behind it in its lane stay behind it.
+            self._halted = True
         if job.lane is not None:
             self._advance(job.lane)
 
@@ -141,8 +151,9 @@ class WorkerPool(Generic[M]):
         if waiting and not self._halted:
             self._todo.put(waiting.popleft())
             return
-        self._jobs.difference_update(waiting)
-        self.skipped += [job.delivery for job in waiting]
+        for job in waiting:
+            del self._jobs[job]
+            self.skipped.append(job.delivery)
         del self._lanes[lane]
 
     def halt(self) -> None:
@@ -166,8 +177,10 @@ class WorkerPool(Generic[M]):
 
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:
-            if not self._halted:
-                job.started = True
+            job.started = True  # before the look at halt, so that not_begun gives none that begins
+            if self._halted:
+                job.started = False
+            else:
                 try:
                     job.verdict = self._process(job)
                 except BaseException as error:  # raised by run(), in the receiving thread
@@ -185,3 +198,11 @@ class WorkerPool(Generic[M]):
             except Exception as error:
                 return ctx.condemn(delivery, error, "decoding")
         return ctx.process(job.message)
+
+
+def printable_id(delivery: Delivery | bytes) -> str:
+    """Give the printable id of a delivery, or say that its transport gave it none."""
+    message_id = None if isinstance(delivery, bytes) else delivery.message_id
+    if not message_id:
+        return "a message without an id of its transport"
+    return format_id(message_id.encode() if isinstance(message_id, str) else message_id)
