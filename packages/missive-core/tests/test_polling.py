@@ -567,6 +567,35 @@ def test_an_inline_handler_past_the_drain_deadline_is_reported_when_it_returns(
     assert adapter.acked == [b"x"]
 
 
+def test_a_stop_that_ends_after_the_run_leaves_nothing_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first signal of the next run is a first one, not the second that ends the process."""
+    asked: list[bool] = []
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        asked.append(adapter.shutdown_handler.should_exit())
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), endless=True)
+    ended = threading.Event()
+    set_flag = adapter.shutdown_handler.set_flag
+    monkeypatch.setattr(
+        adapter.shutdown_handler, "set_flag", lambda: (ended.wait(DEADLINE), set_flag())
+    )
+    thread, errors = run_in_thread(adapter)
+    assert adapter.ready.wait(DEADLINE)
+    stopper = threading.Thread(target=adapter.stop)
+    stopper.start()
+    join(thread)
+    ended.set()
+    join(stopper)
+    adapter.endless = False
+    adapter.waiting.append((b"next", 1))
+    adapter.run()
+    assert (errors, asked, adapter.acked) == ([], [False], [b"next"])
+
+
 def test_a_connection_that_fails_at_open_is_tried_again_and_reported_once(
     workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -251,13 +251,14 @@ class PollingAdapter(Adapter[M]):
             )
         try:
             self._wakeup = Wakeup()
+            # At the start, since the end of a run may overtake the stop() that led to it.
+            self.shutdown_handler.clear_flag()
             self.shutdown_handler.enable()
             if not self.stopping:
                 self._run()
         finally:
             self.ready.clear()
             self.shutdown_handler.disable()
-            self.shutdown_handler.clear_flag()
             self.stopped_at = None
             wakeup, self._wakeup = self._wakeup, None
             if wakeup is not None:
