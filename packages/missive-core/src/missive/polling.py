@@ -173,10 +173,18 @@ class PollingAdapter(Adapter[M]):
                 f"ordering_key of {name} must be a callable from message to key,"
                 f" not a {type(ordering_key).__name__}"
             )
-        if not drain_timeout >= 0:
-            raise ConfigurationError(f"drain_timeout of {name} must be 0 s or more")
-        if connect_timeout is not None and not connect_timeout > 0:
-            raise ConfigurationError(f"connect_timeout of {name} must be more than 0 s, or None")
+        given: object = drain_timeout
+        if not isinstance(given, (int, float)) or not given >= 0:
+            raise ConfigurationError(
+                f"drain_timeout of {name} must be 0 s or more, not {given!r};"
+                ' give float("inf") to wait for ever'
+            )
+        given = connect_timeout
+        if given is not None and (not isinstance(given, (int, float)) or not given > 0):
+            raise ConfigurationError(
+                f"connect_timeout of {name} must be more than 0 s, or None to try for ever,"
+                f" not {given!r}"
+            )
 
     # What a transport writes.
 
