@@ -458,9 +458,7 @@ def test_what_is_done_at_the_drain_deadline_is_settled() -> None:
     adapter = Late(processor_of(handle), 2, workers=2, max_in_flight=4, drain_timeout=0.0)
     collect = WorkerPool.collect
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "missive.receiving.Receiving._worker_done", lambda receiving: done.release()
-        )
+        patch.setattr("missive.receiving.Receiving._worker_done", lambda receiving: done.release())
         patch.setattr(  # as if stop came just before the loop would have collected them
             "missive.workers.WorkerPool.collect",
             lambda pool, wait: collect(pool, wait) if adapter.stopping and pool._closed else [],
@@ -529,9 +527,7 @@ def test_a_message_that_is_being_built_at_the_drain_deadline_is_reported_too() -
         release.wait(DEADLINE)
         return missive.RawMessage(raw_data)
 
-    adapter = MemoryTransport(
-        processor_of(ack), 1, workers=2, message_cls=build, drain_timeout=0.0
-    )
+    adapter = MemoryTransport(processor_of(ack), 1, workers=2, message_cls=build, drain_timeout=0.0)
     stopper = threading.Thread(target=lambda: (building.wait(DEADLINE), adapter.stop()))
     stopper.start()
     with pytest.raises(missive.DrainTimeout) as caught:
