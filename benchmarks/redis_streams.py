@@ -158,7 +158,7 @@ def _adapter(
     kind="missive",
     semantics="handled by exactly one handler and settled; acks go with the next read; at least once",
 )
-def adapter(url: str, count: int, size: int = SMALL) -> Callable[[int], dict[str, float]]:
+def adapter(url: str, count: int = 100, size: int = SMALL) -> Callable[[int], dict[str, float]]:
     """Measure the adapter, with the whole framework."""
     return _adapter(url, count, size)
 
@@ -256,6 +256,98 @@ def threads(url: str, workers: int) -> Callable[[int], dict[str, float]]:
     return _adapter(url, 100, wait=WAIT, workers=workers)
 
 
+@suite.variant(
+    "Huey",
+    environment="huey",
+    kind="peer",
+    semantics="a list; a task is taken off it before it runs: at most once; no results kept",
+)
+def huey(url: str) -> Callable[[int], dict[str, float]]:
+    """Measure what a worker of Huey does with a task that does nothing."""
+    from huey import RedisHuey
+
+    app = RedisHuey("benchmark", url=url, results=False)
+
+    @app.task()
+    def task(text: str) -> None:
+        pass
+
+    def run(items: int) -> dict[str, float]:
+        app.storage.conn.flushall()
+        for _ in range(items):
+            task("x" * SMALL)
+        watch = Stopwatch()
+        for _ in range(items):
+            app.execute(app.dequeue())
+        return watch.stop()
+
+    return run
+
+
+@suite.variant(
+    "Dramatiq",
+    environment="dramatiq",
+    kind="peer",
+    semantics="lists and a hash, acked each; one worker thread, default middleware; at least once",
+)
+def dramatiq(url: str) -> Callable[[int], dict[str, float]]:
+    """Measure a worker of Dramatiq with an actor that does nothing."""
+    import dramatiq
+    from dramatiq.brokers.redis import RedisBroker
+
+    broker = RedisBroker(url=url)
+    dramatiq.set_broker(broker)
+
+    def task(text: str) -> None:
+        pass
+
+    actor = dramatiq.actor(task, actor_name="task", queue_name="benchmark")
+
+    def run(items: int) -> dict[str, float]:
+        broker.flush_all()
+        for _ in range(items):
+            actor.send("x" * SMALL)
+        worker = dramatiq.Worker(broker, worker_threads=1)
+        watch = Stopwatch()
+        worker.start()
+        broker.join("benchmark", interval=5)
+        worker.join()
+        figures = watch.stop()
+        worker.stop()
+        return figures
+
+    return run
+
+
+@suite.variant(
+    "RQ",
+    environment="rq",
+    kind="peer",
+    semantics="a list and a hash for each job, results kept; its worker that does not fork",
+)
+def rq(url: str) -> Callable[[int], dict[str, float]]:
+    """Measure a worker of RQ with a job that does nothing."""
+    import logging
+
+    import redis
+    from rq import Queue, SimpleWorker
+
+    logging.getLogger("rq.worker").setLevel(logging.ERROR)
+    connection = redis.Redis.from_url(url)
+    queue = Queue("benchmark", connection=connection)
+
+    def run(items: int) -> dict[str, float]:
+        connection.flushall()
+        for _ in range(items):
+            queue.enqueue("builtins.len", "x" * SMALL)
+        worker = SimpleWorker([queue], connection=connection)
+        watch = Stopwatch()
+        worker.work(burst=True, logging_level="ERROR")
+        return watch.stop()
+
+    return run
+
+
 #: One consumer of several: says when it could begin, and begins when it is told.
 CONSUMER_PROGRAM = """
 import sys, time, missive
@@ -339,6 +431,13 @@ suite.case(
     parameters={"count": 100},
     items=10_000,
     quick_items=5_000,
+    rounds=3,
+)
+suite.case(
+    "a message that does nothing, through job queues on Redis",
+    ("Missive", "Huey", "Dramatiq", "RQ"),
+    items=1000,
+    quick=False,
     rounds=3,
 )
 for size in (100, 1000, 10_000, 100_000, 1_000_000):
