@@ -33,7 +33,7 @@ def main() -> None:
     prepare = suite.variants[asked["variant"]].prepare
     before = calibrate()
     baseline = peak_megabytes()
-    prepared = prepare(**asked["parameters"])
+    prepared: Any = prepare(**asked["parameters"])
     clean_up: Iterator[Run] | None = None
     if inspect.isgenerator(prepared):
         clean_up = prepared

@@ -96,12 +96,12 @@ def _bars(suite: Suite, cases: Sequence[Case], figures: Figures) -> Any:
     )
     for axes, case in zip(grid[:, 0], cases, strict=True):
         variants = [suite.variants[name] for name in case.variants]
-        spreads = {
-            variant.name: figures.spread(suite, case.name, variant.name) for variant in variants
-        }
-        shown = [variant for variant in variants if spreads[variant.name]]
-        for row, variant in enumerate(shown):
-            spread = spreads[variant.name].scaled(suite.scale)
+        found = [
+            (variant, spread.scaled(suite.scale))
+            for variant in variants
+            if (spread := figures.spread(suite, case.name, variant.name))
+        ]
+        for row, (variant, spread) in enumerate(found):
             low, high = spread.median - spread.low, spread.high - spread.median
             axes.barh(
                 row,
@@ -118,8 +118,8 @@ def _bars(suite: Suite, cases: Sequence[Case], figures: Figures) -> Any:
                 textcoords="offset points",
                 va="center",
             )
-        axes.set_yticks(range(len(shown)), [variant.name for variant in shown])
-        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_yticks(range(len(found)), [variant.name for variant, _ in found])
+        axes.set_ylim(len(found) - 0.5, -0.5)
         axes.set_xscale("log")
         _plain_numbers(axes.xaxis)
         axes.set_title(case.name, loc="left", fontsize=10, fontweight="bold")
