@@ -9,7 +9,6 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ def main() -> None:
     before = calibrate()
     baseline = peak_megabytes()
     prepared: Any = prepare(**asked["parameters"])
-    clean_up: Iterator[Run] | None = None
+    clean_up: Any = None
     if inspect.isgenerator(prepared):
         clean_up = prepared
         prepared = next(prepared)
