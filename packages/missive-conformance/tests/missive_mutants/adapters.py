@@ -369,7 +369,7 @@ class LosesTheLast(SoundAdapter):
         return batch[:-1] if len(batch) > 1 else batch
 
 
-@MUTANTS.add(sound, "A23", "A117")
+@MUTANTS.add(sound, "A117", "A23")
 class LosesOneInAThousand(SoundAdapter):
     """Acks one message in every few hundred without having handled it."""
 
@@ -382,7 +382,7 @@ class LosesOneInAThousand(SoundAdapter):
             if self.delivered % 250:
                 kept.append(delivery)
             else:
-                self.tell(op="ack", tag=delivery.native)  # type: ignore[union-attr]
+                self.ack_at_once(delivery.native)  # type: ignore[union-attr]
         return kept
 
 
@@ -471,14 +471,14 @@ class ForgetsAcks(SoundAdapter):
         return
 
 
-@MUTANTS.add(sound, "A52", "A53", "A46", "A90", "A91", "A92", "A93", "A94", "A96")
+@MUTANTS.add(sound, "A52", "A53", "A46", "A90", "A91", "A92", "A93", "A94", "A96", "A98")
 class AcksEarly(SoundAdapter):
     """Acks messages when they arrive."""
 
     def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
         batch = super().receive(timeout)
         for delivery in batch:
-            self.tell(op="ack", tag=delivery.native)  # type: ignore[union-attr]
+            self.ack_at_once(delivery.native)  # type: ignore[union-attr]
         return batch
 
 
@@ -545,7 +545,7 @@ class AnswersEarly(AnsweringAdapter):
     def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
         batch = super().receive(timeout)
         for delivery in batch:
-            self.tell(op="ack", tag=delivery.native)  # type: ignore[union-attr]
+            self.ack_at_once(delivery.native)  # type: ignore[union-attr]
         return batch
 
 
@@ -561,7 +561,7 @@ class AcksWithoutALetter(OwnContext, SoundAdapter):
                 outcomes: list[Outcome] = settle(verdicts)
             except Exception:
                 for verdict in verdicts:
-                    self.ack(verdict.message)
+                    self.ack_at_once(verdict.message.native)
                 raise
             return outcomes
 

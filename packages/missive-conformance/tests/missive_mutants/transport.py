@@ -111,6 +111,11 @@ class BrokerClient(PollingAdapter[Any]):
                 raise ConnectionResetError("the broker closed the connection")
             self._pending += self.split(chunk)
 
+    def ack_at_once(self, tag: int) -> None:
+        """Ack a message, and wait until the broker has taken note of it."""
+        self.tell(op="ack", tag=tag)
+        self.ask(op="hello", password=self.password)
+
     def tell(self, **order: Any) -> None:
         """Send an order."""
         if self._socket is None:

@@ -81,12 +81,15 @@ class Running:
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
+            while True:
+                if self._again:  # one run for each time that something was published
+                    self._more.wait()
+                if self._stopping:
+                    break
                 self._more.clear()
                 self.adapter.run()
                 if not self._again:
                     break
-                self._more.wait()
         except BaseException as error:  # handed to whoever looks, in the check's thread
             self.error = error
         finally:
@@ -126,6 +129,7 @@ class Running:
         :raises ContractBroken: it did not end, or ended without an error.
         """
         self.may_fail = True
+        self.nudge()
         expect(
             self.ended.wait(self.patience),
             f"run() was expected to raise, and had not ended after {self.patience:g} s",
@@ -135,9 +139,9 @@ class Running:
         return self.error
 
     def ask_to_stop(self) -> None:
-        """Stop the adapter, unless it ended: stop() would then end its next run at once."""
+        """Stop the adapter, unless it ends by itself: stop() would then end its next run at once."""
         self._stopping = True
-        if not self.ended.is_set():
+        if not self.ended.is_set() and not self._again:
             self.adapter.stop()
         self._more.set()
 
@@ -268,6 +272,8 @@ class AdapterLab:
             adapter = self.harness.make_adapter(recorder.processor, message_cls, **options)
         running = Running(adapter, again=self.harness.run_ends, patience=self.patience)
         self._running.append(running)
+        if self.harness.run_ends and self.harness.remaining():
+            running.nudge()
         try:
             if ready:
                 running.wait_ready()
@@ -350,7 +356,7 @@ class AdapterLab:
                     "the sender of a message that was not settled was told of success",
                 )
         elif self.capabilities.delivery == "at-least-once":
-            remaining = self.harness.remaining()
+            remaining = self.least_remaining()
             expect(
                 remaining == len(publications),
                 f"the transport still has {remaining} of {len(publications)} unsettled messages",

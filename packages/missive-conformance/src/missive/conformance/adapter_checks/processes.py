@@ -222,6 +222,25 @@ class Processes:
         account = books.balance(victim)
         expect(account.at_fault is None, f"{account.at_fault}, though senders heard of success")
 
+    @check(
+        "A98",
+        profile="stress",
+        needs=(*SAFE, "no harness.run_ends"),
+        read="adapters#crashes",
+    )
+    def test_a98_many_kills_under_load_lose_nothing(self, lab: AdapterLab) -> None:
+        """Workers that are killed one after the other, in the midst of their work, lose nothing."""
+        books = Books(lab, "ten workers killed under load", "A98")
+        books.publish(*range(400))
+        victims: list[Child] = []
+        for number in range(10):
+            victim = lab.child("work", linger=0.001)
+            victims.append(victim)
+            victim.wait_noted("acked", 3 + 3 * number)
+            victim.kill()
+        account, _ = recover(lab, books, *victims)
+        expect(account.at_fault is None, str(account.at_fault))
+
     def _was_told_of_success(self, lab: AdapterLab, publication: Publication) -> bool:
         try:
             return publication.accepted(lab.patience)
