@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -320,9 +320,18 @@ class TestReading:
 
     def test_positions_are_never_used_twice(self, filled: SQLiteDLQ) -> None:
         """A letter that comes after the newest was removed stands behind where that was."""
-        del filled[b"4"]
-        filled.put(make_letter(b"5"))
-        assert [letter.id for letter in filled.letters(after=4)] == [b"5"]
+        removals: list[Callable[[], object]] = [
+            lambda: filled.__delitem__(b"4"),
+            filled.popitem,
+            lambda: filled.purge(older_than=timedelta(0)),
+            filled.clear,
+        ]
+        for number, remove in enumerate(removals):
+            (newest,) = filled.letters(newest_first=True, limit=1)
+            remove()
+            ids = [b"new %d" % number, b"newer %d" % number]
+            filled.put_many([make_letter(id) for id in ids])
+            assert [letter.id for letter in filled.letters(after=newest.position)] == ids
 
     def test_memory_is_flat(self, tmp_path: Path) -> None:
         """Iterating over many letters takes the memory of a few."""

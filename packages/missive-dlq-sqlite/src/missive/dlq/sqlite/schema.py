@@ -19,7 +19,7 @@ VERSION = 1
 _CREATE = """
 CREATE TABLE letters (
     -- Rises in the order of first arrival, and is never used twice.
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    position INTEGER PRIMARY KEY,
     -- The key: the message's id, or that and a digest.
     id BLOB NOT NULL UNIQUE,
     -- The message's id, where that is not the key.
@@ -40,6 +40,11 @@ CREATE TABLE letters (
 );
 CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed);
 CREATE INDEX letters_beside ON letters (message_id) WHERE message_id IS NOT NULL;
+
+-- The highest position whose letter was the newest and was removed. AUTOINCREMENT would do the
+-- same, and write one page more for each letter.
+CREATE TABLE removed (newest INTEGER NOT NULL);
+INSERT INTO removed VALUES (0);
 
 -- What many letters share. Rows are only ever added.
 CREATE TABLE origins (
@@ -73,6 +78,9 @@ CREATE TABLE history (
 CREATE TRIGGER letter_deleted AFTER DELETE ON letters BEGIN
     DELETE FROM contents WHERE position = OLD.position;
     DELETE FROM history WHERE position = OLD.position;
+    UPDATE removed SET newest = OLD.position
+    WHERE newest < OLD.position
+        AND NOT EXISTS (SELECT 1 FROM letters WHERE position > OLD.position);
 END;
 
 CREATE VIEW dead_letters AS

@@ -243,16 +243,19 @@ class SQLiteDLQ(DeadLetterStore):
         """Insert what is new, all contents at once; whatever is not takes the long way."""
         beside = connection.execute(sql.ANY_BESIDE).fetchone() is not None
         contents: list[tuple[Value, ...]] = []
+        position = _next_position(connection)
         for letter in letters:
             if not beside and len(letter.history) <= 1:
                 origin = self._origins.number_of(connection, Origin.of(letter))
-                cursor = connection.execute(sql.INSERT_LETTER, (origin, *letter_values(letter)))
-                if cursor.rowcount:
-                    contents.append((cursor.lastrowid, *content_values(letter)))
+                values = (position, origin, *letter_values(letter))
+                if connection.execute(sql.INSERT_LETTER, values).rowcount:
+                    contents.append((position, *content_values(letter)))
+                    position += 1
                     continue
             connection.executemany(sql.INSERT_CONTENT, contents)
             contents.clear()
             beside = self._put_beside(connection, letter) or beside
+            position = _next_position(connection)
         connection.executemany(sql.INSERT_CONTENT, contents)
 
     def _put_beside(self, connection: sqlite3.Connection, letter: DeadLetter) -> bool:
@@ -285,9 +288,8 @@ class SQLiteDLQ(DeadLetterStore):
 
     def _insert(self, connection: sqlite3.Connection, letter: DeadLetter) -> None:
         origin = self._origins.number_of(connection, Origin.of(letter))
-        cursor = connection.execute(sql.INSERT_LETTER, (origin, *letter_values(letter)))
-        position = cursor.lastrowid
-        assert position is not None
+        position = _next_position(connection)
+        connection.execute(sql.INSERT_LETTER, (position, origin, *letter_values(letter)))
         connection.execute(sql.INSERT_CONTENT, (position, *content_values(letter)))
         self._insert_history(connection, position, letter)
 
@@ -698,6 +700,11 @@ def _absolute(connection_str: str | os.PathLike[str]) -> str:
     if not path or "\0" in path:
         raise ConfigurationError(f"{path!r} is no path; give one, or ':memory:'")
     return str(Path(path).absolute())
+
+
+def _next_position(connection: sqlite3.Connection) -> int:
+    (position,) = connection.execute(sql.NEXT_POSITION).fetchone()
+    return int(position)
 
 
 def _newest_position(connection: sqlite3.Connection) -> int:

@@ -10,8 +10,8 @@ _SELECT = """
 
 INSERT_LETTER = """
     INSERT INTO letters
-        (origin, id, message_id, first_failed, failures, source, last_failed, kind, reason)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (position, origin, id, message_id, first_failed, failures, source, last_failed, kind, reason)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING
 """
 INSERT_CONTENT = "INSERT INTO contents (position, body, headers, traceback) VALUES (?, ?, ?, ?)"
@@ -37,6 +37,9 @@ ANY_BESIDE = "SELECT 1 FROM letters WHERE message_id IS NOT NULL LIMIT 1"
 FIND = """
     SELECT letters.position, source IS ? AND body = ?
     FROM letters LEFT JOIN contents ON contents.position = letters.position WHERE id = ?
+"""
+NEXT_POSITION = """
+    SELECT max(ifnull((SELECT max(position) FROM letters), 0), (SELECT max(newest) FROM removed)) + 1
 """
 NEWEST_POSITION = "SELECT max(position) FROM letters"
 POSITION = "SELECT position FROM letters WHERE id = ?"
