@@ -588,15 +588,15 @@ class TurnsExitsIntoLetters(OwnContext, SoundAdapter):
     """Takes SystemExit in a handler for a failure of the message."""
 
     def meddle(self, ctx: Any) -> None:
-        take = ctx.take
+        take = ctx.take_bytes
 
-        def take_and_catch(delivery: Delivery) -> Any:
+        def take_and_catch(raw_data: bytes, delivery: Delivery) -> Any:
             try:
-                return take(delivery)
+                return take(raw_data, delivery)
             except SystemExit as error:
                 return ctx.condemn(delivery, RuntimeError(str(error)), "handling")
 
-        ctx.take = take_and_catch
+        ctx.take_bytes = take_and_catch
 
 
 # Workers.
