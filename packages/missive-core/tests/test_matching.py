@@ -293,12 +293,41 @@ def test_handlers_lists_what_is_registered() -> None:
     assert first.file == __file__
     assert first.line == ack.__code__.co_firstlineno
     assert "test_matching.ack" in repr(first)
-    assert (second.name, second.file, second.line) == ("functools.partial", None, None)
+    assert second.name.endswith("test_matching.other")
+    assert second.line == other.__code__.co_firstlineno
+    third = missive.Processor[missive.RawMessage]()
+    third.handle_for(bool)(CallableHandler())
+    assert third.handlers[0].name.endswith("test_matching.CallableHandler")
+    assert (third.handlers[0].file, third.handlers[0].line) == (None, None)
 
 
 def test_otherwise_is_a_matcher_like_any_other() -> None:
     """Called by itself, it matches."""
     assert missive.otherwise(missive.RawMessage(b"x"))
+
+
+def test_what_cannot_be_called_as_it_will_be_is_refused() -> None:
+    """A forgotten parameter, or handle_for without its matcher, is found at the decorator."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    wrong: Any = lambda: None  # noqa: E731
+    with pytest.raises(
+        missive.InvalidHandler, match=r"a handler: it is called with \(message, ctx"
+    ):
+        processor.handle_for(missive.otherwise)(wrong)
+    with pytest.raises(missive.InvalidHandler, match=r"a matcher: .* missing a required argument"):
+        processor.handle_for(ack)  # type: ignore[arg-type]
+    for register, takes in (
+        (processor.before_processing, "processing_ctx"),
+        (processor.after_handling, "processing_ctx, handling_ctx"),
+        (processor.on_settled, "processing_ctx, settled"),
+    ):
+        with pytest.raises(missive.InvalidHandler, match=rf"called with \({takes}\)"):
+            register(wrong)
+    assert processor.handlers == ()
+
+
+class CallableHandler:
+    def __call__(self, message: Any, ctx: Any) -> None: ...
 
 
 def test_explain_tells_what_hit_and_what_raised_and_calls_no_handler() -> None:

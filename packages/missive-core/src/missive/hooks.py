@@ -28,7 +28,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class HookGroup:
     """The before-, around- and after-hooks of one kind, each in order of registration."""
 
-    def __init__(self) -> None:
+    def __init__(self, *takes: str) -> None:
+        self._takes = takes
         self.before: list[Callable[..., None]] = []
         self.around: list[Callable[..., Iterator[None]]] = []
         self.after: list[Callable[..., None]] = []
@@ -40,7 +41,7 @@ class HookGroup:
 
         :raises InvalidHandler: it cannot be called so.
         """
-        check_function(hook, "an around-hook" if when == "around" else "a hook")
+        check_function(hook, "an around-hook" if when == "around" else "a hook", self._takes)
         getattr(self, when).append(hook)
         self.active = True
         return hook
@@ -50,8 +51,8 @@ class ProcessorHooks(Generic[M]):
     """All hooks of a processor: around a run, around each message, told of each outcome."""
 
     def __init__(self) -> None:
-        self.processing = HookGroup()
-        self.handling = HookGroup()
+        self.processing = HookGroup("processing_ctx")
+        self.handling = HookGroup("processing_ctx", "handling_ctx")
         self.settled: list[SettledHook[M]] = []
 
 
@@ -192,8 +193,10 @@ def place_of(error: BaseException) -> str:
     return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
 
 
-def check_function(function: F, role: str) -> F:
-    """Refuse what cannot serve as a handler or hook: not callable, or asynchronous.
+def check_function(function: F, role: str, takes: tuple[str, ...]) -> F:
+    """Refuse what cannot serve as a handler or hook: not callable so, or asynchronous.
+
+    :param takes: the names of what it will be called with.
 
     :raises InvalidHandler: it cannot.
     """
@@ -215,4 +218,14 @@ def check_function(function: F, role: str) -> F:
         )
     if role.startswith("an around-hook") and not inspect.isgeneratorfunction(call):
         raise InvalidHandler(function, f"cannot be {role}: it does not yield; yield exactly once")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some built-in callables have none to check
+        return function
+    try:
+        signature.bind(*takes)
+    except TypeError as error:
+        raise InvalidHandler(
+            function, f"cannot be {role}: it is called with ({', '.join(takes)}), but {error}"
+        ) from error
     return function

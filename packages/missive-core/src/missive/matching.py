@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from .dead_letters import Stage
@@ -171,9 +172,13 @@ class Handler(Generic[M]):
     def __init__(self, function: HandlerFunction[M], matcher: Matcher[M]) -> None:
         self.function = function
         self.matcher = matcher
-        named: Any = function if hasattr(function, "__qualname__") else type(function)
+        named: Any = function
+        while isinstance(named, partial):
+            named = cast("partial[Any]", named).func
+        code = getattr(named, "__code__", None)
+        if not hasattr(named, "__qualname__"):
+            named = type(named)
         self.name = f"{named.__module__}.{named.__qualname__}"
-        code = getattr(function, "__code__", None)
         self.file: str | None = code.co_filename if code else None
         self.line: int | None = code.co_firstlineno if code else None
 

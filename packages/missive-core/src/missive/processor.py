@@ -52,13 +52,15 @@ class Processor(Generic[M]):
         :raises InvalidHandler: the matcher or the handler is not callable, or is async.
         :raises MatcherConflict: another handler has an equal matcher or shares a key value.
         """
-        check_function(matcher, "a matcher")
+        check_function(matcher, "a matcher", ("message",))
         given: object = matcher
         if isinstance(given, KeyedMatcher):
-            check_function(cast("KeyedMatcher[M]", given).family.key, "a key function")
+            check_function(
+                cast("KeyedMatcher[M]", given).family.key, "a key function", ("message",)
+            )
 
         def register(function: HandlerFunction[M]) -> HandlerFunction[M]:
-            check_function(function, "a handler")
+            check_function(function, "a handler", ("message", "ctx"))
             self.router.add(function, matcher)
             return function
 
@@ -93,7 +95,7 @@ class Processor(Generic[M]):
 
     def on_settled(self, hook: SettledHook[M]) -> SettledHook[M]:
         """Register a hook that is told how every delivery ended; what it raises is only logged."""
-        check_function(hook, "a hook")
+        check_function(hook, "a hook", ("processing_ctx", "settled"))
         self.hooks.settled.append(hook)
         return hook
 
