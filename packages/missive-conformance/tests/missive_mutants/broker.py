@@ -172,7 +172,7 @@ class Broker:
         if operation == "ack":
             kept.success = True
             kept.answered.set()
-        elif consumer.automatic or self.fan_out:
+        elif self.sender_waits or consumer.automatic or self.fan_out:
             kept.answered.set()
         else:
             self.queues[kept.queue].append(kept)

@@ -174,30 +174,18 @@ class NewestAsOldest(FileDLQ):
         return found
 
 
-class Slow(FileDLQ):
-    """A base for stores that let others in between reading and writing."""
-
-    @contextmanager
-    def exclusive(self) -> Generator[None]:
-        if self.depth:
-            yield
-            return
-        self.refresh()
-        self._letters, self._claims = dict(self._letters), dict(self._claims)
-        self.depth += 1
-        try:
-            yield
-            letters = self._letters
-            threading.Event().wait(0.001)
-            self._letters = letters
-            self.persist()
-        finally:
-            self.depth -= 1
-
-
 @MUTANTS.add(sound, "D10")
-class NoLock(Slow):
-    """Reads, changes and writes without a lock."""
+class NoLock(FileDLQ):
+    """Reads, and writes what it read with one letter more, without a lock around the two."""
+
+    def assign(self, letter: DeadLetter) -> None:
+        self.refresh()
+        letters = dict(self._letters)
+        threading.Event().wait(0.005)
+        with self.exclusive():
+            self._letters = letters
+            MemoryDLQ.assign(self, letter)
+            self.dirty = True
 
 
 @MUTANTS.add(sound, "D11")

@@ -61,7 +61,8 @@ def _judge_one(suite: Any, name: str, point: Check) -> Result:
     reason = unmet(point.needs, suite.harness)
     if reason is not None:
         return Result(point, "skipped", reason)
-    with tempfile.TemporaryDirectory(prefix="missive-") as folder:
+    # What a broken adapter left running may still write while its folder is removed.
+    with tempfile.TemporaryDirectory(prefix="missive-", ignore_cleanup_errors=True) as folder:
         try:
             with suite.open_lab(Path(folder)) as lab:
                 getattr(suite(), name)(lab)
