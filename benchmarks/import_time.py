@@ -67,7 +67,7 @@ for name, environment, kind, statement, semantics in (
         partial(starts, statement)
     )
 
-suite.case("start", tuple(suite.variants), items=STARTS)
+suite.case("start", tuple(suite.variants), items=STARTS, quick_items=5)
 
 suite.target(
     "import missive, over a bare interpreter",

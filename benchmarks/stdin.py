@@ -133,7 +133,7 @@ suite.variant(
 
 ALL = ("for line in stdin.buffer", "Missive", "missive 0.8.1")
 
-suite.case("short lines", ALL, parameters={"kind": SHORT}, items=1_000_000, quick_items=500_000)
+suite.case("short lines", ALL, parameters={"kind": SHORT}, items=1_000_000, quick_items=400_000)
 suite.case("1 KB lines", ALL, parameters={"kind": JSON_1K}, items=100_000, quick_items=50_000)
 suite.case(
     "1 KB lines, decoded",
