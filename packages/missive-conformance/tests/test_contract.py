@@ -59,7 +59,7 @@ def test_a_check_needs_a_sentence() -> None:
     with pytest.raises(TypeError, match="needs a docstring"):
 
         @check("A00", read="a#b")
-        def test_nothing() -> None: ...
+        def nothing() -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -176,9 +176,8 @@ class Handler(Generic[M]):
         while isinstance(named, partial):
             named = cast("partial[Any]", named).func
         code = getattr(named, "__code__", None)
-        if not hasattr(named, "__qualname__"):
-            named = type(named)
-        self.name = f"{named.__module__}.{named.__qualname__}"
+        owner: Any = named if hasattr(named, "__qualname__") else cast("Any", type(named))
+        self.name = f"{owner.__module__}.{owner.__qualname__}"
         self.file: str | None = code.co_filename if code else None
         self.line: int | None = code.co_firstlineno if code else None
 

@@ -94,12 +94,12 @@ def check_verify(verify: Any) -> Verifier | None:
     """
     if verify is None:
         return None
-    check_function(verify, "verify")
     if any(verify is getattr(signatures, name) for name in signatures.__all__):
         raise ConfigurationError(
             f"verify is signatures.{verify.__name__} itself, which verifies nothing; call it with"
             f" your secret: verify=signatures.{verify.__name__}(secret)"
         )
+    check_function(verify, "verify", ("raw_body", "headers"))
     verifier: Verifier = verify
     return verifier
 
