@@ -145,9 +145,10 @@ def test_profiles_choose(pytester: pytest.Pytester) -> None:
     write_suite(pytester)
     counts = {
         profile: sum(
-            pytester.runpytest_inprocess("--missive-profile", profile).parseoutcomes()[kind]
-            for kind in ("passed", "skipped")
-            if profile != "faults" or kind == "skipped"
+            "::test_" in line
+            for line in pytester.runpytest_inprocess(
+                "--collect-only", "-q", "--missive-profile", profile
+            ).outlines
         )
         for profile in ("quick", "full", "stress", "faults")
     }
