@@ -91,7 +91,9 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         delivery="at-most-once",
         nack="drop-refused",
         ordering="total",
-        max_bytes=512 * 1024 * 1024,  # proto-max-bulk-len, unless the server is told otherwise
+        # Below client-output-buffer-limit, whose default for Pub/Sub is 32 MB: beyond it the server
+        # closes the connection of who subscribes.
+        max_bytes=31 * 1024 * 1024,
         reconnects=True,
     )
     connection_errors = (exceptions.ConnectionError, exceptions.TimeoutError)
