@@ -172,6 +172,13 @@ def test_an_interrupt_in_a_hook_goes_before_any_exception(kind: type[BaseExcepti
     assert dlq == {}
 
 
+def test_an_error_is_not_noted_on_itself() -> None:
+    """However often it comes round."""
+    error = Broken("once")
+    missive.hooks.note_later_error(error, error)
+    assert not hasattr(error, "__notes__")
+
+
 def test_an_around_hook_cannot_swallow_the_error() -> None:
     """It sees what the handler raised, and the message is dead-lettered all the same."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()

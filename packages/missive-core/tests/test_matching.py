@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import functools
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -301,6 +303,13 @@ def test_handlers_lists_what_is_registered() -> None:
     assert (third.handlers[0].file, third.handlers[0].line) == (None, None)
 
 
+def test_equal_ready_made_families_hash_equally() -> None:
+    """So their matchers can be counted in sets."""
+    matchers = {missive.route_on_header("A")("x"), missive.route_on_header("a")("x")}
+    assert len(matchers) == 1
+    assert hash(missive.route_on_json("a").key) != hash(missive.route_on_json("b").key)
+
+
 def test_otherwise_is_a_matcher_like_any_other() -> None:
     """Called by itself, it matches."""
     assert missive.otherwise(missive.RawMessage(b"x"))
@@ -324,6 +333,18 @@ def test_what_cannot_be_called_as_it_will_be_is_refused() -> None:
         with pytest.raises(missive.InvalidHandler, match=rf"called with \({takes}\)"):
             register(wrong)
     assert processor.handlers == ()
+
+
+def test_a_built_in_whose_signature_python_does_not_know_is_let_pass() -> None:
+    """Its first call will tell."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    for builtin in vars(builtins).values():
+        if inspect.isbuiltin(builtin):
+            try:
+                inspect.signature(builtin)
+            except ValueError:
+                processor.handle_for(builtin)(ack)
+    assert processor.handlers
 
 
 class CallableHandler:

@@ -171,6 +171,8 @@ def note_later_error(
 
     The note names type and place only: an error's own text may hold a message's content.
     """
+    if later is first:  # the same one, come round again
+        return
     what = f"{type(later).__name__} at {place_of(later)}"
     if culprit is not None:
         what += f" in {describe(culprit)}"

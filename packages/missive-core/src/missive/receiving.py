@@ -105,7 +105,7 @@ class Receiving(Generic[M]):
         if self._failure is None:
             self._failure = error
             self._failed_at = monotonic()
-        elif error is not self._failure:
+        else:
             note_later_error(self._failure, error)
 
     # One turn of the loop.
