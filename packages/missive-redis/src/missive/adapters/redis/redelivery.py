@@ -55,12 +55,14 @@ class Redelivery:
     as spent together with the guilty. So the counts are looked at first (XPENDING), and an entry is
     claimed just before it is handled (XCLAIM, which fails if somebody else was quicker).
 
-    An entry that was delivered twice or more, and not nacked by this very consumer, is a suspect: of
-    these, one at a time is handled.
+    An entry that was delivered twice or more, or is delivered for the last time, and was not nacked
+    by this very consumer, is a suspect: of these, one at a time is handled.
 
     :param ledger: what this consumer has in hand or has nacked.
     :param retry_after: how long an entry must be idle, in seconds.
     :param max_deliveries: how often an entry is delivered at most.
+
+    :ivar trusted: an entry that was delivered more often than this may be a suspect.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Redelivery:
         self._retry_after = retry_after
         self._min_idle = max(1, round(retry_after * 1000))
         self._max_deliveries = max_deliveries
+        self.trusted = max(1, min(2, max_deliveries - 1))
         self._interval = min(retry_after / 6, LOOK_INTERVAL_LONGEST)
         self._look_at = monotonic() + self._interval * random.random()
         self._candidates: deque[Candidate] = deque()
@@ -147,7 +150,7 @@ class Redelivery:
         for _ in range(len(self._candidates)):
             candidate = self._candidates.popleft()
             name = (candidate.stream, candidate.entry_id)
-            suspect = candidate.deliveries >= 2 and not self._ledger.was_nacked(name)
+            suspect = candidate.deliveries >= self.trusted and not self._ledger.was_nacked(name)
             if suspect and self._ledger.suspect is not None:
                 self._candidates.append(candidate)
                 continue

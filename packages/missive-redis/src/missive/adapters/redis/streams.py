@@ -373,13 +373,19 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     # Settling.
 
     def ack(self, message: M) -> None:
-        """Note that the entry is settled; it is acked with the next read, or when ``flush`` says."""
+        """Note that the entry is settled; it is acked with the next read, or when ``flush`` says.
+
+        One that was delivered several times is acked at once: the next to be handled may kill the
+        process, and would make what is settled and not acked seem to have been killing too.
+        """
         ledger = self._ledger
         # What native gives, two calls later: 3 % of what an entry costs (benchmarks/redis_streams).
         entry: Any = message.envelope
         ledger.ack(entry)
         self._trim_wanted = True
-        if self.ack_every is not None and ledger.unsent >= self.ack_every:
+        if entry.delivery_count > self._redelivery.trusted or (
+            self.ack_every is not None and ledger.unsent >= self.ack_every
+        ):
             with self._noting_loss() as consumer:
                 consumer.tell()
 
