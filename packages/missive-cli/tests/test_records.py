@@ -6,9 +6,10 @@ import json
 from contextlib import suppress
 from datetime import timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from missive import DeadLetter, Failure
+from missive import DeadLetter, Failure, RawMessage
 from missive.cli.dlq.records import BadRecord, from_record, to_record
 
 #: Any text that Python can hold, lone surrogates included: headers may have some.
@@ -60,3 +61,11 @@ def test_a_record_that_was_damaged_is_refused_or_read(letter, data):
     )
     with suppress(BadRecord):
         from_record(record)
+
+
+@pytest.mark.parametrize("text", ["a", "!!!!", "\x80"])
+def test_a_body_that_is_not_base64_is_refused(text):
+    """Whether the characters are wrong, their number, or both."""
+    record = to_record(DeadLetter.from_failure(RawMessage(b"\xff"), stage="handling", reason="r"))
+    with pytest.raises(BadRecord, match="its 'body_base64' is not base64"):
+        from_record({**record, "body_base64": text})

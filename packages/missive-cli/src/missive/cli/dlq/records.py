@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast, get_args
@@ -164,11 +163,13 @@ class _Fields:
     def body(self) -> bytes:
         if ("body" in self._record) == ("body_base64" in self._record):
             raise BadRecord("it has not just one of 'body' and 'body_base64'")
-        try:
-            if "body" in self._record:
+        if "body" in self._record:
+            try:
                 return self.text("body").encode()
-            return base64.b64decode(self.text("body_base64"), validate=True)
-        except UnicodeEncodeError as error:
-            raise BadRecord("its 'body' is not Unicode") from error
-        except binascii.Error as error:
+            except UnicodeEncodeError as error:
+                raise BadRecord("its 'body' is not Unicode") from error
+        encoded = self.text("body_base64")
+        try:
+            return base64.b64decode(encoded, validate=True)
+        except ValueError as error:  # binascii.Error, or a plain one for what is not even ASCII
             raise BadRecord("its 'body_base64' is not base64") from error
