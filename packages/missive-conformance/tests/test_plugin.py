@@ -63,6 +63,29 @@ def test_summary_and_report(pytester: pytest.Pytester) -> None:
     }
 
 
+def test_distributed_over_processes(pytester: pytest.Pytester) -> None:
+    """With pytest-xdist too there is one summary and one report, of all processes."""
+    pytest.importorskip("xdist")
+    write_suite(pytester, "Forgetful")
+    result = pytester.runpytest_subprocess("-n2", "-k", "D01 or D02 or D20")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*Missive conformance (quick)*", "Forgetful: 1 failed, 1 passed, 1 skipped"]
+    )
+    report = json.loads((pytester.path / "conformance.json").read_text())
+    assert set(report["subjects"]["Forgetful"]["checks"]) == {"D01", "D02", "D20"}
+
+
+def test_distributed_and_unused(pytester: pytest.Pytester) -> None:
+    """With pytest-xdist too, nothing is said or written where the kit is not used."""
+    pytest.importorskip("xdist")
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_subprocess("-n2")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*Missive conformance*")
+    assert not (pytester.path / "conformance.json").exists()
+
+
 def test_a_failure_speaks_to_the_author(pytester: pytest.Pytester) -> None:
     """A failing check tells what the contract asks, what was seen, and where to read on."""
     write_suite(pytester, "Forgetful")

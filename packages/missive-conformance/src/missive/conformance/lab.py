@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -21,6 +21,8 @@ from .recorder import Behaviour, Letters, Recorder
 
 #: How long a look at something that has no event waits before the next look, in seconds.
 GLANCE = 0.01
+#: How long something that must not come about is watched, in seconds.
+A_WHILE = 0.2
 
 
 def everything(message: object) -> bool:
@@ -176,6 +178,16 @@ def wait_until(condition: Callable[[], object], patience: float, otherwise: str)
     while not condition():
         expect(monotonic() < deadline, f"{otherwise}, {patience:g} s on")
         pause.wait(GLANCE)
+
+
+def glances() -> Iterator[None]:
+    """Come round again and again, for long enough that what is on its way arrives."""
+    deadline = monotonic() + A_WHILE
+    pause = threading.Event()
+    yield
+    while monotonic() < deadline:
+        pause.wait(GLANCE)
+        yield
 
 
 class AdapterLab:
@@ -387,11 +399,10 @@ class AdapterLab:
 
     def least_remaining(self) -> int:
         """Count what the transport has, for long enough that an order on its way arrives."""
-        deadline = monotonic() + 10 * GLANCE
-        pause = threading.Event()
         least = self.harness.remaining()
-        while least and monotonic() < deadline:
-            pause.wait(GLANCE)
+        for _ in glances():
+            if not least:
+                break
             least = min(least, self.harness.remaining())
         return least
 

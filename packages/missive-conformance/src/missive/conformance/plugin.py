@@ -15,6 +15,8 @@ from .contract import PROFILES, Check, ContractBroken, check_of, explain, wanted
 from .report import Report, describe_check, unrecorded_skips
 from .suite import ACCOUNT_PROPERTY
 
+#: The name of the plugin of a run with checks.
+NAME = "missive-conformance-kit"
 #: The user property of a test report that says which check it is.
 CHECK_PROPERTY = "missive_check"
 #: Where the kit lies: what called a check is of no interest to the author of an adapter.
@@ -75,7 +77,7 @@ def profiles_of(config: pytest.Config) -> list[str]:
 
 
 class Kit:
-    """The plugin of a run that has collected at least one check."""
+    """The plugin of a run that has collected at least one check, or may have had others do so."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -151,13 +153,19 @@ class Kit:
             terminalreporter.write_line(line, red=True)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Listen to what pytest-xdist has collected and run in other processes, where it is used."""
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Kit(config), NAME)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the profile does not ask for, and mark what is known to fail."""
     found = [(item, _check_of_item(item)) for item in items]
     if not any(point is not None for _, point in found):
         return
     kit = Kit(config)
-    config.pluginmanager.register(kit, "missive-conformance-kit")
+    config.pluginmanager.register(kit, NAME)
     wanted = wanted_by(kit.report.profiles)
     left_out = [item for item, point in found if point is not None and point.profile not in wanted]
     for item, point in found:

@@ -17,11 +17,8 @@ from missive import (
 )
 
 from ..contract import check, expect
-from ..lab import AdapterLab, wait_until
+from ..lab import A_WHILE, AdapterLab, wait_until
 from .construction import open_files
-
-#: How long something that must not happen is waited for, in seconds.
-FINALLY = 0.2
 
 
 class Stopping:
@@ -95,7 +92,7 @@ class Stopping:
             expect(inside.wait(lab.patience), "the message did not reach the handler")
             running.adapter.stop()
             running.ask_to_stop()
-            expect(not running.ended.wait(FINALLY), "run() returned with a message in hand")
+            expect(not running.ended.wait(A_WHILE), "run() returned with a message in hand")
             gate.set()
             running.stop()
             expect(recorder.settled, "run() returned before the message was settled")
