@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock
 
@@ -177,6 +178,18 @@ def test_an_error_is_not_noted_on_itself() -> None:
     error = Broken("once")
     missive.hooks.note_later_error(error, error)
     assert not hasattr(error, "__notes__")
+
+
+def test_a_frozen_error_is_noted_on() -> None:
+    """Errors that are frozen dataclasses refuse to be changed in the usual way."""
+
+    @dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int
+
+    error = Frozen(5)
+    missive.hooks.note_later_error(error, LookupError())
+    assert [note.partition(" at ")[0] for note in error.__notes__] == ["then also: LookupError"]  # type: ignore[attr-defined]
 
 
 def test_an_around_hook_cannot_swallow_the_error() -> None:

@@ -691,6 +691,21 @@ def test_any_other_error_of_the_transport_ends_the_run(call: str, workers: int) 
     assert isinstance(caught.value.__cause__ or caught.value, ZeroDivisionError)
 
 
+def test_a_close_that_fails_does_not_hide_what_ended_the_run(workers: int) -> None:
+    """The error of the handler is raised, and that of close is noted on it."""
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        raise LookupError("the handler's")
+
+    adapter = MemoryTransport(processor_of(handle), 1, workers=workers)
+    adapter.fail_on("close", ZeroDivisionError())
+    with pytest.raises(LookupError, match="the handler's") as caught:
+        adapter.run()
+    assert adapter.calls["close"] == 1
+    (note,) = caught.value.__notes__  # type: ignore[attr-defined]
+    assert note.startswith("then also: ZeroDivisionError at ")
+
+
 def test_a_connection_error_of_a_handler_is_no_lost_connection(workers: int) -> None:
     """Without a DLQ it ends the run like any error of a handler."""
 

@@ -178,9 +178,10 @@ def note_later_error(
         what += f" in {describe(culprit)}"
     logger.error("after %s: %s", type(first).__name__, what)
     logger.debug("the later error in full", exc_info=later)
-    # add_note is new in Python 3.11; the attribute it fills works everywhere.
-    noted: Any = first
-    noted.__notes__ = [*getattr(first, "__notes__", ()), f"then also: {what}"]
+    # add_note is new in Python 3.11; the attribute it fills works everywhere, and set like this it
+    # works on errors that are frozen dataclasses too.
+    notes = [*getattr(first, "__notes__", ()), f"then also: {what}"]
+    object.__setattr__(first, "__notes__", notes)
 
 
 def place_of(error: BaseException) -> str:

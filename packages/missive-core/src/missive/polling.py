@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .adapter import Adapter
 from .errors import ConfigurationError, TransportRefused, TransportUnreachable
-from .hooks import place_of
+from .hooks import note_later_error, place_of
 from .loggers import logger_of
 from .messages import Delivery, Envelope, M, check_message_cls
 from .receiving import EndOfInput, Receiving
@@ -280,9 +280,16 @@ class PollingAdapter(Adapter[M]):
                 if not self.stopping:
                     self._receiving = Receiving(self, ctx)
                     self._receiving.run()
+            except BaseException as error:
+                try:
+                    self._disconnect()
+                except Exception as later:  # what ended the run counts
+                    note_later_error(error, later)
+                raise
+            else:
+                self._disconnect()
             finally:
                 self._receiving = None
-                self._disconnect()
 
     def stop(self) -> None:
         """Ask ``run`` to finish what is in hand and return.
