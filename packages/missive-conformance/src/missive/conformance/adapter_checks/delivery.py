@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from missive import HandlingContext, Message
+from missive import HandlingContext, Message, PollingAdapter
 
 from ..contract import check, expect
 from ..lab import AdapterLab, Publication, wait_until
@@ -271,11 +271,13 @@ class Delivery:
 
     @check("A28", read="adapters#two-adapters")
     def test_a28_two_adapters_run_one_processor(self, lab: AdapterLab) -> None:
-        """Two adapters may run one processor at once; each settles its own messages."""
+        """Two adapters may run one processor at once; each settles its own messages, and
+        neither is in the other's way.
+        """
         other = lab.another_harness()
         recorder = lab.record(dlq=lab.letters())
         elsewhere = other.make_adapter(recorder.processor)
-        with lab.running(recorder), lab.running(recorder, adapter=elsewhere):
+        with lab.running(recorder) as running, lab.running(recorder, adapter=elsewhere):
             publications = [lab.publish(b"here %d" % number) for number in range(10)]
             away = [lab.publish(b"there %d" % number, harness=other) for number in range(10)]
             recorder.wait_seen(20)
@@ -285,6 +287,10 @@ class Delivery:
                 lab.patience,
                 "the second adapter left messages on its transport",
             )
+            for adapter in (running.adapter, elsewhere):
+                if isinstance(adapter, PollingAdapter):
+                    lost = adapter.status().reconnections
+                    expect(not lost, f"a connection was lost {lost} time(s) beside the other")
         expect(len(set(recorder.bodies)) == 20, "not every message reached a handler")
 
     @check("A29", needs=("persistent",), read="adapters#persistence")
