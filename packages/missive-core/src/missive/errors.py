@@ -352,7 +352,7 @@ class DeadLetterStoreFull(DeadLetterStoreError):
 
 def describe(function: object) -> str:
     """Name a function or callable, with file and line where it has them."""
-    name = getattr(function, "__qualname__", None) or f"a {type(function).__name__}"
+    name = getattr(function, "__qualname__", None) or f"an instance of {type(function).__name__}"
     code = getattr(function, "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
     return f"{name}{where}"

@@ -229,6 +229,8 @@ def check_function(function: F, role: str, takes: tuple[str, ...]) -> F:
         signature.bind(*takes)
     except TypeError as error:
         raise InvalidHandler(
-            function, f"cannot be {role}: it is called with ({', '.join(takes)}), but {error}"
+            function,
+            f"cannot be {role}: it is called with ({', '.join(takes)}),"
+            f" and takes ({', '.join(signature.parameters)})",
         ) from error
     return function
