@@ -15,7 +15,7 @@ from time import time
 from typing import Any
 
 #: What may be noted of a message, in the order of its life.
-EVENTS = ("confirmed", "started", "acked", "nacked", "dead-lettered", "refused", "window")
+EVENTS = ("confirmed", "started", "decided", "acked", "nacked", "dead-lettered")
 
 
 def numbered_body(number: int, size: int = 64) -> bytes:
@@ -77,7 +77,8 @@ def read_ledgers(folder: Path) -> list[dict[str, Any]]:
 class Account:
     """What became of each message that the broker confirmed; the numbers of the messages.
 
-    :ivar acked: the handler's ack was carried out.
+    :ivar acked: the handler's ack was carried out. So it was where a worker was killed after the
+        decision and before it could note the outcome, and the transport has the message no more.
     :ivar dead_lettered: it is kept as a dead letter.
     :ivar on_transport: the transport still has it, and nobody had the time to take it.
     :ivar lost: nobody has it.
@@ -137,7 +138,7 @@ def balance(
             published[row["number"]] = row["digest"]
     for row in rows:
         event, number = row.get("event"), row.get("number")
-        if event not in seen or event in ("confirmed", "window"):
+        if event not in seen or event == "confirmed":
             continue
         if number is None or published.get(number, row["digest"]) != row["digest"]:
             corrupted.add(-1 if number is None else number)
@@ -145,9 +146,15 @@ def balance(
         seen[event][number] += 1
     acked = [number for number in sorted(published) if seen["acked"][number]]
     dead = [number for number in sorted(published) if seen["dead-lettered"][number]]
-    open_ones = sorted(set(published) - set(acked) - set(dead))
-    # The transport says how many it has, not which: the first of the open ones are taken for them.
-    there, lost = open_ones[:remaining], open_ones[remaining:]
+    open_ones = sorted(
+        set(published) - set(acked) - set(dead),
+        key=lambda number: (seen["decided"][number], number),
+    )
+    # The transport says how many it has, not which: the first of those that no handler has decided
+    # on are taken for them.
+    there, gone = open_ones[:remaining], open_ones[remaining:]
+    acked = sorted(acked + [number for number in gone if seen["decided"][number]])
+    lost = [number for number in gone if not seen["decided"][number]]
     return Account(
         title,
         len(published),

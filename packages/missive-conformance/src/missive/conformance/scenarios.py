@@ -120,6 +120,7 @@ def work(
             threading.Event().wait(linger)
         if number in fail:
             raise ValueError("the scenario has this message fail")
+        ledger.note("decided", message.raw_data)
         ctx.ack()
 
     @processor.on_settled
