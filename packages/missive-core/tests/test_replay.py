@@ -399,6 +399,19 @@ class TestClaims:
         assert store.claim(b"ack") is not None
         assert "stays in the store" in caplog.text
 
+    def test_replaced_meanwhile(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A letter that took the place of the one that is handled stays in the store."""
+        store = fill(MemoryDLQ(), b"ack")
+
+        def replace(message: RawMessage, ctx: Context) -> None:
+            store[b"ack"] = (RawMessage(b"other"), "reason")
+            ctx.ack()
+
+        assert ReplayAdapter(RawMessage, make_processor(replace), store).run().acked == 1
+        assert store.letter(b"ack").raw_data == b"other"
+        assert store.claim(b"ack") is not None
+        assert "stays in the store" in caplog.text
+
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
     def test_interrupted(self, error: type[BaseException]) -> None:
         """An interrupted handler leaves its letter as it was, to be claimed by the next."""

@@ -483,6 +483,31 @@ class TestClaims:
         assert not store.remove(claim)
         assert b"1" in store
 
+    @pytest.mark.parametrize("how", ["assigned", "restored"])
+    def test_letter_that_was_replaced(self, store: SQLiteDLQ, how: str) -> None:
+        """A claim ends with the letter that it was made for, not with what took its place."""
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        if how == "assigned":
+            store[b"1"] = (RawMessage(b"other"), "reason")
+        else:
+            store.restore(make_letter(body=b"other"))
+        assert not store.remove(claim)
+        assert store.renew(claim) is None
+        assert store.letter(b"1").raw_data == b"other"
+        assert store.claim(b"1") is not None
+
+    def test_failure_assigned(self, store: SQLiteDLQ) -> None:
+        """A failure of the same message leaves the claim, which then removes nothing."""
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        store[b"1"] = (RawMessage(b"body"), "again")
+        assert store.claim(b"1") is None
+        assert not store.remove(claim)
+        assert store.release(claim)
+
 
 class TestView:
     def test_is_readable(self, tmp_path: Path) -> None:

@@ -415,7 +415,8 @@ class DeadLetterStore(MutableMapping[bytes, tuple[Message, str]]):
     def restore_many(self, letters: Iterable[DeadLetter]) -> None:
         """Keep letters exactly as they are, with their history, all or none: for imports.
 
-        A letter with the same id is replaced. Only the position is the store's own.
+        A letter with the same id is replaced, and a claim on it ends. Only the position is the
+        store's own.
 
         :raises DeadLetterStoreError: nothing was kept.
         """
@@ -425,7 +426,7 @@ class DeadLetterStore(MutableMapping[bytes, tuple[Message, str]]):
         """Do what ``store[id] = (message, reason)`` asks for.
 
         What stands under the letter's id gets its failure if it is about the same message, and is
-        replaced if not. It keeps its place either way, as in a dict.
+        replaced if not, which ends a claim on it. It keeps its place either way, as in a dict.
         """
 
     @abstractmethod

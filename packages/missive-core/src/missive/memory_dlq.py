@@ -84,6 +84,7 @@ class MemoryDLQ(DeadLetterStore):
             self._last_position += 1
         position = self._last_position if stored is None else stored.position
         self._letters[letter.id] = letter.with_history()._replace(position=position)
+        self._claims.pop(letter.id, None)  # it was on the letter that is replaced
 
     def restore_many(self, letters: Iterable[DeadLetter]) -> None:
         """Keep letters exactly as they are, all or none."""
@@ -98,7 +99,9 @@ class MemoryDLQ(DeadLetterStore):
             stored = self._letters.get(letter.id)
             if stored is not None and stored.is_same_message(letter):
                 letter = stored.failed_again(letter)._replace(message_id=letter.message_id)
-            self._keep(letter)
+                self._letters[letter.id] = letter
+            else:
+                self._keep(letter)
 
     def letter(self, id: bytes) -> DeadLetter:
         """Give the whole record of a letter.

@@ -202,7 +202,8 @@ class ReplayAdapter(Adapter[M]):
             # Somebody else changed the letter meanwhile, so what they know of it stays.
             self.store.release(in_hand.claim)
             logger.warning(
-                "%s was acked, and stays in the store: it failed elsewhere, or its claim expired",
+                "%s was acked, and stays in the store: it failed or was replaced elsewhere, or its"
+                " claim expired",
                 format_id(in_hand.claim.id),
             )
 
@@ -386,4 +387,8 @@ class _Heartbeat:
                 )
                 continue
             if renewed is None and not in_hand.settled:
-                logger.warning("the claim on %s was lost to another replay", printable)
+                logger.warning(
+                    "the claim on %s was lost: the letter was removed or replaced, or another"
+                    " replay has it",
+                    printable,
+                )

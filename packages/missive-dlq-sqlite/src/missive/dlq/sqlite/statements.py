@@ -62,7 +62,7 @@ FAIL_AGAIN = """
 SET_MESSAGE_ID = "UPDATE letters SET message_id = ? WHERE position = ?"
 REPLACE_LETTER = """
     UPDATE letters SET origin = ?, message_id = ?, first_failed = ?, failures = ?, source = ?,
-        last_failed = ?, kind = ?, reason = ?
+        last_failed = ?, kind = ?, reason = ?, claim = NULL, claimed = NULL, claim_expires = NULL
     WHERE position = ?
 """
 REPLACE_CONTENT = """
