@@ -93,3 +93,16 @@ def test_headers_arrive(shared):
     assert shared.request("POST", "/", b"leave it", **{"X-Id": "plain"})[0] == 200
     with closing(SQLiteDLQ(shared.folder / "dlq.sqlite")) as dlq:
         assert {b"gr\xfcn", b"plain"} <= set(dlq)
+
+
+@pytest.mark.parametrize(
+    "running_server",
+    ["gunicorn-gthread", "waitress", "waitress-run", "development"],
+    indirect=True,
+)
+def test_exits_do_not_use_the_server_up(shared):
+    """More exits in handlers than a server has threads are each answered, and it goes on."""
+    for number in range(20):
+        answer = shared.request("POST", "/", f"exit {number}".encode())
+        assert answer == (500, b'{"result": "error"}')
+    assert shared.request("POST", "/", b"ack after-exits")[0] == 200

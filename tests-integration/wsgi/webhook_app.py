@@ -8,6 +8,7 @@ so that processes do not mix them up.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from missive import HandlingContext, ProcessingContext, Processor, RawMessage, route_on
@@ -82,6 +83,12 @@ def fail(message: RawMessage, ctx: HandlingContext[RawMessage]) -> None:
 @processor.handle_for(by_command(b"leave"))
 def leave(message: RawMessage, ctx: HandlingContext[RawMessage]) -> None:
     """Decide nothing."""
+
+
+@processor.handle_for(by_command(b"exit"))
+def exit_in_the_midst(message: RawMessage, ctx: HandlingContext[RawMessage]) -> None:
+    """Exit, as a program does that was a script once."""
+    sys.exit(f"cannot handle {message.raw_data!r}")
 
 
 application = WSGIAdapter(

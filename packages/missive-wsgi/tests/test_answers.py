@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from missive import (
@@ -141,6 +142,41 @@ def test_exit_passes_through(client_of, error):
         client_of(adapter).post(b"")
     assert not dlq
     adapter.close()  # would wait for a message in hand
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_exit_in_a_servers_thread(client_of, error, caplog):
+    """In a thread of the server, which nobody would hear of it from, an exit is answered 500."""
+    processor: Processor[RawMessage] = Processor()
+    processor.set_dlq(dlq := {})
+
+    @processor.handle_for(lambda message: True)
+    def handle(message, ctx):
+        ctx.ack()
+        raise error
+
+    adapter = WSGIAdapter(RawMessage, processor)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client_of(adapter).post, b"").result()
+    assert (answer.status, answer.json) == (500, {"result": "error"})
+    assert error.__name__ in caplog.text
+    assert not dlq
+    adapter.close()  # would wait for a message in hand
+
+
+def test_exit_in_a_before_hook(client_of, processor):
+    """A before-hook that exits in a thread of the server leaves no sender and no probe waiting."""
+
+    @processor.before_processing
+    def leave(ctx):
+        raise SystemExit
+
+    adapter = WSGIAdapter(RawMessage, processor)
+    client = client_of(adapter)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(client.post, b"ack").result().status == 500
+        assert pool.submit(client.get, "/readyz").result().status == 503
+    adapter.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"])

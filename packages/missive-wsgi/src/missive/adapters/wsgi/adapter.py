@@ -223,7 +223,9 @@ class WSGIAdapter(Adapter[M]):
             dlq = self.processor.dlq
             if isinstance(dlq, DeadLetterStore):
                 dlq.check()
-        except Exception as error:
+        except BaseException as error:
+            if _ends_server(error):
+                raise
             logger.warning("not ready: %s at %s", type(error).__name__, place_of(error))
             self.ready.clear()
             return False
@@ -268,7 +270,9 @@ class WSGIAdapter(Adapter[M]):
             # The outcome belongs to this request: it is settled here, in the request's own thread.
             verdict = ctx.take_bytes(body, delivery)
             return responses.ACKED if verdict is None else self._settle(ctx, verdict, process)
-        except Exception as error:
+        except BaseException as error:
+            if _ends_server(error):
+                raise
             return self._fail(delivery, error)
         finally:
             process.in_hand.discard(delivery)
@@ -309,7 +313,7 @@ class WSGIAdapter(Adapter[M]):
         self._set_ready(process)  # the DLQ can be written, if it could not before
         return responses.DEAD_LETTERED
 
-    def _fail(self, delivery: RequestDelivery, error: Exception) -> Response:
+    def _fail(self, delivery: RequestDelivery, error: BaseException) -> Response:
         """Answer where a polling adapter would stop; the sender still has the message."""
         if isinstance(error, DeadLetterWriteFailed):  # which settlement has logged
             self.ready.clear()
@@ -424,3 +428,14 @@ class WSGIAdapter(Adapter[M]):
         """Begin anew where this process's run was ended before."""
         if self.process.refusing:
             self._process = self._processes[getpid()] = ServerProcess(self)
+
+
+def _ends_server(error: BaseException) -> bool:
+    """Tell whether an error is an exit that the server hears of.
+
+    In the main thread it may be a signal's, and the server ends by it. In any other it would end
+    that thread alone, some servers would lose a thread, and the sender would wait for ever.
+    """
+    return (
+        not isinstance(error, Exception) and threading.current_thread() is threading.main_thread()
+    )
