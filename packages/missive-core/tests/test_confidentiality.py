@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import missive
@@ -89,3 +90,24 @@ def test_every_error_ends_with_its_entry_in_the_documentation() -> None:
         pass
 
     assert str(Foreign("no")) == "no"
+
+
+@dataclass
+class Plain(missive.Message):
+    """A message with the repr that a dataclass makes, body and all."""
+
+    raw_data: bytes
+
+
+def test_reprs_of_what_hooks_are_told_show_no_content() -> None:
+    """Whatever the message's own repr shows."""
+    processor: missive.Processor[Plain] = missive.Processor()
+    told: list[str] = []
+    processor.handle_for(missive.otherwise)(lambda m, ctx: (told.append(repr(ctx)), ctx.ack()))  # type: ignore[arg-type,return-value]
+    processor.on_settled(lambda processing_ctx, settled: told.append(repr(settled)))
+    client = processor.test_client(Plain)
+    client.send(SECRET)
+    with processor.context(Plain, client) as ctx:
+        told.append(repr(ctx.process(Plain(SECRET))))
+    assert len(told) == 4
+    assert SECRET.decode() not in str(told)

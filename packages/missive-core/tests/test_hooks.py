@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock
@@ -370,3 +371,58 @@ def test_a_mock_can_be_a_handler_a_matcher_and_a_hook() -> None:
     assert processor.test_client().send(b"x") is Outcome.ACKED
     assert (matcher.call_count, handler.call_count, hook.call_count) == (1, 1, 1)
     assert processor.handlers[0].name == "unittest.mock.Mock"
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_on_the_way_out_of_hooks_that_failed_to_enter(
+    kind: type[BaseException],
+) -> None:
+    """It propagates, and the message stays unsettled, though a before-hook had failed first."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda m, ctx: ctx.ack())
+
+    @processor.before_handling
+    def fail(processing_ctx: Any, handling_ctx: Any) -> None:
+        raise Broken
+
+    @processor.after_handling
+    def interrupted(processing_ctx: Any, handling_ctx: Any) -> None:
+        raise kind
+
+    processor.set_dlq(dlq := {})
+    client = processor.test_client()
+    with pytest.raises(kind):
+        client.send(b"x")
+    assert (dlq, client.acked) == ({}, [])
+
+
+def test_what_yields_is_an_around_hook_alone() -> None:
+    """Called as another hook or as a handler, a generator function would run nothing."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    def generator(*arguments: Any) -> Any:
+        yield
+
+    for register in (
+        processor.before_processing,
+        processor.before_handling,
+        processor.after_handling,
+        processor.after_processing,
+        processor.on_settled,
+        processor.handle_for(missive.otherwise),
+        processor.handle_for,
+    ):
+        with pytest.raises(missive.InvalidHandler, match="it yields, so calling it would run"):
+            register(generator)
+    assert processor.around_handling(generator) is generator
+
+
+def test_an_around_hook_is_no_context_manager_yet() -> None:
+    """The error names what is too much, not what is missing."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    with pytest.raises(missive.InvalidHandler, match=r"does not yield; leave out .*contextmanager"):
+
+        @processor.around_handling
+        @contextmanager
+        def transaction(processing_ctx: Any, handling_ctx: Any) -> Any:
+            yield

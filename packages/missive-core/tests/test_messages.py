@@ -241,6 +241,57 @@ def test_building_alone_refuses_a_class_that_forgets_the_bytes(message_cls: Any)
     assert isinstance(caught.value.__cause__, AttributeError)
 
 
+class Text(missive.Message):
+    """Decodes in the place of the bytes."""
+
+    def __init__(self, raw_data: bytes) -> None:
+        self.raw_data = raw_data.decode()  # type: ignore[assignment]
+
+
+def test_a_class_that_keeps_something_else_than_bytes_loses_nothing() -> None:
+    """It is a decoding dead letter with the raw bytes, and a clear error."""
+    processor: missive.Processor[Any] = missive.Processor()
+    client = processor.test_client(Text)
+    with pytest.raises(missive.InvalidMessageClass, match="has a str as raw_data; keep the bytes"):
+        client.send(b"bytes")
+    with (
+        processor.context(Text, client) as ctx,
+        pytest.raises(missive.InvalidMessageClass, match="has a str as raw_data"),
+    ):
+        ctx.build(b"bytes", missive.Envelope())
+    processor.set_dlq(dlq := {})
+    client.send(b"bytes", message_id=b"1")
+    assert dlq[b"1"][0].raw_data == b"bytes"
+
+
+def test_a_class_may_keep_a_copy_of_the_bytes() -> None:
+    """What counts is that they are bytes."""
+
+    class Stripped(missive.Message):
+        def __init__(self, raw_data: bytes) -> None:
+            super().__init__(raw_data.strip())
+
+    assert delivered(Stripped, b" x ").raw_data == b"x"
+
+
+class Curious(missive.Message):
+    """Looks at its envelope while it is built."""
+
+    def __init__(self, raw_data: bytes) -> None:
+        super().__init__(raw_data)
+        self.seen = (str(self), dict(self.headers))
+
+
+def test_looking_at_the_envelope_too_early_loses_nothing_of_it() -> None:
+    """While a message is built it has no envelope yet; then it has the transport's."""
+    message = delivered(Curious, message_id=b"1-0", headers={"kind": "order"})
+    assert (message.message_id, dict(message.headers)) == (b"1-0", {"kind": "order"})
+    built = Curious(b"x")
+    assert built.message_id == built.message_id
+    anonymous = delivered(Curious)
+    assert missive.format_id(anonymous.message_id) in anonymous.seen[0]
+
+
 def test_an_attribute_error_of_a_message_class_is_its_own() -> None:
     """What a class raises while it decodes is not taken for a class without raw_data."""
 

@@ -539,8 +539,13 @@ def test_a_message_that_is_being_built_at_the_drain_deadline_is_reported_too() -
 
 @pytest.mark.parametrize(
     ("message_id", "named"),
-    [("m-1", "m-1"), (b"\xff", "0xff"), (None, "a message without an id of its transport")],
-    ids=["text", "bytes", "none"],
+    [
+        ("m-1", "m-1"),
+        (b"\xff", "0xff"),
+        ("\udcff", "0xff"),
+        (None, "a message without an id of its transport"),
+    ],
+    ids=["text", "bytes", "surrogate", "none"],
 )
 def test_an_inline_handler_past_the_drain_deadline_is_reported_when_it_returns(
     message_id: Any, named: str

@@ -6,6 +6,7 @@ from typing import Any
 
 import missive
 import pytest
+from missive.adapters.stdin import StdinAdapter
 
 
 def test_every_decorator_returns_the_function() -> None:
@@ -69,3 +70,10 @@ def test_a_class_is_no_dlq(cls: Any) -> None:
         processor.set_dlq(cls)
     with pytest.raises(missive.ConfigurationError, match="a list cannot be a DLQ"):
         processor.set_dlq([])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [missive.Processor, None, lambda m, ctx: None])
+def test_an_adapter_refuses_what_is_no_processor(wrong: Any) -> None:
+    """When it is built, not when it runs."""
+    with pytest.raises(missive.ConfigurationError, match=r"StdinAdapter cannot run .*; give the"):
+        StdinAdapter(missive.RawMessage, wrong)

@@ -308,3 +308,11 @@ def test_lines_longer_than_a_read_come_through_a_pipe(program: Any) -> None:
     line = b"y" * (3 * CHUNK_SIZE)
     out, _ = process.communicate(line + b"\nlast", timeout=DEADLINE)
     assert out == b"begin %s\ndone %s\nbegin last\ndone last\nend\n" % (line, line)
+
+
+@pytest.mark.parametrize("replaced", [None, io.StringIO("text")])
+def test_no_standard_input_of_bytes(replaced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is closed or replaced by text, the error says so."""
+    monkeypatch.setattr("sys.stdin", replaced)
+    with pytest.raises(missive.ConfigurationError, match="finds no standard input to read bytes"):
+        StdinAdapter(missive.RawMessage, collector()[0]).run()

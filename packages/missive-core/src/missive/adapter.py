@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
-from .errors import ConfigurationError
+from .errors import ConfigurationError, describe
 from .messages import M
 
 if TYPE_CHECKING:
@@ -25,12 +25,18 @@ class Adapter(ABC, Generic[M]):
     after the handler and all hooks are through, and after a dead letter was written.
 
     :param processor: the processor to run.
+    :raises ConfigurationError: it is no processor.
     """
 
     #: What the transport can promise. The defaults promise little; an adapter states its own.
     capabilities: ClassVar[Capabilities] = Capabilities()
 
     def __init__(self, processor: Processor[M]) -> None:
+        if isinstance(processor, type) or not hasattr(processor, "context"):
+            raise ConfigurationError(
+                f"{type(self).__name__} cannot run {describe(processor)};"
+                " give the processor itself, such as missive.Processor()"
+            )
         self.processor = processor
 
     @abstractmethod

@@ -114,7 +114,7 @@ class HandlingContext(Generic[M]):
             self.error = error
 
     def __repr__(self) -> str:
-        return f"<HandlingContext of {self.message!r}>"
+        return f"<HandlingContext of {self.message}>"
 
 
 class ProcessingContext(Generic[M]):
@@ -229,7 +229,8 @@ class ProcessingContext(Generic[M]):
         # tenth off a line of standard input (benchmarks/stdin.py).
         try:
             message = self.message_cls(raw_data)
-            message.raw_data  # noqa: B018
+            if message.raw_data is not raw_data:
+                self._check_raw_data(message)
             message.envelope = envelope
         except Exception as error:
             failed = _raw_message(raw_data, envelope)
@@ -290,7 +291,8 @@ class ProcessingContext(Generic[M]):
         """
         try:
             message = self.message_cls(raw_data)
-            message.raw_data  # noqa: B018
+            if message.raw_data is not raw_data:
+                self._check_raw_data(message)
             message.envelope = envelope
         except Exception as error:
             explained = self._build_error(error)
@@ -298,6 +300,16 @@ class ProcessingContext(Generic[M]):
                 raise
             raise explained from error
         return message
+
+    def _check_raw_data(self, message: M) -> None:
+        """Refuse a message that could not be kept as a dead letter."""
+        given: object = message.raw_data
+        if not isinstance(given, bytes):
+            raise InvalidMessageClass(
+                self.message_cls,
+                f"what it makes has a {type(given).__name__} as raw_data; keep the bytes there,"
+                " and what they mean in an attribute of its own",
+            )
 
     def _build_error(self, error: Exception) -> Exception:
         """Explain what a class lacks that makes messages without their bytes."""

@@ -146,8 +146,7 @@ class Nest:
         try:
             self.enter()
         except BaseException as error:
-            self.fail(error)
-            self.exit()
+            self.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
@@ -219,8 +218,18 @@ def check_function(function: F, role: str, takes: tuple[str, ...]) -> F:
             f"cannot be {role}: it is async, and Missive calls plain functions;"
             " write it with def, and run a coroutine with asyncio.run(...) inside",
         )
-    if role.startswith("an around-hook") and not inspect.isgeneratorfunction(call):
-        raise InvalidHandler(function, f"cannot be {role}: it does not yield; yield exactly once")
+    yields = inspect.isgeneratorfunction(call)
+    if role.startswith("an around-hook") and not yields:
+        remedy = "yield exactly once"
+        if inspect.isgeneratorfunction(inspect.unwrap(function)):
+            remedy = "leave out what is above it, such as @contextmanager"
+        raise InvalidHandler(function, f"cannot be {role}: it does not yield; {remedy}")
+    if yields and not role.startswith("an around-hook"):
+        raise InvalidHandler(
+            function,
+            f"cannot be {role}: it yields, so calling it would run nothing;"
+            " take the yield out, or make it an around-hook",
+        )
     try:
         signature = inspect.signature(function)
     except ValueError:  # some built-in callables have none to check

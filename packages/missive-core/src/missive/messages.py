@@ -192,8 +192,10 @@ class Message:
     # Defaults on the class: a message that nobody asks costs one assignment.
     #: What the transport said of the message.
     envelope: Envelope = NO_ENVELOPE
-    _message_id: bytes | None = None
-    _headers: Headers | None = None
+    # What was read of the envelope, with the envelope that it was read of: a class that looks at
+    # its id or headers while it is built has none yet.
+    _message_id: tuple[Envelope, bytes] | None = None
+    _headers: tuple[Envelope, Headers] | None = None
     _handling: Any = None  # the HandlingContext while the message is handled
 
     def __init__(self, raw_data: bytes) -> None:
@@ -210,22 +212,22 @@ class Message:
 
         An empty id counts as none. Text is encoded as UTF-8.
         """
-        message_id = self._message_id
-        if message_id is None:
-            given = self.envelope.message_id or os.urandom(16)
+        envelope, known = self.envelope, self._message_id
+        if known is None or known[0] is not envelope:
+            given = envelope.message_id or (known[1] if known is not None else os.urandom(16))
             message_id = (
                 given.encode("utf-8", "surrogateescape") if isinstance(given, str) else given
             )
-            self._message_id = message_id
-        return message_id
+            known = self._message_id = (envelope, message_id)
+        return known[1]
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers: read-only, names without regard to case; empty where there are none."""
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = Headers(self.envelope.read_headers())
-        return headers
+        envelope, known = self.envelope, self._headers
+        if known is None or known[0] is not envelope:
+            known = self._headers = (envelope, Headers(envelope.read_headers()))
+        return known[1]
 
     @property
     def source(self) -> str | None:

@@ -76,7 +76,7 @@ class Verdict(Generic[M]):
 
     def __repr__(self) -> str:
         what = self.decision.value if self.decision else f"to raise {type(self.error).__name__}"
-        return f"<Verdict {what}: {self.message!r}>"
+        return f"<Verdict {what}: {self.message}>"
 
 
 class Settled(Generic[M]):
@@ -102,7 +102,7 @@ class Settled(Generic[M]):
         what = self.outcome.value if self.outcome else "unsettled"
         if self.outcome is None and self.error is not None:
             what = f"unsettled: {type(self.error).__name__}"
-        return f"<Settled {what}: {self.message!r}>"
+        return f"<Settled {what}: {self.message}>"
 
 
 def judge(

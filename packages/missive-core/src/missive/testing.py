@@ -37,8 +37,8 @@ class TestAdapter(Adapter[M]):
     hooks run at ``with``, or at the first ``send``; and at ``close`` or the end of the ``with``.
 
     :param processor: the processor under test.
-    :param message_cls: what bytes that are sent become; unless given, RawMessage, or the class of
-        the first message where that was sent as a message.
+    :param message_cls: what bytes that are sent become; unless given, RawMessage, or without a
+        ``with`` the class of the first message where that was sent as a message.
     :param capabilities: the capabilities to play, such as those of the adapter used in production.
 
     :ivar acked: the messages acked to the transport, dead-lettered ones included, in order.

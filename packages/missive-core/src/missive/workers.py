@@ -205,4 +205,6 @@ def printable_id(delivery: Delivery | bytes) -> str:
     message_id = None if isinstance(delivery, bytes) else delivery.message_id
     if not message_id:
         return "a message without an id of its transport"
-    return format_id(message_id.encode() if isinstance(message_id, str) else message_id)
+    if isinstance(message_id, str):
+        message_id = message_id.encode("utf-8", "surrogateescape")
+    return format_id(message_id)

@@ -89,8 +89,16 @@ class StdinAdapter(PollingAdapter[M]):
         return cls(message_cls, processor, **{**read_options(url, readers), **options})
 
     def open(self) -> None:
-        """Find out how the file is read."""
-        file: Any = sys.stdin.buffer if self.filelike is None else self.filelike
+        """Find out how the file is read.
+
+        :raises ConfigurationError: this process has no standard input of bytes.
+        """
+        file: Any = getattr(sys.stdin, "buffer", None) if self.filelike is None else self.filelike
+        if file is None:
+            raise ConfigurationError(
+                "StdinAdapter finds no standard input to read bytes from (it is closed, or was"
+                " replaced by text); give it an open file"
+            )
         self._read: Callable[[int], bytes | None] = getattr(file, "read1", file.read)
         try:
             self._fd: int | None = file.fileno()
