@@ -284,6 +284,28 @@ def test_a_slow_handler_keeps_its_entries(
     assert last
 
 
+def test_what_is_settled_is_acked_while_the_next_handler_is_slow(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """Though the receiving thread is held up, nobody else gets what was handled before."""
+    pending_beside_slow: list[int] = []
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.raw_data == b"slow":
+            eventually(lambda: pending(client) == 1, "nothing was acked meanwhile")
+            pending_beside_slow.append(pending(client))
+        ctx.ack()
+
+    add(client, b"fast", b"slow")
+    recorder = Recorder(act)
+    adapter = adapter_of(server, recorder, retry_after=0.6)
+    adapter.flush_interval = DEADLINE * 10  # so that the receiving thread has no reason to ack
+    with Running(adapter):
+        recorder.wait_for(2)
+    assert recorder.bodies == [b"fast", b"slow"]
+    assert pending_beside_slow == [1]
+
+
 def server_time(client: redis.Redis) -> float:
     """Give the server's time in seconds."""
     seconds, microseconds = client.time()

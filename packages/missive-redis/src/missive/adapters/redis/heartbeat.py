@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from time import monotonic
 
@@ -12,8 +11,8 @@ from missive import MissiveError
 
 from redis import exceptions
 
-from .entries import StreamEntry
 from .groups import Group, is_no_group
+from .ledger import Ledger
 from .links import Link
 
 logger = logging.getLogger("missive.adapters.redis.heartbeat")
@@ -25,14 +24,16 @@ CLOSING = 1.0
 class Heartbeat:
     """A thread that says of every entry in hand, again and again, that it is in hand.
 
+    And of every entry that is settled that it is, where its ack has waited for a while: the thread
+    that handled it may be held up by the next, and somebody else would take it for abandoned.
+
     Redis counts how long ago an entry was last delivered or claimed; other consumers claim it once
     that is longer than their ``retry_after``. The thread claims the entries anew for their own
     consumer, with JUSTID, which sets that time back and does not count as a delivery. It has a
     connection of its own, opened when there is first something to say, so that a handler that holds
     the receiving thread for an hour keeps its entry.
 
-    :param in_hand: every entry that was read and not settled, with when it was read, on the clock
-        of ``time.monotonic``. The thread only ever copies it.
+    :param ledger: what is in hand, and what is settled. The thread only ever copies from it.
     :param interval: seconds between two beats.
     :param on_failure: called when the thread ends because of an error that lasts.
     """
@@ -40,13 +41,13 @@ class Heartbeat:
     def __init__(
         self,
         open_link: Callable[[], Link],
-        in_hand: dict[StreamEntry, float],
+        ledger: Ledger,
         group: Group,
         interval: float,
         on_failure: Callable[[], None],
     ) -> None:
         self._open_link = open_link
-        self._in_hand = in_hand
+        self._ledger = ledger
         self._group = group
         self._interval = interval
         self._on_failure = on_failure
@@ -96,21 +97,21 @@ class Heartbeat:
                 self._link.close()
 
     def beat(self) -> None:
-        """Claim anew what has been in hand for a while.
+        """Claim anew what has been in hand for a while, and ack what has been settled for a while.
+
+        An ack that is sent a second time by whoever owes it does no harm.
 
         :raises RedisRefused: Redis does not let us.
         :raises redis.exceptions.RedisError: the connection is lost.
         """
         old = monotonic() - self._interval / 2
-        ids: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for entry, since in list(self._in_hand.items()):
-            if since < old:
-                ids[entry.stream].append(entry.entry_id)
-        if not ids:
+        group, ledger = self._group, self._ledger
+        commands = [*group.keeps(ledger.old_in_hand(old)), *group.acks(ledger.old_acks(old))]
+        if not commands:
             return
         if self._link is None:
             self._link = self._open_link()
-        for reply in self._link.call(*self._group.keeps(ids)):
+        for reply in self._link.call(*commands):
             # A group that is gone has nothing to be kept; the receiving thread makes it anew.
             if not is_no_group(reply):
                 self._link.verify(reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
@@ -27,6 +28,7 @@ class Telling:
     acks: dict[bytes, list[bytes]]
     nacks: dict[bytes, list[bytes]]
     commands: list[Command]
+    since: float  # since when the first of them waits
 
 
 class Ledger:
@@ -34,8 +36,10 @@ class Ledger:
 
     It outlives connections: what was decided while there was none is told on the next.
 
+    Another thread may call ``old_in_hand`` and ``old_acks``, which only copy.
+
     :ivar in_hand: every entry that was read and not settled, with when it was read, on the clock of
-        ``time.monotonic``. Other threads only ever copy it.
+        ``time.monotonic``.
     :ivar suspect: the one entry in hand that may have killed whoever had it before, if any.
     :ivar unsent: how many decisions wait to be sent.
     :ivar unsent_since: since when the first of them waits.
@@ -59,9 +63,6 @@ class Ledger:
     def ack(self, entry: StreamEntry) -> None:
         """Note that an entry is settled for good."""
         # As _leave() does it: nearly every entry passes through here.
-        self.in_hand.pop(entry, None)
-        if entry is self.suspect:
-            self.suspect = None
         if not self.unsent:
             self.unsent_since = monotonic()
         self.unsent += 1
@@ -69,6 +70,10 @@ class Ledger:
             self._acks[entry.stream].append(entry.entry_id)
         except KeyError:
             self._acks[entry.stream] = [entry.entry_id]
+        # Only now: at no time is it missed by who copies first what is in hand, then the acks.
+        self.in_hand.pop(entry, None)
+        if entry is self.suspect:
+            self.suspect = None
 
     def nack(self, entry: StreamEntry) -> None:
         """Note that an entry is to come again; the time until then begins now."""
@@ -97,6 +102,25 @@ class Ledger:
         """Give the names of all entries in hand."""
         return {(entry.stream, entry.entry_id) for entry in self.in_hand}
 
+    def old_in_hand(self, before: float) -> dict[bytes, list[bytes]]:
+        """Give the ids of what was read before a point in time and is not settled."""
+        ids: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        for entry, since in list(self.in_hand.items()):
+            if since < before:
+                ids[entry.stream].append(entry.entry_id)
+        return ids
+
+    def old_acks(self, before: float) -> dict[bytes, list[bytes]]:
+        """Give the ids of what is settled and not confirmed, where that waits since before then."""
+        ids: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        waiting = [(self.unsent_since, self._acks)]
+        waiting += [(telling.since, telling.acks) for telling in list(self._tellings)]
+        for since, acks in waiting:
+            if since < before:
+                for key, some in list(acks.items()):
+                    ids[key] += list(some)
+        return ids
+
     def was_nacked(self, name: EntryName) -> bool:
         """Whether an entry was nacked here, and so killed nobody."""
         return name in self._nacked
@@ -108,11 +132,10 @@ class Ledger:
     def tell(self) -> Telling:
         """Give what is to be told, to be sent now."""
         group = self._group
-        telling = Telling(
-            self._acks, self._nacks, [*group.acks(self._acks), *group.keeps(self._nacks)]
-        )
-        self._acks, self._nacks, self.unsent = {}, {}, 0
+        commands = [*group.acks(self._acks), *group.keeps(self._nacks)]
+        telling = Telling(self._acks, self._nacks, commands, self.unsent_since)
         self._tellings.append(telling)
+        self._acks, self._nacks, self.unsent = {}, {}, 0
         return telling
 
     def told(self, telling: Telling) -> None:

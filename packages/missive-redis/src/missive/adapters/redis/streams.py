@@ -230,7 +230,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self._consumer = consumer
         self._lost = False
         self._heartbeat = Heartbeat(
-            self._open_link, self._ledger.in_hand, self._group, self.retry_after / BEATS, self.wake
+            self._open_link, self._ledger, self._group, self.retry_after / BEATS, self.wake
         )
 
     def _open_link(self) -> Link:
