@@ -47,17 +47,19 @@ def console() -> Console:
 
 def write(text: str, *, newline: bool = True) -> None:
     """Write text to standard output, whatever its encoding can hold."""
-    click.echo(_encodable(text, sys.stdout.encoding), nl=newline, color=has_colours())
+    # The stream is given, else click goes past a progress bar that took its place.
+    encodable = _encodable(text, sys.stdout.encoding)
+    click.echo(encodable, file=sys.stdout, nl=newline, color=has_colours())
 
 
 def note(text: str) -> None:
     """Say something to the operator, beside the output: on standard error."""
-    click.echo(text, err=True)
+    click.echo(text, file=sys.stderr)
 
 
 def write_json(value: Any) -> None:
     """Write one JSON document on one line, in ASCII, so that every text survives."""
-    click.echo(json.dumps(value, separators=(",", ":"), default=_plain))
+    click.echo(json.dumps(value, separators=(",", ":"), default=_plain), file=sys.stdout)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
