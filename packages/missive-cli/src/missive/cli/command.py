@@ -13,7 +13,7 @@ import click
 from .__about__ import __version__
 from .completion import completion
 from .dlq import dlq
-from .exits import ExitCode, code_of, end, line_of
+from .exits import ExitCode, ReaderGone, code_of, end, line_of
 from .explain import explain
 from .handlers import handlers
 from .options import Settings
@@ -38,10 +38,6 @@ Exit codes:
   3    the transport could not be reached in time, or refused
   4    messages were abandoned at the drain deadline
 """
-
-
-class ReaderGone(Exception):
-    """Whoever read the output went away. click takes a BrokenPipeError for itself, so not that."""
 
 
 class Root(click.Group):

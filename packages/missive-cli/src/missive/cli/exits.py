@@ -37,6 +37,10 @@ class ExitCode(enum.IntEnum):
     BROKEN_PIPE = 141
 
 
+class ReaderGone(Exception):
+    """Whoever read the output went away. click takes a BrokenPipeError for itself, so not that."""
+
+
 class Failed(click.ClickException):
     """What the command set out to do failed; its text is safe to show."""
 

@@ -7,15 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import click
-from missive import DeadLetterStore, LetterFilters, format_id
+from missive import DeadLetterStore, LetterFilters
 
-from ..exits import Failed
 from ..options import MessageId, debug_option, json_option
 from ..terminal import note, write_json
 from .asking import confirm, yes_option
 from .filters import filter_options
 from .progress import counted
-from .store import opened, store_argument
+from .store import not_there, opened, store_argument
 
 HELP = """\
 Remove letters for good, by their ids or by filters. Asks unless --yes.
@@ -39,12 +38,13 @@ def delete(
     """Remove letters."""
     if bool(ids) == bool(filters):
         raise click.UsageError("give ids, or a filter such as --reason, and not both")
+    wanted = tuple(dict.fromkeys(ids))
     missing: list[bytes] = []
     with opened(url) as store:
-        if ids:
-            confirm(f"Remove {_letters(len(ids))} for good?", yes=yes)
-            missing = _delete(store, counted(ids, len(ids), "removing"))
-            removed = len(ids) - len(missing)
+        if wanted:
+            confirm(f"Remove {_letters(len(wanted))} for good?", yes=yes)
+            missing = _delete(store, counted(wanted, len(wanted), "removing"))
+            removed = len(wanted) - len(missing)
         else:
             removed = _delete_matching(store, filters, yes)
     if as_json:
@@ -52,7 +52,7 @@ def delete(
     else:
         note(f"{_letters(removed)} removed")
     if missing:
-        raise Failed(f"not in the store: {', '.join(map(format_id, missing))}")
+        raise not_there(missing)
 
 
 def _delete_matching(store: DeadLetterStore, filters: LetterFilters, yes: bool) -> int:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import click
-from missive import DeadLetterStore, LetterFilters, Outcome, format_id
-from missive.adapters.replay import ReplayAdapter, Replayed
+from missive import DeadLetterStore, LetterFilters, MissiveError, Outcome, format_id
+from missive.adapters.replay import ReplayAdapter, Replayed, ReplayResult
 
-from ..exits import ExitCode
+from ..exits import ExitCode, Failed, ReaderGone, kind_and_place
 from ..logs import LEVELS, set_up
 from ..options import MessageId, debug_option, json_option, message_option
 from ..targets import Target, load_target
 from ..terminal import escaped, note, write, write_json
 from .filters import filter_options
 from .progress import Bar, bar
-from .store import opened, store_argument
+from .store import not_there, opened, store_argument
 
 HELP = """\
 Have letters handled again by the processor of TARGET, in this process.
@@ -28,9 +28,11 @@ Have letters handled again by the processor of TARGET, in this process.
   missive dlq replay sqlite:///dead-letters.db app:processor --message json --handler app.greet
   missive dlq replay sqlite:///dead-letters.db app:adapter 0x5f3a order-17
 
-Letters that are acked leave the store; those that fail again stay, with the failure added. The
-exit code is 1 when any failed again. Several replays may share a store: each letter is handled by
-one of them. Ctrl-C stops after the letter in hand.
+Letters that are acked leave the store; those that fail again stay, with the failure added. Several
+replays may share a store: each letter is handled by one of them. Ctrl-C stops after the letter in
+hand. The exit code is 1 when any failed again or was nacked, when an id is not in the store, when
+another replay has all that could be a canary, and in a dry run when any would not go to just one
+handler.
 """
 
 
@@ -68,92 +70,150 @@ def replay(
     set_up(log_level, "json" if as_json else "text")
     loaded = load_target(target, message)
     with opened(url) as store:
-        replaying = _Replaying(loaded, store, filters, as_json)
-        if canary and not replaying.canary():
-            note("the canary failed; the other letters were not touched")
-        else:
-            replaying.run(ids=ids or None, dry_run=dry_run, limit=limit)
-    replaying.close(dry_run)
+        missing = [id for id in dict.fromkeys(ids) if id not in store]
+        replaying = _Replaying(loaded, store, filters, limit, dry_run, as_json)
+        try:
+            if not canary or replaying.canary():
+                replaying.all(ids or None)
+        finally:
+            replaying.close()
+    if missing:
+        raise not_there(missing)
     return ExitCode.FAILED if replaying.failed else ExitCode.OK
 
 
 class _Replaying:
-    """The replays of one command, and their counts together."""
+    """The replays of one command, and their counts together.
+
+    :ivar failed: whether any letter failed again, was nacked, or would not go to one handler.
+    """
 
     def __init__(
-        self, target: Target, store: DeadLetterStore, filters: LetterFilters, as_json: bool
+        self,
+        target: Target,
+        store: DeadLetterStore,
+        filters: LetterFilters,
+        limit: int | None,
+        dry_run: bool,
+        as_json: bool,
     ) -> None:
         self._target = target
         self._store = store
         self._filters = filters
+        self._left = limit
+        self._dry_run = dry_run
         self._as_json = as_json
-        self._counts = {"acked": 0, "failed": 0, "nacked": 0, "skipped": 0}
+        self._counts = dict.fromkeys(ReplayResult._fields, 0)
+        self._stopped = False
         self.failed = False
 
     def canary(self) -> bool:
-        """Replay one letter of each group, and say whether all went well."""
-        ids = list(_one_of_each(self._store, self._filters))
-        self.run(ids=ids, until_failure=True)
-        return not self.failed
+        """Replay one letter of each group, and say whether the others may follow.
 
-    def run(
-        self,
-        *,
-        ids: Any,
-        dry_run: bool = False,
-        limit: int | None = None,
-        until_failure: bool = False,
-    ) -> None:
-        """Replay letters, and say what became of each."""
+        :raises Failed: every letter of a group was skipped.
+        """
+        groups = list(_groups(self._store, self._filters))
+        with bar(len(groups), "trying one of each group") as progress:
+            for group in groups:
+                if self._left == 0:
+                    return False
+                # The limit leaves out those that are skipped, so this goes on to one that is not.
+                result = self._run(None, limit=1, **group)
+                if self.failed or self._stopped:
+                    why = "the canary failed" if self.failed else "stopped"
+                    note(f"{why}; the other letters were not touched")
+                    return False
+                if result.skipped == sum(result) > 0:
+                    raise Failed(
+                        "every letter of a group is claimed by another replay, so none could be"
+                        " its canary; the other letters were not touched"
+                    )
+                progress.advance()
+        self._counts["skipped"] = 0  # these come again among the others
+        return True
+
+    def all(self, ids: tuple[bytes, ...] | None) -> None:
+        """Replay all letters that the filters leave, or those of them with these ids."""
+        if self._left == 0:
+            return
         total = len(ids) if ids is not None else None if self._filters else len(self._store)
-        if limit is not None and total is not None:
-            total = min(limit, total)
+        if self._left is not None and total is not None:
+            total = min(self._left, total)
         with bar(total, "replaying") as progress:
-            adapter: ReplayAdapter[Any] = ReplayAdapter(
-                self._target.message_cls,
-                self._target.processor,
-                self._store,
-                ids=ids,
-                dry_run=dry_run,
-                limit=limit,
-                **self._filters,
-            )
-            stop = adapter.stop if until_failure else None
-            adapter.on_progress = partial(self._tell, progress, dry_run, stop)
-            adapter.run()
-        for name in self._counts:
-            self._counts[name] += getattr(adapter.result, name)
+            self._run(progress, ids=ids, limit=self._left, **self._filters)
 
-    def _tell(
-        self, progress: Bar, dry_run: bool, stop: Callable[[], None] | None, replayed: Replayed
-    ) -> None:
+    def _run(self, progress: Bar | None, **choice: Any) -> ReplayResult:
+        """Replay letters, say what became of each, and count them.
+
+        :param progress: moved on at each letter.
+        :param choice: which letters.
+        :raises Failed: a handler or a hook ended it.
+        :raises MissiveError: what else ended it.
+        """
+        adapter: ReplayAdapter[Any] = ReplayAdapter(
+            self._target.message_cls,
+            self._target.processor,
+            self._store,
+            dry_run=self._dry_run,
+            on_progress=partial(self._tell, progress),
+            **choice,
+        )
+        adapter.shutdown_handler.callback = self._note_stop
+        try:
+            return adapter.run()
+        except (MissiveError, ReaderGone):
+            raise
+        except SystemExit as error:
+            raise Failed(
+                f"a handler or hook ended the program (SystemExit {error.code}); the letter in"
+                " hand stays in the store"
+            ) from error
+        except Exception as error:
+            raise Failed(
+                f"the replay ended with {kind_and_place(error)}; the letter in hand stays in the"
+                " store; --debug shows the traceback, which may hold content"
+            ) from error
+        finally:
+            result = adapter.result
+            for name, count in result._asdict().items():
+                self._counts[name] += count
+            if self._left is not None:
+                self._left -= result.acked + result.failed + result.nacked
+
+    def _note_stop(self, signum: int) -> None:
+        self._stopped = True
+
+    def _tell(self, progress: Bar | None, replayed: Replayed) -> None:
         failed = (
             replayed.handler is None
-            if dry_run
+            if self._dry_run
             else replayed.outcome in (Outcome.DEAD_LETTERED, Outcome.NACKED)
         )
         self.failed |= failed
-        if self._as_json:
-            write_json(_record(replayed, dry_run))
-        elif failed or dry_run:
-            write(f"{format_id(replayed.letter.id)}: {escaped(_words(replayed, dry_run))}")
-        progress.advance()
-        if failed and stop is not None:
-            stop()
+        try:
+            if self._as_json:
+                write_json(_record(replayed, self._dry_run))
+            elif failed or self._dry_run:
+                words = escaped(_words(replayed, self._dry_run))
+                write(f"{format_id(replayed.letter.id)}: {words}")
+        except BrokenPipeError as error:
+            raise ReaderGone from error  # not to be taken for one that a hook met
+        if progress is not None:
+            progress.advance()
 
-    def close(self, dry_run: bool) -> None:
+    def close(self) -> None:
         """Say the counts."""
         counts = self._counts
         if self._as_json:
-            write_json({"letters": counts["skipped"]} if dry_run else counts)
-        elif dry_run:
+            write_json({"letters": counts["skipped"]} if self._dry_run else counts)
+        elif self._dry_run:
             note(f"{counts['skipped']} letters looked at; nothing was changed")
         else:
             note(", ".join(f"{count} {name}" for name, count in counts.items()))
 
 
-def _one_of_each(store: DeadLetterStore, filters: LetterFilters) -> Iterator[bytes]:
-    """Give the id of the oldest letter of each error, handler and reason that the filters leave."""
+def _groups(store: DeadLetterStore, filters: LetterFilters) -> Iterator[LetterFilters]:
+    """Give filters for each error, handler and reason of which these leave any letter."""
     for row in store.summary():
         group: LetterFilters = {
             "error_type": row.error_type or "",
@@ -163,8 +223,8 @@ def _one_of_each(store: DeadLetterStore, filters: LetterFilters) -> Iterator[byt
         if any(filters.get(name, value) != value for name, value in group.items()):
             continue
         wanted: LetterFilters = {**filters, **group}
-        for letter in store.letters(limit=1, **wanted):
-            yield letter.id
+        if any(store.letters(limit=1, **wanted)):
+            yield wanted
 
 
 def _words(replayed: Replayed, dry_run: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -47,3 +47,8 @@ def letter_of(store: DeadLetterStore, id: bytes) -> DeadLetter:
             f"there is no letter {format_id(id)} in the store (any more);"
             " missive dlq list shows which there are"
         ) from error
+
+
+def not_there(ids: Iterable[bytes]) -> Failed:
+    """Name letters that were asked for and that the store does not have."""
+    return Failed(f"not in the store: {', '.join(map(format_id, ids))}")
