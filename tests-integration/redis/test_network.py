@@ -133,6 +133,30 @@ def test_acks_that_could_not_be_sent_are_sent_on_the_next_connection(
     assert recorder.bodies == bodies
 
 
+def test_a_run_begins_clean_after_one_that_ended_without_a_connection(
+    proxy: Proxy, client: redis.Redis
+) -> None:
+    """What the first run had in hand comes to the second like what anybody had who died."""
+    outages = [True]
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.raw_data == b"1" and outages:
+            outages.clear()
+            adapter._ledger.unsent_since -= DEADLINE  # overdue, so that the loss is found in time
+            proxy.cut()
+            raise LookupError("no such thing")
+        ctx.ack()
+
+    recorder = Recorder(act)
+    adapter = stream_adapter(proxy, recorder, retry_after=0.3)
+    add(client, range(2))
+    with Running(adapter) as running:
+        assert isinstance(running.fails(), LookupError)
+        with Running(adapter):
+            eventually(lambda: client.xpending("orders", "billing")["pending"] == 0, "it is kept")
+    assert recorder.bodies == [b"0", b"1", b"1"]
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_slow_network_delays_and_loses_nothing(
     proxy: Proxy, client: redis.Redis, workers: int

@@ -109,6 +109,34 @@ def test_a_permission_that_is_taken_away_later(
     client.acl_deluser("clerk")
 
 
+def test_a_permission_to_ack_that_is_taken_away_later(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """The error is the same whether reading is denied or settling."""
+    client.acl_setuser(
+        "clerk", reset=True, enabled=True, nopass=True, keys=["*"], commands=["+@all"]
+    )
+
+    def act(message: Any, ctx: Any) -> None:
+        client.acl_setuser("clerk", commands=["-xack"])
+        ctx.ack()
+
+    adapter: Any = RedisStreamsAdapter(
+        missive.RawMessage,
+        Recorder(act).processor,
+        "orders",
+        "billing",
+        url=server.url.replace("//", "//clerk:@"),
+        ack_every=1,
+    )
+    with Running(adapter) as running:
+        client.xadd("orders", {"data": "x"})
+        error = running.fails()
+    assert isinstance(error, RedisRefused)
+    assert error.code == "NOPERM"
+    client.acl_deluser("clerk")
+
+
 def test_the_permissions_of_the_readme_suffice(server: RedisServer, client: redis.Redis) -> None:
     """A user who has just these reads, retries, trims, asks how far behind it is, and leaves."""
     (line,) = re.findall(r"^ACL SETUSER .*$", README.read_text(), re.MULTILINE)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import missive
@@ -684,6 +685,54 @@ def test_what_trying_again_does_not_mend_ends_the_run(call: str, workers: int) -
         adapter.run()
     assert isinstance(caught.value.__cause__, Refused)
     assert not adapter.opened
+
+
+def test_a_refusal_that_an_ack_raises_ends_the_run_as_it_is(workers: int) -> None:
+    """An adapter that can say more than its client's error says it, whichever call was refused."""
+
+    class Said(missive.TransportRefused):
+        pass
+
+    adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
+    refusal = Said(adapter, Refused())
+    adapter.fail_on("ack", refusal)
+    with pytest.raises(Said) as caught:
+        adapter.run()
+    assert caught.value is refusal
+
+
+@pytest.mark.parametrize("error", [None, LookupError])
+def test_a_transport_can_tell_which_phase_a_run_is_in(
+    workers: int, error: type[Exception] | None
+) -> None:
+    """It knows whether ``open`` follows a loss, and whether ``flush`` is followed by ``receive``."""
+    reconnecting: list[bool] = []
+    ending: list[bool] = []
+
+    class Watched(MemoryTransport):
+        def open(self) -> None:
+            reconnecting.append(self.reconnecting)
+            super().open()
+
+        def flush(self) -> None:
+            ending.append(self.ending)
+            super().flush()
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"2":
+            if error is not None:
+                raise error
+            adapter.stop()
+        ctx.ack()
+
+    adapter = Watched(processor_of(handle), 3, workers=workers, batch_size=1, endless=True)
+    adapter.fail_on("receive", ConnectionError())
+    with pytest.raises(error) if error is not None else nullcontext():
+        adapter.run()
+    assert reconnecting == [False, True]
+    assert (ending[0], ending[-1]) == (False, True)
+    assert not adapter.ending
+    assert not adapter.reconnecting
 
 
 @pytest.mark.parametrize("call", ["open", "receive", "ack", "flush", "close"])

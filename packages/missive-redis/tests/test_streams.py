@@ -10,6 +10,7 @@ import missive
 import pytest
 import redis
 from missive.adapters.redis import RedisStreamsAdapter, StreamEntry
+from missive.adapters.redis.consumer import Consumer
 from recorder import Recorder
 from redis_server import DEADLINE, RedisServer, eventually
 from running import Running
@@ -420,6 +421,60 @@ def test_with_ack_every_one_a_message_is_acked_before_the_next_is_handled(
     assert counts == [3, 2, 1]
 
 
+def test_acks_that_fail_twice_are_told_on_the_connection_after_that(
+    server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the connection is lost while it is told, anew, what the one before was told."""
+    losses = 2
+    tell = Consumer.tell
+
+    def lose(consumer: Consumer) -> None:
+        nonlocal losses
+        if losses and adapter._ledger.unsent:
+            losses -= 1
+            consumer.link.abort()
+        tell(consumer)
+
+    monkeypatch.setattr(Consumer, "tell", lose)
+    recorder = Recorder()
+    adapter = adapter_of(server, recorder, ack_every=1, retry_after=3600)
+    with Running(adapter):
+        add(client, b"x")
+        recorder.wait_for(1)
+        eventually(lambda: pending(client) == 0, "it was never acked")
+    assert losses == 0
+    assert recorder.bodies == [b"x"]
+
+
+def test_once_the_connection_is_lost_a_run_that_ends_waits_for_no_further_answer(
+    server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs costs a run that was stopped one timeout, not one for each ack."""
+    tellings = 0
+
+    def time_out(consumer: Consumer) -> None:
+        nonlocal tellings
+        tellings += 1
+        raise redis.TimeoutError
+
+    together, go_on = threading.Barrier(4), threading.Event()
+
+    def act(message: Any, ctx: Any) -> None:
+        together.wait(DEADLINE)
+        assert go_on.wait(DEADLINE)
+        ctx.ack()
+
+    adapter = adapter_of(server, Recorder(act), workers=3, ack_every=1)
+    with Running(adapter):
+        add(client, b"1", b"2", b"3")
+        together.wait(DEADLINE)
+        monkeypatch.setattr(Consumer, "tell", time_out)
+        adapter.stop()
+        go_on.set()
+    assert tellings == 1
+    assert pending(client) == 3
+
+
 def test_acks_do_not_wait_for_a_slow_handler(server: RedisServer, client: redis.Redis) -> None:
     """What is settled is acked in bounded time, though the rest of its batch takes long."""
     seen: list[int] = []
@@ -447,6 +502,44 @@ def test_stop_ends_an_idle_run_without_waiting_for_an_entry(server: RedisServer)
     adapter.poll_timeout = DEADLINE * 10  # so that nothing but stop() can end the wait in time
     with Running(adapter):
         eventually(lambda: adapter._consumer.is_reading, "it does not read")
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_a_read_brings_while_a_run_ends_is_returned_before_its_handlers_are_through(
+    server: RedisServer, client: redis.Redis, failing: bool
+) -> None:
+    """Others get it at once, and nobody takes it from them later."""
+    late_is_handled = threading.Event()
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.raw_data == b"bad":
+            raise LookupError("no such thing")
+        if message.raw_data == b"slow":
+            assert late_is_handled.wait(DEADLINE)
+        ctx.ack()
+
+    recorder, other = Recorder(act), Recorder()
+    adapter = adapter_of(server, recorder, retry_after=3600, workers=2)
+    with Running(adapter) as running:
+        add(client, b"slow")
+        recorder.wait_for(1)
+        if failing:
+            add(client, b"bad")
+        else:
+            eventually(lambda: client.info("clients")["blocked_clients"], "it does not read")
+            adapter.stop()
+        eventually(lambda: adapter.ending, "the run goes on")
+        add(client, b"late")
+        with Running(adapter_of(server, other)):
+            other.wait_for(1)
+            late_is_handled.set()
+            running.join()
+        assert isinstance(running.error, LookupError) is failing
+        running.error = None
+    assert [(message.raw_data, message.delivery_count) for message in other.messages] == [
+        (b"late", 1)
+    ]
+    assert pending(client) == int(failing)
 
 
 def test_the_consumer_is_removed_on_a_clean_exit(server: RedisServer, client: redis.Redis) -> None:

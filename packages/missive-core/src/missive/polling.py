@@ -241,6 +241,17 @@ class PollingAdapter(Adapter[M]):
         """Whether ``stop`` was called."""
         return self.stopped_at is not None
 
+    @property
+    def ending(self) -> bool:
+        """Whether the run receives no more: after ``stop``, the end of the input, or a failure."""
+        receiving = self._receiving
+        return self.stopping or (receiving is not None and receiving.over)
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether the run had a connection before: what was received with it may be in hand."""
+        return self._receiving is not None
+
     # What a user or a supervisor calls.
 
     def run(self) -> None:

@@ -85,7 +85,7 @@ class Receiving(Generic[M]):
         """
         turn = self._turn_inline if self._pool is None else self._turn_with_workers
         try:
-            while not self._over:
+            while not self.over:
                 turn()
         except BaseException as error:
             self._fail(error)
@@ -98,7 +98,8 @@ class Receiving(Generic[M]):
             raise self._failure
 
     @property
-    def _over(self) -> bool:
+    def over(self) -> bool:
+        """Whether nothing more is to be received."""
         return self._ended or self._failure is not None or self._adapter.stopping
 
     def _fail(self, error: BaseException) -> None:
@@ -259,6 +260,9 @@ class Receiving(Generic[M]):
     def _recover(self, failed: SettlementFailed) -> None:
         """Go on after an ack that the transport did not take, where its connection was at fault."""
         adapter, cause = self._adapter, failed.__cause__
+        if isinstance(cause, TransportRefused):
+            failed.__cause__ = None  # else each would be what led to the other
+            raise cause
         if cause is None or not isinstance(
             cause, (*adapter.fatal_errors, *adapter.connection_errors)
         ):
@@ -270,7 +274,7 @@ class Receiving(Generic[M]):
         adapter = self._adapter
         if isinstance(error, adapter.fatal_errors):
             raise TransportRefused(adapter, error) from error
-        if self._over:
+        if self.over:
             logger.warning(
                 "%s lost its connection while ending (%s); its last acks may not have arrived",
                 type(adapter).__name__,

@@ -160,7 +160,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self._redelivery = Redelivery(self._group, self._ledger, retry_after, max_deliveries)
         self._consumer: Consumer | None = None
         self._heartbeat: Heartbeat | None = None
-        self._lost = False  # the connection broke while it was used, and was not opened since
+        self._lost = False  # the connection broke while it was used, and was not closed since
         self._restored = False  # the group was made anew, and nothing was read since
         self._claims_in_a_row = 0
         self._trim_wanted = False
@@ -216,19 +216,18 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     def open(self) -> None:
         """Connect, and create the group where it is absent."""
-        if not self._lost:  # a run begins
+        if not self.reconnecting:
             self._ledger.drop(list(self._ledger.in_hand))
         self._redelivery.begin()
         self._restored = False
         consumer = Consumer(self._open_link, self._group, self._ledger)
         try:
-            if self._lost and self._own_name:
+            if self.reconnecting and self._own_name:
                 self._redelivery.recover(consumer.link)
         except BaseException:
             consumer.close()
             raise
         self._consumer = consumer
-        self._lost = False
         self._heartbeat = Heartbeat(
             self._open_link, self._ledger, self._group, self.retry_after / BEATS, self.wake
         )
@@ -242,14 +241,13 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if heartbeat is not None:
             heartbeat.close()
         consumer, self._consumer = self._consumer, None
-        lost, self._lost = self._lost, self._lost and not self.stopping
-        if consumer is None:
-            return
+        lost, self._lost = self._lost, False
         try:
-            if consumer.is_open and not lost:
+            if consumer is not None and consumer.is_open and not lost:
                 self._take_leave(consumer)
         finally:
-            consumer.close()
+            if consumer is not None:
+                consumer.close()
             self._ledger.untold()
 
     def _take_leave(self, consumer: Consumer) -> None:
@@ -265,11 +263,16 @@ class RedisStreamsAdapter(PollingAdapter[M]):
                 type(error).__name__,
             )
 
+    @property
+    def _is_connected(self) -> bool:
+        """Whether there is a connection that is not known to be lost."""
+        return self._consumer is not None and not self._lost
+
     @contextmanager
     def _noting_loss(self) -> Generator[Consumer]:
-        """Note a connection error, so that ``close`` does not talk to who is not there."""
+        """Note a connection error, so that nobody talks to who is not there, and waits in vain."""
         consumer = self._consumer
-        if consumer is None:
+        if consumer is None or not self._is_connected:
             raise exceptions.ConnectionError("the adapter is not connected")
         try:
             yield consumer
@@ -383,8 +386,9 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         entry: Any = message.envelope
         ledger.ack(entry)
         self._trim_wanted = True
-        if entry.delivery_count > self._redelivery.trusted or (
-            self.ack_every is not None and ledger.unsent >= self.ack_every
+        if self._is_connected and (
+            entry.delivery_count > self._redelivery.trusted
+            or (self.ack_every is not None and ledger.unsent >= self.ack_every)
         ):
             with self._noting_loss() as consumer:
                 consumer.tell()
@@ -395,11 +399,16 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     def flush(self) -> None:
         """Ack what is settled, where it has waited for long, or where no read follows."""
-        ledger = self._ledger
-        if not ledger.unsent:
+        if not self._is_connected:
             return
-        waited = monotonic() - ledger.unsent_since
-        if self.stopping or waited >= (self.flush_interval or 0.0) / 2:
+        ledger = self._ledger
+        if self.ending:
+            with self._noting_loss() as consumer:
+                self._return_late(consumer)
+                consumer.tell()
+        elif ledger.unsent and (
+            monotonic() - ledger.unsent_since >= (self.flush_interval or 0.0) / 2
+        ):
             with self._noting_loss() as consumer:
                 consumer.tell()
 
