@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import urllib.request
 
 import pytest
 
 pytest.importorskip("missive.adapters.wsgi")
 
+FROM = "http://127.0.0.1:{}/hooks{}"
 OPTIONS = ("run", "app:processor", "--from", "http://127.0.0.1:{port}/hooks", "--message", "json")
+
+HOOKED = """\
+from app import processor
+
+
+@processor.before_processing
+def connect(ctx):
+    raise ConnectionRefusedError(111, "Connection refused")
+"""
 
 
 @pytest.fixture
 def free_port() -> int:
     """A port that nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -28,6 +37,13 @@ def post(port: int, body: bytes) -> tuple[int, bytes]:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/hooks", data=body, method="POST")
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.status, answer.read()
+
+
+def exchange(port: int, request: bytes) -> bytes:
+    """Send bytes on a connection of its own; gives the first that come back."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        return connection.recv(65536)
 
 
 def serve(start, port: int, *more: object, **env: str):
@@ -47,6 +63,7 @@ def serve(start, port: int, *more: object, **env: str):
             return False
 
     process.wait_until(ready, "server that is ready")
+    process.wait_for("erving on http", "stderr")
     return process
 
 
@@ -61,6 +78,35 @@ def test_serves_on_waitress_where_it_is_installed(start, free_port, workers):
     assert process.ended() == 0
     assert process.stdout == "hello Ada\n"
     assert "development alone" not in process.stderr
+    assert f"workers       {workers[1] if workers else 4}\n" in process.stderr
+
+
+def test_a_body_that_is_too_long_is_refused_unread(start, free_port):
+    """Waitress takes bodies up to the adapter's limit, and for far longer ones it does not wait."""
+    pytest.importorskip("waitress")
+    serve(start, free_port, "--from", FROM.format(free_port, "?max_content_length=2000"))
+    for length, status in [(2000, 200), (2001, 413), (100_000, 413), (10**12, 413)]:
+        body = b'{"label": "greet", "name": "Ada"}'.ljust(min(length, 2001))
+        answer = exchange(
+            free_port,
+            b"POST /hooks HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (length, body),
+        )
+        assert int(answer.split()[1]) == status
+
+
+def test_chunks_are_taken_up_to_the_limit(start, free_port):
+    """The framing of chunks does not count for the adapter's limit."""
+    pytest.importorskip("waitress")
+    serve(start, free_port, "--from", FROM.format(free_port, "?max_content_length=2000"))
+    for length, status in [(2000, 200), (2001, 413), (10_000, 413)]:
+        body = b'{"label": "greet", "name": "Ada"}'.ljust(length)
+        chunks = [body[begin : begin + 64] for begin in range(0, length, 64)] + [b""]
+        answer = exchange(
+            free_port,
+            b"POST /hooks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks),
+        )
+        assert int(answer.split()[1]) == status
 
 
 def test_serves_with_a_warning_where_it_is_not(start, project, free_port):
@@ -85,7 +131,52 @@ def test_an_address_that_is_taken_is_one_line(start, missive, project, free_port
     assert done.returncode == 3
     last = done.stderr.splitlines()[-1]
     assert last.startswith("missive: ")
+    assert f"cannot listen on 127.0.0.1 port {free_port}: Address already in use" in last
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("waitress", [True, False])
+@pytest.mark.parametrize("host", ["nohost.invalid", "a..b"])
+def test_a_host_that_has_no_address_is_one_line(missive, project, free_port, waitress, host):
+    """A host that cannot be resolved is one line that names it, and exit code 3."""
+    if waitress:
+        pytest.importorskip("waitress")
+    else:
+        (project / "waitress.py").write_text("raise ImportError('hidden')\n")
+    url = f"http://{host}:{free_port}/"
+    done = missive("run", "app:processor", "--from", url, "--message", "json")
+    assert done.returncode == 3, done.stderr
+    assert f"cannot listen on {host} port {free_port}: " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("waitress", [True, False])
+def test_a_hook_that_fails_is_not_the_servers_fault(missive, project, free_port, waitress):
+    """A before-hook that fails, by an OSError too, ends the run with exit code 1 and its place."""
+    if waitress:
+        pytest.importorskip("waitress")
+    else:
+        (project / "waitress.py").write_text("raise ImportError('hidden')\n")
+    (project / "hooked.py").write_text(HOOKED)
+    url = FROM.format(free_port, "")
+    done = missive("run", "hooked:processor", "--from", url, "--message", "json")
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "ConnectionRefusedError" in last
+    assert "hooked.py:6" in last
+
+
+def test_what_only_a_polled_transport_has_is_refused(missive, refused, free_port):
+    """A limit of what is fetched ahead is refused, since senders are answered one by one."""
+    line = refused(missive(*[arg.format(port=free_port) for arg in OPTIONS], "--max-in-flight", 3))
+    assert "--max-in-flight" in line
+    assert "--workers" in line
+
+
+def test_workers_without_waitress_are_refused(missive, refused, project, free_port):
+    """A number of workers that no server would heed is refused, with the remedy."""
+    (project / "waitress.py").write_text("raise ImportError('hidden')\n")
+    line = refused(missive(*[arg.format(port=free_port) for arg in OPTIONS], "--workers", 3))
+    assert "pip install waitress" in line
 
 
 def test_a_handler_that_hangs_does_not_keep_the_server(start, free_port):

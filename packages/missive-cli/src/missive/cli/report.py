@@ -56,9 +56,12 @@ class Report:
             yield f"warning: {warning}"
 
 
-def make_report(adapter: Adapter[Any], *, source: str | None, dlq: str | None) -> Report:
+def make_report(
+    adapter: Adapter[Any], *, workers: int | None, source: str | None, dlq: str | None
+) -> Report:
     """Look at what a run would do.
 
+    :param workers: how many messages are handled at once, where that is known.
     :param source: the URL that the adapter was built from, fit to be shown.
     :param dlq: the URL that the DLQ was opened by, fit to be shown.
     """
@@ -69,7 +72,7 @@ def make_report(adapter: Adapter[Any], *, source: str | None, dlq: str | None) -
         message_class=_message_class(adapter),
         capabilities=asdict(adapter.capabilities),
         dlq=_dlq_name(processor, dlq),
-        workers=getattr(adapter, "workers", None),
+        workers=workers,
         in_flight=_in_flight(adapter),
         handlers=[
             {

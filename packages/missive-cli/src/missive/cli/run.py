@@ -18,7 +18,7 @@ from .logs import LEVELS, set_up
 from .options import debug_option, json_option, message_option
 from .report import Report, make_report
 from .schemes import build_adapter, masked, open_store
-from .serving import runner, takes_server
+from .serving import count_threads, runner, takes_server
 from .targets import as_adapter, as_processor, load_message_cls, load_object, not_a
 from .terminal import note, write, write_json
 from .watchdog import Watchdog
@@ -120,7 +120,7 @@ def run(
         return ExitCode.OK
     _say(report, note, _note_json if as_json else None)
     with _watch_health(adapter, health_file, health_port, stall) as health:
-        _run(adapter, health.close, options["workers"])
+        _run(adapter, health.close, report.workers)
     return ExitCode.OK
 
 
@@ -130,20 +130,18 @@ def _run(adapter: Adapter[Any], tidy: Callable[[], None], workers: int | None) -
     :param tidy: called where the process ends at the drain deadline.
     :param workers: how many threads a server has, where one serves the adapter.
     :raises Failed: a handler or a hook, or the transport's client, ended it.
+    :raises CannotServe: the server cannot listen.
     :raises MissiveError: what else ended it.
     """
     assert isinstance(adapter, Runnable)
     try:
         with Watchdog(adapter, tidy):
             runner(adapter, workers)()
-    except (MissiveError, KeyboardInterrupt):
+    except (MissiveError, CannotServe, KeyboardInterrupt):
         raise
     except SystemExit as error:
         raise Failed(f"a handler or hook ended the program (SystemExit {error.code})") from error
     except Exception as error:
-        if isinstance(error, OSError) and takes_server(adapter):
-            # Of a handler's errors none comes here: they are answered to their senders.
-            raise CannotServe(f"the server cannot listen: {error.strerror}") from error
         raise Failed(
             f"processing ended with {kind_and_place(error)}; the message stays with the transport"
             " where that can redeliver; --dlq keeps such messages, --debug shows the traceback"
@@ -218,8 +216,13 @@ def _prepare(
         _set(adapter, "connect_timeout", connect_timeout or CONNECT_TIMEOUT)
     if dlq_url is not None:
         adapter.processor.set_dlq(open_store(dlq_url))
+    if takes_server(adapter):
+        workers = count_threads(options["workers"])
+    else:
+        workers = getattr(adapter, "workers", None)
     report = make_report(
         adapter,
+        workers=workers,
         source=masked(url) if url else None,
         dlq=masked(dlq_url) if dlq_url else None,
     )
@@ -245,7 +248,13 @@ def _build(
         )
     message_cls = load_message_cls(message)
     # Building connects to nothing, so that it can be looked what the adapter is.
-    if "workers" in options and takes_server(build_adapter(url, message_cls, processor)):
+    of_workers = options.keys() & {"workers", "max_in_flight"}
+    if of_workers and takes_server(build_adapter(url, message_cls, processor)):
+        if "max_in_flight" in of_workers:
+            raise click.UsageError(
+                "--max-in-flight is for transports that are read from; where senders are answered"
+                " --workers bounds what is in hand"
+            )
         del options["workers"]
     return build_adapter(url, message_cls, processor, **options)
 

@@ -145,6 +145,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise CannotListen(host, port, error.strerror or str(error)) from error
+    except UnicodeError as error:  # how a name that cannot be one fails
+        raise CannotListen(host, port, "this is no name of a host") from error
 
 
 class OtherServer:
