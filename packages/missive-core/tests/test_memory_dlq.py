@@ -18,7 +18,7 @@ from missive import (
     RawMessage,
     dlq_from_url,
 )
-from missive.dead_letters import MAX_HISTORY
+from missive.dead_letters import MAX_HISTORY, MAX_LEASE
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -334,6 +334,11 @@ class TestReading:
         with pytest.raises(ConfigurationError, match=next(iter(filters))):
             store.letters(**filters)  # type: ignore[arg-type]
 
+    def test_limit_below_nothing(self, store: MemoryDLQ) -> None:
+        """A limit below 0 gives nothing."""
+        assert list(store.letters(limit=-1)) == []
+        assert store.summary(limit=-1) == []
+
     def test_oldest(self, store: MemoryDLQ) -> None:
         """The oldest is the one that came first, with the time of its first failure in UTC."""
         message, reason, at = store.oldest()
@@ -405,6 +410,18 @@ class TestClaims:
         assert not store.remove(lost)
         assert store.renew(lost) is None
         assert b"1" in store
+
+    @pytest.mark.parametrize("lease", [float("inf"), float("nan"), 1e12, MAX_LEASE + 1, -1])
+    def test_senseless_lease(self, lease: float) -> None:
+        """A claim that would never expire is refused, and the letter stays free."""
+        store = MemoryDLQ()
+        store.put(make_letter())
+        with pytest.raises(ConfigurationError, match="lease"):
+            store.claim(b"1", lease=lease)
+        claim = store.claim(b"1", lease=MAX_LEASE)
+        assert claim is not None
+        with pytest.raises(ConfigurationError, match="lease"):
+            store.renew(claim, lease=lease)
 
     def test_renewed_claim(self) -> None:
         """A renewed claim holds for longer, and removes its letter."""

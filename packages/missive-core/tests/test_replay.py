@@ -585,7 +585,14 @@ class TestRunning:
 
     @pytest.mark.parametrize(
         "options",
-        [{"limit": -1}, {"lease": 0}, {"since": datetime(2024, 1, 1)}, {"reason": b"bytes"}],  # noqa: DTZ001
+        [
+            {"limit": -1},
+            {"lease": 0},
+            {"lease": float("inf")},
+            {"lease": 1e12},
+            {"since": datetime(2024, 1, 1)},  # noqa: DTZ001
+            {"reason": b"bytes"},
+        ],
         ids=str,
     )
     def test_senseless_options(self, options: dict[str, Any]) -> None:

@@ -311,6 +311,15 @@ class TestURL:
             assert store.max_traceback == 10
             assert store._settings.busy_timeout == 0.5
 
+    @pytest.mark.parametrize("seconds", ["inf", "1e10", "3e6"])
+    def test_endless_waiting(self, seconds: str, tmp_path: Path) -> None:
+        """Who asks to wait for longer than can be counted waits for as long as that."""
+        with SQLiteDLQ.from_url(f"sqlite:///{tmp_path}/x.db?busy_timeout={seconds}") as store:
+            store[b"1"] = VALUE
+            with store._reading() as connection:
+                (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        assert milliseconds > 20 * 86_400_000
+
     @pytest.mark.parametrize(
         "url", ["sqlite://host/x.db", "sqlite:x.db", "sqlite:///x.db#y", "sqlite:///x.db?mode=ro"]
     )

@@ -16,7 +16,7 @@ from missive import (
     JSONMessage,
     RawMessage,
 )
-from missive.dead_letters import MAX_HISTORY, MAX_TRACEBACK
+from missive.dead_letters import MAX_HISTORY, MAX_LEASE, MAX_TRACEBACK
 from missive.dlq.sqlite import SQLiteDLQ
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
@@ -295,6 +295,24 @@ class TestReading:
         with pytest.raises(ConfigurationError, match="since"):
             store.letters(since=datetime(2024, 5, 1))  # noqa: DTZ001
 
+    @pytest.mark.parametrize("number", [2**63, 2**70])
+    def test_very_large_numbers(self, filled: SQLiteDLQ, number: int) -> None:
+        """A limit or a position that is too large for SQLite is as good as its largest."""
+        assert len(list(filled.letters(limit=number, after=-number))) == 4
+        assert len(list(filled.letters(newest_first=True, after=number))) == 4
+        assert list(filled.letters(after=number)) == []
+        assert filled.summary(limit=number) == filled.summary()
+
+    def test_limit_below_nothing(self, filled: SQLiteDLQ) -> None:
+        """A limit below 0 gives nothing."""
+        assert list(filled.letters(limit=-1)) == []
+        assert filled.summary(limit=-1) == []
+
+    def test_number_that_cannot_be_kept(self, store: SQLiteDLQ) -> None:
+        """A number too large for SQLite is not taken for a letter that is too large."""
+        with pytest.raises(DeadLetterStoreError, match="too large to convert"):
+            store.restore(make_letter(failures=2**70))
+
     def test_hostile_filters(self, filled: SQLiteDLQ) -> None:
         """What a filter asks for is never taken for SQL."""
         for text in ("a' OR 1=1 --", "%", "*", "?"):
@@ -451,6 +469,17 @@ class TestClaims:
         assert store.claim(b"1") is None
         assert store.remove(claim)
         assert not store
+
+    @pytest.mark.parametrize("lease", [float("inf"), float("nan"), 1e12, MAX_LEASE + 1, -1])
+    def test_senseless_lease(self, store: SQLiteDLQ, lease: float) -> None:
+        """A claim that would never expire is refused, and the letter stays free."""
+        store.put(make_letter())
+        with pytest.raises(ConfigurationError, match="lease"):
+            store.claim(b"1", lease=lease)
+        claim = store.claim(b"1", lease=MAX_LEASE)
+        assert claim is not None
+        with pytest.raises(ConfigurationError, match="lease"):
+            store.renew(claim, lease=lease)
 
     def test_clock_set_back(self, store: SQLiteDLQ) -> None:
         """A claim from a time when the clock was far ahead does not hold until that time comes."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DLQ",
     "MAX_HISTORY",
+    "MAX_LEASE",
     "MAX_TRACEBACK",
     "Claim",
     "DeadLetter",
@@ -51,6 +52,9 @@ DLQ = MutableMapping[bytes, tuple[Any, str]]
 
 #: How many failures of one letter a store remembers singly; the newest are kept.
 MAX_HISTORY = 50
+
+#: How long a claim may hold without being renewed, in seconds: thirty days.
+MAX_LEASE = 30 * 86_400
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -360,6 +364,21 @@ def check_filters(filters: LetterFilters) -> None:
             raise ConfigurationError(f"the filter {name} needs a text, not {_kind(value)}")
 
 
+def check_lease(lease: float) -> timedelta:
+    """Give a lease as a span of time, or refuse one that no claim should have.
+
+    :param lease: in seconds.
+    :raises ConfigurationError: it is negative, or longer than MAX_LEASE.
+    """
+    from datetime import timedelta
+
+    if not 0 <= lease <= MAX_LEASE:
+        raise ConfigurationError(
+            f"a lease must be 0 to {MAX_LEASE} s, not {lease!r}; renew a claim to hold it for longer"
+        )
+    return timedelta(seconds=lease)
+
+
 S = TypeVar("S", bound="DeadLetterStore")
 
 
@@ -468,12 +487,17 @@ class DeadLetterStore(MutableMapping[bytes, tuple[Message, str]]):
     def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
         """Take the right to replay a letter, for ``lease`` seconds.
 
+        :param lease: at most MAX_LEASE.
         :returns: the claim, or None where the letter is gone or claimed by another.
+        :raises ConfigurationError: the lease is negative or too long.
         """
 
     @abstractmethod
     def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
-        """Hold a claim for ``lease`` seconds from now; None where it was no longer held."""
+        """Hold a claim for ``lease`` seconds from now; None where it was no longer held.
+
+        :param lease: as in :meth:`claim`.
+        """
 
     @abstractmethod
     def release(self, claim: Claim) -> bool:

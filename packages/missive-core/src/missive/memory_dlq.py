@@ -13,6 +13,7 @@ from .dead_letters import (
     LetterFilters,
     SummaryRow,
     check_filters,
+    check_lease,
     utc_now,
 )
 from .errors import ConfigurationError
@@ -151,30 +152,30 @@ class MemoryDLQ(DeadLetterStore):
             count, first_seen, last_seen = rows.get(key, (0, first, last))
             rows[key] = (count + 1, min(first_seen, first), max(last_seen, last))
         ordered = sorted(rows.items(), key=lambda row: -row[1][0])
-        return [SummaryRow(*key, *seen) for key, seen in ordered[:limit]]
+        shown = len(ordered) if limit is None else max(limit, 0)
+        return [SummaryRow(*key, *seen) for key, seen in ordered[:shown]]
 
     def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
         """Take the right to replay a letter; None where it is gone or claimed by another."""
         import secrets
 
-        now = utc_now()
+        span, now = check_lease(lease), utc_now()
         with self._lock:
             letter = self._letters.get(id)
             former = self._claims.get(id)
             if letter is None or (former is not None and former.expires > now):
                 return None
-            expires = _after(now, lease)
-            claim = Claim(id, secrets.token_hex(16), letter.failures, expires)
+            claim = Claim(id, secrets.token_hex(16), letter.failures, now + span)
             self._claims[id] = claim
             return claim
 
     def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
         """Hold a claim for longer; None where it was no longer held."""
+        span = check_lease(lease)
         with self._lock:
             if not self._holds(claim):
                 return None
-            expires = _after(utc_now(), lease)
-            renewed = self._claims[claim.id] = claim._replace(expires=expires)
+            renewed = self._claims[claim.id] = claim._replace(expires=utc_now() + span)
             return renewed
 
     def release(self, claim: Claim) -> bool:
@@ -261,9 +262,3 @@ class MemoryDLQ(DeadLetterStore):
         with self._lock:
             self._letters.clear()
             self._claims.clear()
-
-
-def _after(moment: datetime, seconds: float) -> datetime:
-    from datetime import timedelta
-
-    return moment + timedelta(seconds=seconds)

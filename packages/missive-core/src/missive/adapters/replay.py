@@ -12,6 +12,7 @@ from ..adapter import Adapter
 from ..capabilities import Capabilities
 from ..contexts import ProcessingContext
 from ..dead_letters import (
+    MAX_LEASE,
     Claim,
     DeadLetter,
     DeadLetterStore,
@@ -89,7 +90,8 @@ class ReplayAdapter(Adapter[M]):
     :param dry_run: call no handler and change nothing; tell ``on_progress`` where each would go.
     :param limit: at most so many letters, those that are skipped not counted.
     :param on_progress: called with a :class:`Replayed` after each letter, in the thread of ``run``.
-    :param lease: how long a claim outlives a process that died, in seconds.
+    :param lease: how long a claim outlives a process that died, in seconds; at most MAX_LEASE,
+        thirty days.
     :raises ConfigurationError: these cannot work.
 
     :ivar result: the counts of the run, so far or at its end.
@@ -134,8 +136,11 @@ class ReplayAdapter(Adapter[M]):
             )
         if limit is not None and limit < 0:
             raise ConfigurationError(f"limit of ReplayAdapter must be 0 or more, not {limit!r}")
-        if not lease > 0:
-            raise ConfigurationError(f"lease of ReplayAdapter must be more than 0 s, not {lease!r}")
+        if not 0 < lease <= MAX_LEASE:
+            raise ConfigurationError(
+                f"lease of ReplayAdapter must be more than 0 s and at most {MAX_LEASE} s,"
+                f" not {lease!r}; it is renewed while a handler runs"
+            )
         self.message_cls = message_cls
         self.store = store
         self.ids = None if ids is None else tuple(ids)

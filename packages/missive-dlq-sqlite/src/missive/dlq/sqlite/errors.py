@@ -38,7 +38,7 @@ def translated(error: Exception, path: str, busy_timeout: float) -> DeadLetterSt
             f"{path} is damaged ({text}); stop what writes to it, set the file aside, and save what"
             " can be read with the sqlite3 shell's .recover"
         )
-    if "too big" in text or isinstance(error, OverflowError):
+    if "too big" in text or "longer than INT_MAX" in text:
         return DeadLetterStoreError(
             f"{path} cannot hold a letter of that size: SQLite ends at 1 GB; limit what is received"
         )

@@ -27,7 +27,13 @@ from missive import (
     SummaryRow,
     read_options,
 )
-from missive.dead_letters import MAX_HISTORY, MAX_TRACEBACK, check_filters, check_key
+from missive.dead_letters import (
+    MAX_HISTORY,
+    MAX_TRACEBACK,
+    check_filters,
+    check_key,
+    check_lease,
+)
 
 from . import statements as sql
 from .connections import Connections
@@ -52,6 +58,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     P = ParamSpec("P")
+
+#: The longest wait that SQLite can count, in seconds: its milliseconds are a C int, 24 days.
+MAX_BUSY_TIMEOUT = 2_147_483.0
 
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 
@@ -78,7 +87,7 @@ class SQLiteDLQ(DeadLetterStore):
     :param message_cls: makes the messages that the mapping gives; RawMessage unless given.
     :param synchronous: SQLite's setting of that name. Less than FULL may lose the last letters at
         a power cut.
-    :param busy_timeout: how long to wait for other writers, in seconds.
+    :param busy_timeout: how long to wait for other writers, in seconds; no longer than 24 days.
     :param max_traceback: how much of a traceback is kept, in characters; its end.
     :raises ConfigurationError: these cannot work.
     :raises DeadLetterStoreRefused: what is at that path cannot serve; it was not touched.
@@ -112,7 +121,7 @@ class SQLiteDLQ(DeadLetterStore):
         self.path = _absolute(connection_str)
         self.message_cls = message_cls
         self.max_traceback = max_traceback
-        settings = Settings(self.path, synchronous.upper(), busy_timeout)
+        settings = Settings(self.path, synchronous.upper(), min(busy_timeout, MAX_BUSY_TIMEOUT))
         self._settings = settings
         self._place = Place(settings)
         self._connections = Connections(self.path, self._place.open, shared=settings.in_memory)
@@ -429,7 +438,9 @@ class SQLiteDLQ(DeadLetterStore):
     ) -> Iterator[DeadLetter]:
         names, values = _filter_values(filters)
         statement = sql.page(names, newest_first=newest_first)
-        last = after if after is not None else _LARGEST if newest_first else -_LARGEST
+        if after is None:
+            after = _LARGEST if newest_first else -_LARGEST
+        last = max(-_LARGEST, min(after, _LARGEST))
         with self._reading() as connection:
             newest = _newest_position(connection)
         left = _LARGEST if limit is None else limit
@@ -470,7 +481,9 @@ class SQLiteDLQ(DeadLetterStore):
 
     def summary(self, *, limit: int | None = None) -> list[SummaryRow]:
         """Count the letters by error type, handler and reason, the most frequent first."""
-        return self._read(self._summary, -1 if limit is None else limit)
+        return self._read(
+            self._summary, _LARGEST if limit is None else max(0, min(limit, _LARGEST))
+        )
 
     def _summary(self, connection: sqlite3.Connection, limit: int) -> list[SummaryRow]:
         return [
@@ -491,6 +504,7 @@ class SQLiteDLQ(DeadLetterStore):
 
     def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
         """Take the right to replay a letter; None where it is gone or claimed by another."""
+        span = check_lease(lease)
         with self._claiming() as connection:
             found = connection.execute(sql.CLAIM_OF, (id,)).fetchone()
             now = datetime.now(timezone.utc)
@@ -499,7 +513,7 @@ class SQLiteDLQ(DeadLetterStore):
             failures, former, claimed, expires_at = found
             if _is_held(former, claimed, expires_at, to_micros(now)):
                 return None
-            expires = now + timedelta(seconds=lease)
+            expires = now + span
             token = secrets.token_hex(16)
             connection.execute(sql.CLAIM, (token, to_micros(now), to_micros(expires), id))
             return Claim(id, token, failures, expires)
@@ -507,7 +521,7 @@ class SQLiteDLQ(DeadLetterStore):
     def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
         """Hold a claim for longer; None where it was no longer held."""
         now = datetime.now(timezone.utc)
-        expires = now + timedelta(seconds=lease)
+        expires = now + check_lease(lease)
         with self._claiming() as connection:
             cursor = connection.execute(
                 sql.RENEW, (to_micros(now), to_micros(expires), claim.id, claim.token)
