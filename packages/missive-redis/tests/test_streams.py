@@ -11,6 +11,7 @@ import pytest
 import redis
 from missive.adapters.redis import RedisStreamsAdapter, StreamEntry
 from missive.adapters.redis.consumer import Consumer
+from missive.adapters.redis.links import SpareLink
 from recorder import Recorder
 from redis_server import DEADLINE, RedisServer, eventually
 from running import Running
@@ -389,6 +390,59 @@ def test_entries_that_may_have_killed_somebody_are_handled_one_at_a_time(
     assert pending(client) == 0
 
 
+def test_an_entry_that_was_nacked_here_and_killed_somebody_since_is_handled_alone(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """A nack shows that one delivery killed nobody, and nothing of those that came after."""
+    adapter = adapter_of(server, Recorder(), retry_after=0.1)
+    add(client, b"x")
+    link = adapter._open_link()
+    adapter._group.prepare(link)
+    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
+    adapter._ledger.nack(adapter._entry(b"orders", entry_id, [b"data", b"x"], 1))
+    client.xclaim("orders", "billing", "dead", 0, [entry_id], retrycount=3, idle=1000, justid=True)
+
+    def claimed() -> Any:
+        adapter._redelivery.look(link)
+        return adapter._redelivery.claim(link)
+
+    found: list[Any] = []
+    eventually(lambda: found.append(claimed()) or found[-1], "nothing was due")
+    assert (found[-1].deliveries, found[-1].suspect) == (4, True)
+    link.close()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_a_lost_answer_held_is_left_to_who_claimed_it_since(
+    server: RedisServer, client: redis.Redis, taken: bool
+) -> None:
+    """After a reconnection only what nobody else has claimed in the meantime is claimed."""
+    adapter = adapter_of(server, Recorder())
+    add(client, b"x")
+    link = adapter._open_link()
+    adapter._group.prepare(link)
+    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
+    client.xclaim("orders", "billing", adapter.consumer, 0, [entry_id], idle=60_000, justid=True)
+    adapter._redelivery.recover(link)
+    if taken:
+        client.xclaim("orders", "billing", "other", 0, [entry_id])
+    assert (adapter._redelivery.claim(link) is None) is taken
+    (entry,) = client.xpending_range("orders", "billing", "-", "+", 10)
+    assert entry["consumer"] == (b"other" if taken else adapter.consumer.encode())
+    link.close()
+
+
+def test_a_spare_connection_that_was_closed_while_idle_is_opened_again(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """A server that closes idle connections costs no more than opening this one anew."""
+    spare = SpareLink(adapter_of(server, Recorder())._open_link)
+    assert spare.call(("PING",)) == [b"PONG"]
+    client.client_kill_filter(_type="normal", skipme=True)
+    assert spare.call(("PING",)) == [b"PONG"]
+    spare.close()
+
+
 @pytest.mark.parametrize("ack_every", [1, 3, None])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_acks_arrive_whatever_their_batching(
@@ -591,6 +645,31 @@ def test_what_was_read_and_not_handled_is_given_back_on_stop(
     assert pending(client) == 0
 
 
+def test_an_entry_that_was_delivered_too_often_and_is_given_back_stays_so(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """It was claimed to be dead-lettered, which is no delivery, so none is taken off its count."""
+    (entry_id,) = add(client, b"poison")
+    client.xgroup_create("orders", "billing", "0")
+    client.xreadgroup("billing", "dead", {"orders": ">"})
+    client.xclaim("orders", "billing", "dead", 0, [entry_id], retrycount=3, justid=True)
+    add(client, b"busy", b"busy")
+    go_on = threading.Event()
+
+    def act(message: Any, ctx: Any) -> None:
+        assert go_on.wait(DEADLINE)
+        ctx.ack()
+
+    recorder = Recorder(act)
+    adapter = adapter_of(server, recorder, retry_after=0.5, max_deliveries=3, workers=2)
+    with Running(adapter):
+        eventually(lambda: adapter.status().in_flight == 3, "it was not claimed")
+        adapter.stop()
+        go_on.set()
+    (entry,) = client.xpending_range("orders", "billing", "-", "+", 10)
+    assert (entry["message_id"], entry["times_delivered"]) == (entry_id, 3)
+
+
 def test_what_a_handler_raises_ends_the_run_and_leaves_the_entry(
     server: RedisServer, client: redis.Redis
 ) -> None:
@@ -663,6 +742,19 @@ def test_trimming_deletes_what_every_group_has_settled(
     with Running(adapter_of(server, recorder, trim=True)):
         recorder.wait_for(12)
     assert client.xlen("orders") == 0
+
+
+def test_trimming_deletes_what_was_settled_last(server: RedisServer, client: redis.Redis) -> None:
+    """Also where it is time to trim before its ack was sent, and nothing is settled after it."""
+
+    def act(message: Any, ctx: Any) -> None:
+        adapter._redelivery._look_at = 0.0
+        ctx.ack()
+
+    adapter = adapter_of(server, Recorder(act), trim=True)
+    with Running(adapter):
+        add(client, b"x")
+        eventually(lambda: client.xlen("orders") == 0, "it is left behind")
 
 
 def test_without_trim_nothing_is_deleted(server: RedisServer, client: redis.Redis) -> None:

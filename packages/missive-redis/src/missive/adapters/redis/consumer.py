@@ -11,7 +11,7 @@ from redis import exceptions
 from .errors import ServerError
 from .groups import Group, is_no_group
 from .ledger import Ledger, Telling
-from .links import Link
+from .links import Link, SpareLink
 from .replies import UNFINISHED
 
 #: How long an answer may be late, in seconds.
@@ -33,10 +33,9 @@ class Consumer:
     """
 
     def __init__(self, open_link: Callable[[], Link], group: Group, ledger: Ledger) -> None:
-        self._open_link = open_link
         self._group = group
         self._ledger = ledger
-        self._side: Link | None = None
+        self._side = SpareLink(open_link)
         self._replies: list[Any] = []
         self._expected = 0  # how many replies the read and what was sent with it will have
         self._telling: Telling | None = None
@@ -100,7 +99,7 @@ class Consumer:
             self._confirm(telling, confirmations, self.link)
         return reply
 
-    def _confirm(self, telling: Telling, confirmations: list[Any], link: Link) -> None:
+    def _confirm(self, telling: Telling, confirmations: list[Any], link: Link | SpareLink) -> None:
         for confirmation in confirmations:
             # A group that is gone needs no telling; the next read finds out and mends it.
             if not is_no_group(confirmation):
@@ -117,7 +116,7 @@ class Consumer:
             return []
         patience = max(0.0, self._due - monotonic())
         if self._client_id is not None:
-            (unblocked,) = self.side.call(("CLIENT", "UNBLOCK", self._client_id))
+            (unblocked,) = self._side.call(("CLIENT", "UNBLOCK", self._client_id))
             if not isinstance(unblocked, ServerError):
                 patience = UNBLOCKED_GRACE
         while len(self._replies) < self._expected:
@@ -132,19 +131,11 @@ class Consumer:
         :raises redis.exceptions.RedisError: the connection is lost.
         """
         if self._ledger.unsent:
-            link = self.side if self.is_reading else self.link
+            link = self._side if self.is_reading else self.link
             telling = self._ledger.tell()
             self._confirm(telling, link.call(*telling.commands), link)
-
-    @property
-    def side(self) -> Link:
-        """The second connection."""
-        if self._side is None or not self._side.is_open:
-            self._side = self._open_link()
-        return self._side
 
     def close(self) -> None:
         """Close both connections."""
         self.link.close()
-        if self._side is not None:
-            self._side.close()
+        self._side.close()

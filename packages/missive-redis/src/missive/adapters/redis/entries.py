@@ -14,6 +14,7 @@ class StreamEntry(Delivery):
     :ivar entry_id: the id of the entry in its stream, such as ``b"1700000000000-0"``.
     :ivar flat: the fields and values in order, as Redis gives them.
     :ivar body_at: where in ``flat`` the body stands; -1 where the entry has none.
+    :ivar counted: whether Redis counted this delivery.
     """
 
     __slots__ = ("body_at", "entry_id", "flat", "stream")
@@ -21,6 +22,7 @@ class StreamEntry(Delivery):
     # The same for every entry, so not set for each (benchmarks/redis_streams).
     headers = None
     native = None
+    counted = True
 
     def __init__(
         self,
@@ -82,12 +84,15 @@ class RejectedEntry(StreamEntry):
     :ivar rejection: why, and at which stage.
     """
 
-    __slots__ = ("rejection",)
+    __slots__ = ("counted", "rejection")
 
-    def __init__(self, entry: StreamEntry, *, reason: str, stage: str) -> None:
+    def __init__(
+        self, entry: StreamEntry, *, reason: str, stage: str, counted: bool = True
+    ) -> None:
         for name in ("stream", "entry_id", "flat", "body_at", "raw_data"):
             setattr(self, name, getattr(entry, name))
         self.source = entry.source
         self.message_id = entry.message_id
         self.delivery_count = entry.delivery_count
+        self.counted = counted
         self.rejection = (reason, stage)

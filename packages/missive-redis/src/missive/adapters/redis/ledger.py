@@ -54,7 +54,7 @@ class Ledger:
         self._acks: dict[bytes, list[bytes]] = {}
         self._nacks: dict[bytes, list[bytes]] = {}
         self._tellings: list[Telling] = []
-        self._nacked: dict[EntryName, None] = {}
+        self._nacked: dict[EntryName, int] = {}  # with how often it was delivered by then
 
     def take_in(self, entries: Iterable[StreamEntry]) -> None:
         """Note that entries were read."""
@@ -81,7 +81,7 @@ class Ledger:
         self._nacks.setdefault(entry.stream, []).append(entry.entry_id)
         if len(self._nacked) >= NACKED_KEPT:
             del self._nacked[next(iter(self._nacked))]
-        self._nacked[entry.stream, entry.entry_id] = None
+        self._nacked[entry.stream, entry.entry_id] = entry.delivery_count or 1
 
     def _leave(self, entry: StreamEntry) -> None:
         self.in_hand.pop(entry, None)
@@ -121,9 +121,9 @@ class Ledger:
                     ids[key] += list(some)
         return ids
 
-    def was_nacked(self, name: EntryName) -> bool:
-        """Whether an entry was nacked here, and so killed nobody."""
-        return name in self._nacked
+    def was_nacked(self, name: EntryName, deliveries: int) -> bool:
+        """Whether the last of so many deliveries was nacked here, and so killed nobody."""
+        return self._nacked.get(name) == deliveries
 
     def forget_nack(self, name: EntryName) -> None:
         """Note that a nacked entry was delivered again."""

@@ -176,3 +176,39 @@ class Link:
         """Close the connection; the link is of no use any more."""
         self.is_open = False
         self._connection.disconnect()
+
+
+class SpareLink:
+    """A link that is used now and then, and opened when it is first needed.
+
+    Servers and firewalls close what is idle for long; so where it turns out to be closed, it is
+    opened again, and what was to be said is said once more. That must do no harm said twice.
+
+    :param open_link: opens a link.
+    """
+
+    def __init__(self, open_link: Callable[[], Link]) -> None:
+        self._open_link = open_link
+        self._link: Link | None = None
+
+    def call(self, *commands: Command) -> list[Any]:
+        """Send commands and wait for their replies, each at most as long as the timeout.
+
+        :raises RedisRefused: Redis does not let us in.
+        :raises redis.exceptions.RedisError: there is no connection to be had, or no answer.
+        """
+        if self._link is not None and self._link.is_open:
+            with suppress(exceptions.ConnectionError):
+                return self._link.call(*commands)
+        self._link = self._open_link()
+        return self._link.call(*commands)
+
+    def verify(self, reply: Any) -> None:
+        """Raise what a reply means, if it is an error; see :meth:`Link.verify`."""
+        assert self._link is not None
+        self._link.verify(reply)
+
+    def close(self) -> None:
+        """Close the link, if it is open."""
+        if self._link is not None:
+            self._link.close()

@@ -100,10 +100,11 @@ class Redelivery:
         keys = list(group.origins)
         commands = [("XPENDING", key, group.name, "-", "+", 1000, group.consumer) for key in keys]
         for key, reply in zip(keys, link.check(*commands), strict=True):
-            for entry_id, _, _, count in reply:
+            for entry_id, _, idle, count in reply:
                 name = (key, entry_id)
-                if name not in in_hand and not self._ledger.was_nacked(name):
-                    self._candidates.append(Candidate(key, entry_id, count, 0))
+                if name not in in_hand and not self._ledger.was_nacked(name, count):
+                    # Who claims it in the meantime sets its idle time back, and keeps it.
+                    self._candidates.append(Candidate(key, entry_id, count, idle))
         self._found_at = monotonic()
 
     def look(self, link: Link) -> None:
@@ -150,7 +151,8 @@ class Redelivery:
         for _ in range(len(self._candidates)):
             candidate = self._candidates.popleft()
             name = (candidate.stream, candidate.entry_id)
-            suspect = candidate.deliveries >= self.trusted and not self._ledger.was_nacked(name)
+            nacked = self._ledger.was_nacked(name, candidate.deliveries)
+            suspect = candidate.deliveries >= self.trusted and not nacked
             if suspect and self._ledger.suspect is not None:
                 self._candidates.append(candidate)
                 continue

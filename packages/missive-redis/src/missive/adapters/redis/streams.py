@@ -254,7 +254,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         try:
             consumer.tell()
             self._return_late(consumer)
-            self._trim(consumer.link)
+            self._trim(consumer)
             self._group.remove_consumer(consumer.link)
         except (*self.connection_errors, MissiveError) as error:
             logger.warning(
@@ -341,7 +341,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if redelivery.pause > 0 or self._claims_in_a_row >= self.batch_size:
             self._claims_in_a_row = 0
             return None
-        self._trim(consumer.link)
+        self._trim(consumer)
         redelivery.look(consumer.link)
         claimed = redelivery.claim(consumer.link)
         if claimed is None:
@@ -351,7 +351,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if claimed.spent:
             times = "1 time" if claimed.deliveries == 1 else f"{claimed.deliveries} times"
             reason = f"delivered {times} without being settled"
-            entry = RejectedEntry(entry, reason=reason, stage="settling")
+            entry = RejectedEntry(entry, reason=reason, stage="settling", counted=False)
         elif entry.body_at < 0:
             entry = self._without_body(entry)
         self._ledger.take_in((entry,))
@@ -367,11 +367,12 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         reason = f"the entry has no field {self.body_field!r}"
         return RejectedEntry(entry, reason=reason, stage="decoding")
 
-    def _trim(self, link: Link) -> None:
+    def _trim(self, consumer: Consumer) -> None:
         if self.trim and self._trim_wanted:
+            consumer.tell()  # what waits to be acked would not be deleted
             self._trim_wanted = False
             for key in self._group.origins:
-                trim(link, key)
+                trim(consumer.link, key)
 
     # Settling.
 
@@ -430,7 +431,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         """Have entries seem idle for long, and not delivered this time."""
         by_count: dict[int, dict[bytes, list[bytes]]] = {}
         for entry in entries:
-            ids = by_count.setdefault((entry.delivery_count or 1) - 1, {})
+            ids = by_count.setdefault((entry.delivery_count or 1) - entry.counted, {})
             ids.setdefault(entry.stream, []).append(entry.entry_id)
         idle = round(self.retry_after * 1000) + 1
         for count, ids in by_count.items():
