@@ -327,7 +327,7 @@ class TestReading:
 
     @pytest.mark.parametrize(
         "filters",
-        [{"since": datetime(2024, 5, 1)}, {"until": "yesterday"}, {"reason": 1}],  # noqa: DTZ001
+        [{"since": datetime(2024, 5, 1)}, {"until": "yesterday"}, {"reason": 1}, {"reazon": "x"}],  # noqa: DTZ001
     )
     def test_senseless_filters(self, store: MemoryDLQ, filters: dict[str, object]) -> None:
         """A filter that cannot be compared is refused at once, by name."""

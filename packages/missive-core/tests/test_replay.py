@@ -20,6 +20,7 @@ from missive import (
     Processor,
     RawMessage,
     Runnable,
+    SettlementFailed,
     route_on_header,
 )
 from missive.adapters.replay import ReplayAdapter, Replayed, ReplayResult
@@ -426,6 +427,28 @@ class TestClaims:
         assert store.letter(b"1").failures == 1
         assert store.claim(b"1") is not None
 
+    @pytest.mark.parametrize("busy", ["remove", "remove and release"])
+    def test_letter_cannot_be_removed(self, busy: str, caplog: pytest.LogCaptureFixture) -> None:
+        """Where an acked letter cannot be removed, the run ends and gives its claim back."""
+
+        class Busy(MemoryDLQ):
+            busy = ""
+
+            def remove(self, claim: Claim) -> bool:
+                raise DeadLetterStoreError("busy")
+
+            def release(self, claim: Claim) -> bool:
+                if "release" in self.busy:
+                    raise DeadLetterStoreError("busy too")
+                return super().release(claim)
+
+        store = fill(Busy(), b"ack")
+        store.busy = busy
+        with pytest.raises(SettlementFailed):
+            ReplayAdapter(RawMessage, make_processor(), store).run()
+        assert (store.claim(b"ack") is not None) == (busy == "remove")
+        assert ("could not be given back" in caplog.text) == (busy != "remove")
+
     def test_store_fails(self) -> None:
         """Where the failure cannot be written, the run ends and the letter stays as it was."""
 
@@ -592,6 +615,10 @@ class TestRunning:
             {"lease": 1e12},
             {"since": datetime(2024, 1, 1)},  # noqa: DTZ001
             {"reason": b"bytes"},
+            {"ids": ["text"]},
+            {"ids": [b"1", "text"]},
+            {"ids": b"1"},
+            {"ids": 1},
         ],
         ids=str,
     )

@@ -294,6 +294,8 @@ class TestReading:
         """A filter that cannot be compared is refused at once, by name."""
         with pytest.raises(ConfigurationError, match="since"):
             store.letters(since=datetime(2024, 5, 1))  # noqa: DTZ001
+        with pytest.raises(ConfigurationError, match="reazon"):
+            store.letters(reazon="x")  # type: ignore[call-arg]
 
     @pytest.mark.parametrize("number", [2**63, 2**70])
     def test_very_large_numbers(self, filled: SQLiteDLQ, number: int) -> None:

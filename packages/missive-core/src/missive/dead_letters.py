@@ -347,11 +347,15 @@ def utc_now() -> datetime:
 def check_filters(filters: LetterFilters) -> None:
     """Refuse filters that could not be compared with what stands in a letter.
 
-    :raises ConfigurationError: a moment has no time zone, or a text is none.
+    :raises ConfigurationError: there is no such filter, a moment has no time zone, or a text is none.
     """
     from datetime import datetime
 
     for name, value in filters.items():
+        if name not in LetterFilters.__annotations__:
+            raise ConfigurationError(
+                f"there is no filter {name}; there are {', '.join(LetterFilters.__annotations__)}"
+            )
         if value is None:
             continue
         if name in ("since", "until"):

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..adapter import Adapter
 from ..capabilities import Capabilities
@@ -34,7 +34,8 @@ logger = logging.getLogger("missive.adapters.replay")
 class ReplayResult(NamedTuple):
     """What a replay did.
 
-    :ivar acked: letters whose message was acked; they are gone from the store.
+    :ivar acked: letters whose message was acked; they are gone from the store, but for one that
+        failed or was replaced elsewhere while it was handled: that stays, and is logged.
     :ivar failed: letters that failed again; their failure was appended.
     :ivar nacked: letters whose handler nacked; they are as before.
     :ivar skipped: letters that somebody else was replaying, or that failed elsewhere or were
@@ -82,7 +83,8 @@ class ReplayAdapter(Adapter[M]):
     :param message_cls: makes a message of a letter's bytes. It is never guessed from the letter.
     :param processor: the processor to run.
     :param store: the store to take letters from.
-    :param ids: only the letters with these ids, in this order.
+    :param ids: only the letters with these ids, in this order. An id that is not in the store is
+        passed over, and not counted.
     :param reason: only letters with exactly this reason; likewise ``handler``, ``source`` and
         ``error_type``, where an empty text stands for those that have none.
     :param since: only letters that failed last at this moment or later; aware.
@@ -143,7 +145,7 @@ class ReplayAdapter(Adapter[M]):
             )
         self.message_cls = message_cls
         self.store = store
-        self.ids = None if ids is None else tuple(ids)
+        self.ids = None if ids is None else _check_ids(ids)
         self.filters: LetterFilters = {
             "reason": reason,
             "handler": handler,
@@ -168,7 +170,7 @@ class ReplayAdapter(Adapter[M]):
 
         :returns: the counts, also kept as ``result``.
         :raises Exception: what a processing hook, the store or ``on_progress`` raised. The letter
-            in hand is in the store then, and its claim given back.
+            in hand is in the store then, and its claim given back, if the store allows.
         """
         if not self._running.acquire(blocking=False):
             raise ConfigurationError("this ReplayAdapter runs already; build another one")
@@ -222,7 +224,7 @@ class ReplayAdapter(Adapter[M]):
     def _hold(self, message: M) -> _InHand:
         in_hand = self._in_hand
         assert in_hand is not None, f"{message} is not in hand"
-        in_hand.settled = True
+        in_hand.settling = True
         return in_hand
 
     def _snapshot(self) -> Iterator[DeadLetter]:
@@ -312,12 +314,25 @@ class ReplayAdapter(Adapter[M]):
                     id=letter.id, raw_data=letter.raw_data, source=letter.source
                 )
             (outcome,) = ctx.settle((verdict,))
+        except BaseException:
+            self._give_back(claim)
+            raise
         finally:
             heartbeat.in_hand = self._in_hand = None
-            if not in_hand.settled:
-                self.store.release(claim)
         self._count(_COUNTED_AS[outcome])
         self._tell(letter, outcome, verdict.handler, verdict.error, None)
+
+    def _give_back(self, claim: Claim) -> None:
+        """Release the claim on a letter whose replay failed, without hiding by what."""
+        try:
+            self.store.release(claim)
+        except Exception as error:
+            logger.warning(
+                "the claim on %s could not be given back, and will expire: %s at %s",
+                format_id(claim.id),
+                type(error).__name__,
+                place_of(error),
+            )
 
     def _count(self, name: str) -> None:
         self.result = self.result._replace(**{name: getattr(self.result, name) + 1})
@@ -338,12 +353,32 @@ _COUNTED_AS = {ACKED: "acked", DEAD_LETTERED: "failed", NACKED: "nacked"}
 
 
 class _InHand:
-    """The claim of the letter that is being handled, and what became of it."""
+    """The claim of the letter that is being handled, and what became of it.
+
+    :ivar failed_again: its failure goes to the letter.
+    :ivar settling: the store is being told, so the claim may have ended.
+    """
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.failed_again = False
-        self.settled = False
+        self.settling = False
+
+
+def _check_ids(ids: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Give ids as a tuple, or refuse what no letter can have.
+
+    :raises ConfigurationError: they are no iterable of bytes.
+    """
+    given: object = ids
+    if isinstance(given, Iterable) and not isinstance(given, (bytes, str)):
+        ids = tuple(ids)
+        if all(isinstance(cast(object, id), bytes) for id in ids):
+            return ids
+    raise ConfigurationError(
+        "ids of ReplayAdapter must be an iterable of bytes; an id is bytes, and"
+        " missive.parse_id(text) reads a printed one"
+    )
 
 
 def _matching(store: DeadLetterStore, id: bytes, filters: LetterFilters) -> Iterator[DeadLetter]:
@@ -391,7 +426,7 @@ class _Heartbeat:
                     place_of(error),
                 )
                 continue
-            if renewed is None and not in_hand.settled:
+            if renewed is None and not in_hand.settling:
                 logger.warning(
                     "the claim on %s was lost: the letter was removed or replaced, or another"
                     " replay has it",
