@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
+import subprocess
+import sys
+from contextlib import suppress
+from time import monotonic
 
 import pytest
 
@@ -60,6 +66,106 @@ def test_a_program_that_is_broken_for_a_while_comes_back(start, project):
     program.write_text(SPEAKING.format(word="mended"))
     process.wait_for("mended")
     process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 0
+
+
+SLOW = """\
+import threading
+from pathlib import Path
+
+import missive
+from speaking import Waiting
+
+
+class Slow(Waiting):
+    given = False
+
+    def receive(self, timeout):
+        if self.given:
+            return super().receive(timeout)
+        self.given = True
+        return [missive.Delivery(b"")]
+
+    def ack(self, message):
+        print("acked", flush=True)
+
+
+processor = missive.Processor()
+
+
+@processor.handle_for(missive.otherwise)
+def handle(message, ctx):
+    print("handling", flush=True)
+    while not Path("go.txt").exists():
+        threading.Event().wait(0.01)
+    ctx.ack()
+
+
+adapter = Slow(missive.RawMessage, processor)
+"""
+
+#: Makes a terminal its own, and becomes the command.
+IN_TERMINAL = """\
+import os, fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+import sys
+os.execv(sys.executable, [sys.executable, "-m", "missive.cli", *sys.argv[1:]])
+"""
+
+
+class Shown:
+    """What a terminal shows, read as it comes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.text = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read until a text was shown."""
+        deadline = monotonic() + 30
+        while text not in self.text:
+            assert select.select([self._descriptor], [], [], deadline - monotonic())[0], self.text
+            self.text += os.read(self._descriptor, 4096).decode()
+
+
+def test_ctrl_c_in_a_terminal_drains(project):
+    """Ctrl-C, which a terminal sends to both processes, lets the message in hand be finished."""
+    pytest.importorskip("watchfiles")
+    (project / "speaking.py").write_text(SPEAKING.format(word="ready"))
+    (project / "slow.py").write_text(SLOW)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_TERMINAL, "run", "slow:adapter", "--reload"],
+        cwd=project,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    try:
+        os.close(theirs)
+        shown = Shown(ours)
+        shown.wait_for("handling")
+        os.write(ours, b"\x03")
+        shown.wait_for("waiting for the program to end")
+        (project / "go.txt").touch()
+        shown.wait_for("acked")
+        assert process.wait(30) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(ours)
+
+
+def test_an_interrupt_of_its_own_is_passed_on(start, project):
+    """SIGINT to the reloading process alone, without a terminal, stops its child too."""
+    pytest.importorskip("watchfiles")
+    (project / "speaking.py").write_text(SPEAKING.format(word="ready"))
+    process = start("run", "speaking:adapter", "--reload", PYTHONDONTWRITEBYTECODE="1")
+    process.wait_for("ready")
+    process.popen.send_signal(signal.SIGINT)
     assert process.ended() == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ class _Reloader:
         self._command = command
         self._patience = patience
         self._child: subprocess.Popen[bytes] | None = None
+        self._told = False  # whether the child has the signal that stopped this already
         self.stopped = threading.Event()
 
     def run(self, changes: Iterable[set[Any]]) -> int:
@@ -84,7 +86,9 @@ class _Reloader:
         if child is None:
             return 0
         if child.poll() is None:
-            child.terminate()
+            if not self._told:
+                child.terminate()
+            logger.info("waiting for the program to end, %g s at most", self._patience)
             try:
                 child.wait(self._patience)
             except subprocess.TimeoutExpired:
@@ -93,4 +97,17 @@ class _Reloader:
         return code if code >= 0 else 128 - code
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        # A second signal would end the child without a drain.
+        self._told = signum == signal.SIGINT and _is_terminals_job()
         self.stopped.set()
+
+
+def _is_terminals_job() -> bool:
+    """Tell whether Ctrl-C reaches the child too: this is what runs in a terminal's foreground."""
+    if sys.platform == "win32":
+        return True
+    try:
+        with Path("/dev/tty").open("rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:  # there is no terminal, so somebody signalled this process
+        return False
