@@ -291,6 +291,21 @@ def test_no_secret(name, secrets):
         EXAMPLES[name][0](secrets)
 
 
+@pytest.mark.parametrize("prefix", ["", "sha256=", "HMAC ", "v1,", "v1, "])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_prefixes(prefix, encoding):
+    """A prefix may hold what separates signatures; one of several has to match, after its prefix."""
+    verify = signatures.hmac_sha256("key", header="X", prefix=prefix, encoding=encoding)
+    digest = hmac.digest(b"key", b"body", "sha256")
+    good = prefix + (digest.hex() if encoding == "hex" else base64.b64encode(digest).decode())
+    bad = prefix + "abc"
+    for value in (good, f" {good} ", f"{bad} {good}", f"{good},{bad}", f"{bad}, {good}"):
+        assert verify(b"body", Headers({"X": value})) is True
+        assert verify(b"other", Headers({"X": value})) is False
+    for value in ("", prefix, bad, f"{bad} {bad}", f"x{good}", f"{good}x"):
+        assert verify(b"body", Headers({"X": value})) is False
+
+
 def test_no_such_encoding():
     """An encoding that is not known is refused when the verifier is built."""
     with pytest.raises(ConfigurationError, match="'rot13'"):

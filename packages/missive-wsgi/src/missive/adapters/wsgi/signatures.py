@@ -60,23 +60,20 @@ def hmac_sha256(
 
     :param secrets: the sender's secret; text is taken as UTF-8.
     :param header: the name of the header.
-    :param prefix: what stands before each signature, such as ``sha256=``.
+    :param prefix: what stands before each signature, such as ``sha256=`` or ``HMAC ``.
     :param encoding: how the signature is written.
     :raises ConfigurationError: there is no secret, an empty one, or no such encoding.
     """
     keys = _read_keys(secrets)
+    # A prefix may hold separators itself, as "HMAC " and "v1," do.
+    signature = re.compile(rf"(?<![^,\s]){re.escape(prefix)}([^,\s]+)")
     if encoding not in ("hex", "base64"):
         raise ConfigurationError(
             f"a signature cannot be encoded as {encoding!r}; give 'hex' or 'base64'"
         )
 
     def verify(raw_body: bytes, headers: Mapping[str, str]) -> bool:
-        given = [
-            signature[len(prefix) :]
-            for signature in _SEPARATORS.split(headers.get(header, ""))
-            if signature.startswith(prefix)
-        ]
-        return _match(keys, raw_body, given, encoding)
+        return _match(keys, raw_body, signature.findall(headers.get(header, "")), encoding)
 
     return verify
 
