@@ -132,4 +132,11 @@ def test_a_password_in_a_url_is_not_shown():
     assert masked("redis://localhost?a=b&password=hunter2&c=d") == (
         "redis://localhost?a=b&password=***&c=d"
     )
+    assert masked("redis://localhost?password=hunt#er2&c=d") == "redis://localhost?password=***&c=d"
+    for password in ("hunt@er2", "@", "@@hunter2@", "hunt?er2", "h#un@t?er2", "h:u:n@t:er2"):
+        for user in ("", "bob", "bob@example.org"):
+            shown = f"redis://{user}:***@localhost:6379/0?channels=a@b"
+            assert masked(shown.replace("***", password)) == shown
+    assert masked("redis://bob@localhost:6379/0") == "redis://bob@localhost:6379/0"
+    assert masked("http://[::1]:8000/a@b") == "http://[::1]:8000/a@b"
     assert masked("sqlite:///a:b@c.db") == "sqlite:///a:b@c.db"

@@ -29,8 +29,9 @@ DISTRIBUTIONS = {
     "sqlite": "missive-dlq-sqlite",
 }
 
-#: What comes before a password in a URL, and the password.
-_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*(?=@)|([?&]\w*password=)[^&#]*")
+#: What comes before a password in a URL, and the password. One that holds "@", "?" or "#", though
+#: they should be escaped there, is hidden whole.
+_PASSWORD = re.compile(r"(://[^/:]*:)[^/]*(?=@)|([?&]\w*password=)[^&]*")
 
 
 def build_adapter(
