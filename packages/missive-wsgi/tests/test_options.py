@@ -83,6 +83,14 @@ def test_from_url(processor):
     assert adapter.id_header == "webhook-id"
 
 
+def test_from_url_with_an_escaped_path(client_of, processor):
+    """The path of a URL is unescaped, as the path of a request is."""
+    adapter = WSGIAdapter.from_url("http://localhost/a%20gr%C3%BCn%ff", RawMessage, processor)
+    assert adapter.path == "/a grün\udcff"
+    assert client_of(adapter).post(b"ack", "/a gr\xc3\xbcn\xff").status == 200
+    adapter.close()
+
+
 def test_from_short_url(processor):
     """Without host, port and path it is loopback, port 8000, and the root."""
     adapter = WSGIAdapter.from_url("http:", RawMessage, processor)

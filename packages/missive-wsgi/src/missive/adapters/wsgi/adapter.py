@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from os import getpid
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from missive import (
     Adapter,
@@ -163,7 +163,7 @@ class WSGIAdapter(Adapter[M]):
                 f"the port in the http: URL cannot be used: {error}"
             ) from error
         given: dict[str, Any] = {
-            "path": parts.path or "/",
+            "path": unquote(parts.path, errors="surrogateescape") or "/",
             **read_options(url, readers),
             **keywords,
         }
