@@ -75,11 +75,27 @@ def test_a_second_signal_ends_the_process() -> None:
     assert done.returncode == -signal.SIGTERM
 
 
+def test_a_second_signal_ends_process_1_of_a_container() -> None:
+    """Process 1, which a signal's default action leaves alone, ends with the signal's status too."""
+    isolated = ["unshare", "--user", "--pid", "--fork"]
+    try:
+        subprocess.run([*isolated, "true"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no process can be made process 1 here")
+    done = subprocess.run(
+        [*isolated, sys.executable, "-c", PROGRAM], capture_output=True, text=True
+    )
+    assert done.stdout == "still here\n"
+    assert done.returncode == 128 + signal.SIGTERM
+
+
 def test_a_second_signal_in_this_process_restores_the_default_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the second signal does, with the end of the process itself held back."""
     raised: list[tuple[int, object]] = []
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
     monkeypatch.setattr(
         signal, "raise_signal", lambda signum: raised.append((signum, signal.getsignal(signum)))
     )
@@ -91,3 +107,4 @@ def test_a_second_signal_in_this_process_restores_the_default_first(
     finally:
         handler.disable()
     assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
+    assert ended == [128 + signal.SIGTERM]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class ShutdownHandler:
         if self._flag:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
-            return
+            os._exit(128 + signum)  # process 1 of a container outlives that
         if self.callback is not None:
             self.callback(signum)
         self.set_flag()
