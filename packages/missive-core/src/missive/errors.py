@@ -24,6 +24,15 @@ class MissiveError(RuntimeError):
         own = type(self).__module__.partition(".")[0] == "missive"
         return f"{text} (docs: errors#{type(self).__name__})" if own else text
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class with the text, which is not what most of the classes take.
+        return _make_again, (type(self), self.args), self.__dict__
+
+
+def _make_again(cls: type[MissiveError], args: tuple[Any, ...]) -> MissiveError:
+    """Make an error without its constructor, for pickle and copy, which then set its attributes."""
+    return cls.__new__(cls, *args)
+
 
 # Configuration: found while a program is built, before any message is read.
 
