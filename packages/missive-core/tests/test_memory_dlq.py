@@ -371,6 +371,11 @@ class TestReading:
         assert list(store) == [b"5"]
         assert store.purge(older_than=timedelta(0)) == 1
 
+    def test_purge_of_an_age_before_all_time(self, store: MemoryDLQ) -> None:
+        """Nothing is older than the calendar."""
+        assert store.purge(older_than=timedelta(days=10**6)) == 0
+        assert len(store) == 4
+
     def test_purge_beside_others(self, store: MemoryDLQ) -> None:
         """What failed again or went while others were purged is neither removed nor counted."""
 

@@ -321,10 +321,18 @@ class TestURL:
         assert milliseconds > 20 * 86_400_000
 
     @pytest.mark.parametrize(
-        "url", ["sqlite://host/x.db", "sqlite:x.db", "sqlite:///x.db#y", "sqlite:///x.db?mode=ro"]
+        "url",
+        [
+            "sqlite://host/x.db",
+            "sqlite:x.db",
+            "sqlite:///",
+            "sqlite:///?synchronous=OFF",
+            "sqlite:///x.db#y",
+            "sqlite:///x.db?mode=ro",
+        ],
     )
     def test_refused(self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A URL with a host, a fragment or an unknown option is refused."""
+        """A URL with a host, no path, a fragment or an unknown option is refused."""
         monkeypatch.chdir(tmp_path)
         with pytest.raises(ConfigurationError):
             SQLiteDLQ.from_url(url)

@@ -428,6 +428,12 @@ class TestRemoving:
         assert list(store) == [b"3", b"4"]
         assert store.purge(older_than=timedelta(0)) == 2
 
+    def test_purge_of_an_age_before_all_time(self, store: SQLiteDLQ) -> None:
+        """Nothing is older than the calendar."""
+        store.put(make_letter())
+        assert store.purge(older_than=timedelta(days=10**6)) == 0
+        assert len(store) == 1
+
     def test_nothing_is_left_behind(self, store: SQLiteDLQ) -> None:
         """With a letter go its content and its history, also where it is deleted by SQL."""
         store.put_many([make_letter(), make_letter(), make_letter(b"2"), make_letter(b"2")])

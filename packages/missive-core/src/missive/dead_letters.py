@@ -344,6 +344,14 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def time_before(span: timedelta) -> datetime:
+    """Give the time that was so long ago; the first there is, where that was before all time."""
+    from datetime import datetime, timezone
+
+    now = utc_now()
+    return now - min(span, now - datetime.min.replace(tzinfo=timezone.utc))
+
+
 def check_filters(filters: LetterFilters) -> None:
     """Refuse filters that could not be compared with what stands in a letter.
 

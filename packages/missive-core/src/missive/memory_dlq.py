@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .dead_letters import (
     Claim,
@@ -14,6 +14,7 @@ from .dead_letters import (
     SummaryRow,
     check_filters,
     check_lease,
+    time_before,
     utc_now,
 )
 from .errors import ConfigurationError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _MISSING: Any = object()
+T = TypeVar("T")
 
 
 class MemoryDLQ(DeadLetterStore):
@@ -208,7 +210,7 @@ class MemoryDLQ(DeadLetterStore):
         error_type: str | None = None,
     ) -> int:
         """Remove the letters whose last failure is longer ago than this; give how many."""
-        until = utc_now() - older_than if older_than else None
+        until = time_before(older_than) if older_than else None
         count = 0
         for letter in self.letters(
             reason=reason, handler=handler, source=source, error_type=error_type, until=until
@@ -235,6 +237,13 @@ class MemoryDLQ(DeadLetterStore):
         with self._lock:
             del self._letters[key]
             self._claims.pop(key, None)
+
+    @overload
+    def pop(self, key: bytes) -> tuple[Message, str]: ...
+    @overload
+    def pop(self, key: bytes, default: tuple[Message, str]) -> tuple[Message, str]: ...
+    @overload
+    def pop(self, key: bytes, default: T) -> tuple[Message, str] | T: ...
 
     def pop(self, key: bytes, default: Any = _MISSING) -> Any:
         """Remove a letter and give its message and reason, or the default.

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import unquote, urlsplit
 
 from missive import (
@@ -33,6 +33,7 @@ from missive.dead_letters import (
     check_filters,
     check_key,
     check_lease,
+    time_before,
 )
 
 from . import statements as sql
@@ -558,7 +559,7 @@ class SQLiteDLQ(DeadLetterStore):
                 "handler": handler,
                 "source": source,
                 "error_type": error_type,
-                "until": datetime.now(timezone.utc) - older_than if older_than else None,
+                "until": time_before(older_than) if older_than else None,
             }
         )
         statement = sql.purge(names)
@@ -632,6 +633,13 @@ class SQLiteDLQ(DeadLetterStore):
         if not deleted:
             raise KeyError(key)
 
+    @overload
+    def pop(self, key: bytes) -> tuple[Message, str]: ...
+    @overload
+    def pop(self, key: bytes, default: tuple[Message, str]) -> tuple[Message, str]: ...
+    @overload
+    def pop(self, key: bytes, default: T) -> tuple[Message, str] | T: ...
+
     def pop(self, key: bytes, default: Any = _MISSING) -> Any:
         """Remove a letter and give its message and reason, or the default.
 
@@ -693,7 +701,8 @@ def _path_in(url: str) -> str:
     :raises ConfigurationError: it names none.
     """
     parts = urlsplit(url)
-    if parts.netloc or parts.fragment or (parts.path and not parts.path.startswith("/")):
+    relative = bool(parts.path) and not parts.path.startswith("/")
+    if parts.netloc or parts.fragment or relative or parts.path == "/":
         raise ConfigurationError(
             f"{url} names no file: give sqlite:///relative.db, sqlite:////absolute.db or"
             " sqlite:// for one in memory"
