@@ -111,14 +111,33 @@ def test_a_handler_that_exits_is_an_error(missive):
 def test_logs_as_json(missive, form):
     """The log is one JSON object a line, and holds no message's content."""
     done = missive("run", "kept:adapter", *form, input=BREAK)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
-    events = [json.loads(line) for line in lines]
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert events[0]["event"] == "in effect"
+    assert events[0]["adapter"] == "StdinAdapter"
     dead = [event for event in events if event.get("logger") == "missive.settlement"]
     assert dead[0]["level"] == "warning"
     assert dead[0]["message"].startswith("dead-lettered ")
     assert "secret" not in done.stderr
-    if form == ("--json",):
-        assert len(lines) == len(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+def test_what_ends_a_run_is_in_its_json_log(missive, debug):
+    """Where the log is JSON so is its last line, with the error that ended the run."""
+    done = missive("run", "app:adapter", "--log-format", "json", *debug, input=BREAK)
+    assert done.returncode == 1
+    last = [json.loads(line) for line in done.stderr.splitlines()][-1]
+    assert last["level"] == "critical"
+    assert "ValueError" in last["message"]
+    assert "secret" not in last["message"]
+    assert ("ValueError: the secret" in last.get("traceback", "")) is bool(debug)
+
+
+def test_what_keeps_a_run_from_starting_is_in_its_json_log(missive):
+    """Where the log is JSON a target that cannot be used is told in it too."""
+    done = missive("run", "app:not_an_adapter", "--log-format", "json")
+    assert done.returncode == 2
+    (event,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert "not an adapter or a processor" in event["message"]
 
 
 def test_log_level_is_taken(missive):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -18,6 +19,8 @@ from .explain import explain
 from .handlers import handlers
 from .options import Settings
 from .run import run
+
+logger = logging.getLogger("missive.cli")
 
 HELP = """\
 Run Missive processors, and look after their dead letters.
@@ -89,7 +92,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except SystemExit:
         raise
     except BaseException as error:
-        _report(error, settings.debug)
+        _report(error, settings)
         code = code_of(error)
         if code is ExitCode.ABANDONED:
             end(code)  # handlers still run: nothing may wait for them
@@ -97,9 +100,12 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
 
-def _report(error: BaseException, debug: bool) -> None:
+def _report(error: BaseException, settings: Settings) -> None:
     try:
-        if debug:
+        if settings.log_errors:
+            logger.critical("%s", line_of(error), exc_info=error if settings.debug else None)
+            return
+        if settings.debug:
             traceback.print_exception(type(error), error, error.__traceback__)
         click.echo(f"missive: {line_of(error)}", err=True)
     except BrokenPipeError:

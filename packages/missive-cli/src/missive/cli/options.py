@@ -28,9 +28,11 @@ class Settings:
     """What holds for the whole command.
 
     :ivar debug: show tracebacks.
+    :ivar log_errors: log what ends the command, since its log is JSON.
     """
 
     debug: bool = False
+    log_errors: bool = False
 
 
 def _set_debug(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -15,7 +15,7 @@ from missive import Adapter, MissiveError, Processor, Runnable
 from .exits import CannotServe, ExitCode, Failed, kind_and_place
 from .health import Health
 from .logs import LEVELS, set_up
-from .options import debug_option, json_option, message_option
+from .options import Settings, debug_option, json_option, message_option
 from .report import Report, make_report
 from .schemes import build_adapter, masked, open_store
 from .serving import count_threads, runner, takes_server
@@ -112,13 +112,15 @@ def run(
     """Run what the arguments name."""
     log_format = log_format or ("json" if as_json else "text")
     set_up(log_level, log_format)
+    in_json = log_format == "json"
+    click.get_current_context().ensure_object(Settings).log_errors = in_json
     if reload and not check:
         return _reload(options["drain_timeout"])
     adapter, report = _prepare(target, connect_timeout=connect_timeout, **options)
     if check:
         _say(report, write, write_json if as_json else None)
         return ExitCode.OK
-    _say(report, note, _note_json if as_json else None)
+    _say(report, note, _note_json if as_json or in_json else None)
     with _watch_health(adapter, health_file, health_port, stall) as health:
         _run(adapter, health.close, report.workers)
     return ExitCode.OK
