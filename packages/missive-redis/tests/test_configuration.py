@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ def test_a_pubsub_adapter_that_cannot_work_is_refused_when_it_is_built(
         ({"max_deliveries": 0}, "max_deliveries"),
         ({"ack_every": 0}, "ack_every"),
         ({"retry_after": 0}, "retry_after"),
+        ({"retry_after": float("inf")}, "retry_after"),
+        ({"retry_after": float("nan")}, "retry_after"),
+        ({"retry_after": 1e308}, "retry_after"),
+        ({"retry_after": "5"}, "retry_after"),
+        ({"url": "redis://localhost/orders"}, "database"),
+        ({"url": "redis://localhost:port"}, "URL"),
+        ({"url": "redis://a..b:1"}, "host"),
+        ({"url": "redis://localhost?sockets=1"}, "setting"),
+        ({"url": "rediss://localhost?ssl_cert_reqs=maybe"}, "setting"),
+        ({"client": redis.Redis("a..b")}, "host"),
         ({"start": "beginning"}, "start"),
         ({"url": "http://localhost"}, "URL"),
         ({"client": object()}, "client"),
@@ -153,6 +164,25 @@ def test_a_password_does_not_show(server: RedisServer) -> None:
     with pytest.raises(missive.ConfigurationError) as caught:
         pubsub(url="rdis://:sesame@localhost")
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+streams"])
+@pytest.mark.parametrize(
+    "user_and_password",
+    [":sesame/open", ":1/sesame", ":1?sesame", ":1#sesame", ":sesame[open"],
+)
+def test_a_password_that_is_not_encoded_does_not_show(scheme: str, user_and_password: str) -> None:
+    """Neither the error nor what led to it shows any of it, wherever the URL seems to be broken."""
+    url = f"{scheme}://{user_and_password}@localhost:6379/0"
+    processor: missive.Processor[Any] = missive.Processor()
+    for build in (
+        lambda: streams("orders", "billing", url=url.replace("+streams", "")),
+        lambda: pubsub(url=url.replace("+streams", "")),
+        lambda: missive.from_url(url, missive.RawMessage, processor),
+    ):
+        with pytest.raises(missive.ConfigurationError) as caught:
+            build()
+        assert "sesame" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_two_adapters_are_two_consumers() -> None:

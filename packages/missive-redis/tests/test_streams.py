@@ -574,6 +574,18 @@ def test_what_a_read_brings_while_a_run_ends_is_returned_before_its_handlers_are
 
     recorder, other = Recorder(act), Recorder()
     adapter = adapter_of(server, recorder, retry_after=3600, workers=2)
+    flush, was_added = adapter.flush, threading.Event()
+
+    def flush_with_something_new() -> None:
+        if adapter.ending and not was_added.is_set():
+            is_reading, count = adapter._consumer.is_reading, pending(client)
+            add(client, b"late")
+            if is_reading:
+                eventually(lambda: pending(client) > count, "the read does not bring it")
+            was_added.set()
+        flush()
+
+    adapter.flush = flush_with_something_new
     with Running(adapter) as running:
         add(client, b"slow")
         recorder.wait_for(1)
@@ -582,8 +594,7 @@ def test_what_a_read_brings_while_a_run_ends_is_returned_before_its_handlers_are
         else:
             eventually(lambda: client.info("clients")["blocked_clients"], "it does not read")
             adapter.stop()
-        eventually(lambda: adapter.ending, "the run goes on")
-        add(client, b"late")
+        assert was_added.wait(DEADLINE)
         with Running(adapter_of(server, other)):
             other.wait_for(1)
             late_is_handled.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from missive import ConfigurationError
 
@@ -35,6 +35,8 @@ CONNECTION_OPTIONS = frozenset(
     }
 )
 
+_ENCODING = "percent-encode what is no plain letter in a password ('/' is %2F)"
+
 #: Settings that decide how redis-py answers, waits and tries again: here all that is Missive's.
 _OWN_SETTINGS: Mapping[str, Any] = {
     "protocol": 2,  # redis-py 8 logs each push of RESP3, and hiredis parses RESP2 quicker
@@ -59,9 +61,11 @@ def connection_maker(
     """
     from redis import ConnectionPool, Redis
     from redis.connection import Connection
+    from redis.exceptions import RedisError
 
     name = type(adapter).__name__
     if client is None:
+        _check_database(name, read_url(url))
         try:
             pool: ConnectionPool = cast(Any, ConnectionPool).from_url(url)
         except (ValueError, TypeError) as error:
@@ -83,6 +87,7 @@ def connection_maker(
         if not key.startswith(("maint_", "oss_cluster_", "orig_"))
     }
     settings.update(_OWN_SETTINGS)
+    _check_host(name, settings.get("host"))
     for key in ("socket_timeout", "socket_connect_timeout"):
         if settings.get(key) is None:
             settings[key] = TIMEOUT
@@ -95,12 +100,63 @@ def connection_maker(
         make: Callable[..., AbstractConnection] = pool.connection_class
         return make(**settings)
 
+    try:
+        make_connection()
+    except (TypeError, ValueError, RedisError) as error:
+        raise ConfigurationError(
+            f"{name} cannot use its URL or client: redis-py does not take one of its settings"
+        ) from error
     return make_connection
 
 
+def read_url(url: str) -> SplitResult:
+    """Read the parts of a URL.
+
+    What cannot be read may be part of a password, so no error shows it.
+
+    :raises ConfigurationError: it cannot be read.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+        if parts.fragment or any("@" in name for name in names):
+            raise ValueError("they begin in the middle of a password")
+    except (ValueError, TypeError, AttributeError):
+        raise ConfigurationError(
+            "the URL of the Redis server cannot be read: give redis://user:password@host:port/db,"
+            f" and {_ENCODING}"
+        ) from None
+    return parts
+
+
+def _check_database(name: str, parts: SplitResult) -> None:
+    """Refuse what redis-py would take for no database at all."""
+    database = parts.path.strip("/")
+    if parts.scheme in ("redis", "rediss") and database and not database.isdecimal():
+        raise ConfigurationError(
+            f"{name} cannot use its URL: the database behind its host must be a number; {_ENCODING}"
+        )
+
+
+def _check_host(name: str, host: object) -> None:
+    """Refuse a host that cannot be looked up, whatever the network."""
+    if isinstance(host, str):
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ConfigurationError(
+                f"{name} cannot use its URL: its host is none; each part of a name has 1 to 63"
+                " characters"
+            ) from None
+
+
 def split_url(url: str) -> tuple[str, str]:
-    """Split a URL of an adapter into the one for redis-py and the one with the adapter's options."""
-    parts = urlsplit(url)
+    """Split a URL of an adapter into the one for redis-py and the one with the adapter's options.
+
+    :raises ConfigurationError: it cannot be read.
+    """
+    parts = read_url(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     scheme = parts.scheme.partition("+")[0]
     ours = [pair for pair in pairs if pair[0] not in CONNECTION_OPTIONS]

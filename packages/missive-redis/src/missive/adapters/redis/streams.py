@@ -53,6 +53,8 @@ BLOCK = 2.0
 SHORTEST_BLOCK = 0.02
 #: How long settled entries wait at most for others to be acked together, in seconds.
 FLUSH_INTERVAL = 0.25
+#: The longest ``retry_after``, in seconds: Redis takes no entry for idle since before 1970.
+RETRY_AFTER_LONGEST = 1e9
 #: A heartbeat comes so many times within ``retry_after``.
 BEATS = 3
 
@@ -134,8 +136,12 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             max_deliveries=max_deliveries,
             ack_every=1 if ack_every is None else ack_every,
         )
-        if not retry_after > 0:
-            raise ConfigurationError(f"retry_after of {type(self).__name__} must be more than 0 s")
+        given: object = retry_after
+        if not isinstance(given, (int, float)) or not 0 < given <= RETRY_AFTER_LONGEST:
+            raise ConfigurationError(
+                f"retry_after of {type(self).__name__} must be a number of seconds, more than 0"
+                f" and at most {RETRY_AFTER_LONGEST:g}, not {given!r}"
+            )
         if not _START.fullmatch(start):
             raise ConfigurationError(
                 f"{type(self).__name__} cannot start from {start!r}; give '0' for all that is"
