@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import urllib.error
 import urllib.request
 
@@ -91,6 +92,19 @@ def test_the_report_warns_of_a_dlq_that_cannot_be_written(missive, project):
     (project / "full").touch()
     done = missive("run", "broken:adapter", "--check")
     assert "the DLQ cannot be written: the disk is full" in done.stdout
+
+
+def test_a_probe_may_ask_for_the_status_alone(start):
+    """HEAD is answered as GET is, without a body."""
+    process = start("run", "app:adapter", "--health-port", 0)
+    port = port_of(process)
+    process.wait_until(lambda: ask(port, "ready")[0] == 200, "status 200 of a run that is ready")
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"HEAD /live HTTP/1.0\r\n\r\n")
+        with connection.makefile("rb") as stream:
+            answer = stream.read()
+    assert answer.split()[1] == b"200"
+    assert answer.endswith(b"\r\n\r\n")
 
 
 def test_an_unknown_question_is_not_found(start):

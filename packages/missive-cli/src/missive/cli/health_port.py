@@ -73,7 +73,10 @@ class _Probe(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815 - some probes ask for no more than the status
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
         """Log nothing at all: probes come every few seconds."""
