@@ -29,7 +29,7 @@ def check(venv: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
     subprocess.run([venv / "pip", "install", "--quiet", *distributions], check=True)
     tmp_path.joinpath("app.py").write_text(blocks()["app.py"].source, encoding="utf-8")
 
-    def call(arguments: list[str]) -> str:
+    def call(arguments: list[str], **environment: str) -> str:
         local = [
             argument.replace("sqlite:////data/", "sqlite:///").replace(
                 "sqlite:////var/lib/shipping/", "sqlite:///"
@@ -37,7 +37,14 @@ def check(venv: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
             for argument in arguments
         ]
         command = [venv / "missive", *local, "--check"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -54,7 +61,8 @@ def test_the_units_command_is_one_that_works(check) -> None:  # type: ignore[no-
     """What systemd would start accepts its options and finds its processor."""
     command = settings(blocks()["shipping.service"].source)["ExecStart"].split()
     assert command[0].endswith("/missive")
-    said = check([part.replace("${TRANSPORT}", TRANSPORT) for part in command[1:]])
+    said = check(command[1:], MISSIVE_FROM=TRANSPORT)
+    assert TRANSPORT in said
     assert "app.ship" in said
     assert "SQLiteDLQ" in said
 

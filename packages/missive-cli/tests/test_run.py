@@ -140,6 +140,19 @@ def test_what_keeps_a_run_from_starting_is_in_its_json_log(missive):
     assert "not an adapter or a processor" in event["message"]
 
 
+def test_urls_are_taken_from_the_environment(missive):
+    """URLs that hold passwords need not stand in arguments, which any user can read."""
+    done = missive(
+        *("run", "app:processor", "--message", "json", "--check"),
+        MISSIVE_FROM="redis://:hunter2@localhost/0?channels=a",
+        MISSIVE_DLQ="sqlite:///letters.db",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "on redis://:***@localhost/0?channels=a" in done.stdout
+    assert "sqlite:///letters.db" in done.stdout
+    assert "MISSIVE_FROM" in missive("run", "--help").stdout
+
+
 def test_log_level_is_taken(missive):
     """Below the level that was asked for nothing is logged."""
     done = missive("run", "kept:adapter", "--log-level", "error", input=BREAK)

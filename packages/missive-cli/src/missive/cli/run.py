@@ -39,17 +39,33 @@ Run an adapter, or a processor on the transport that a URL names.
       --message json --dlq sqlite:///dead-letters.db --workers 4
   missive run app:processor --from http://127.0.0.1:8000/hooks --message json
 
-TARGET is MODULE:NAME; the working directory is on the path. What is in effect is said on standard
-error before it starts; standard output is the handlers'. SIGINT and SIGTERM stop it cleanly: no
-message is begun any more, and those in hand are finished, for as long as the drain may take.
+TARGET is MODULE:NAME; the working directory is on the path. A URL with a password is best given in
+the environment, since any user can read the arguments of a process. What is in effect is said on
+standard error before it starts; standard output is the handlers'. SIGINT and SIGTERM stop it
+cleanly: no message is begun any more, and those in hand are finished, for as long as the drain may
+take.
 """
 
 
 @click.command(help=HELP, short_help="Run an adapter, or a processor on a transport.")
 @click.argument("target")
-@click.option("--from", "url", metavar="URL", help="The transport to run a processor on.")
+@click.option(
+    "--from",
+    "url",
+    metavar="URL",
+    envvar="MISSIVE_FROM",
+    show_envvar=True,
+    help="The transport to run a processor on.",
+)
 @message_option
-@click.option("--dlq", "dlq_url", metavar="URL", help="Where dead letters go.")
+@click.option(
+    "--dlq",
+    "dlq_url",
+    metavar="URL",
+    envvar="MISSIVE_DLQ",
+    show_envvar=True,
+    help="Where dead letters go.",
+)
 @click.option(
     "--workers", metavar="N", type=click.IntRange(1), help="How many messages are handled at once."
 )
