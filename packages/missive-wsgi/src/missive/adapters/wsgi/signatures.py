@@ -60,7 +60,7 @@ def hmac_sha256(
 
     :param secrets: the sender's secret; text is taken as UTF-8.
     :param header: the name of the header.
-    :param prefix: what stands before each signature, such as ``sha256=`` or ``HMAC ``.
+    :param prefix: what stands before each signature, such as ``sha256=`` or ``v1,``.
     :param encoding: how the signature is written.
     :raises ConfigurationError: there is no secret, an empty one, or no such encoding.
     """
