@@ -12,6 +12,7 @@ from typing import Any
 
 from missive import Claim, DeadLetter, DeadLetterStoreError, MemoryDLQ, Message, SummaryRow
 from missive.conformance import DLQConformance
+from missive.dead_letters import MAX_LEASE
 
 from .mutation import Mutants
 from .store import FileDLQ
@@ -237,7 +238,7 @@ class WholeSeconds(Rewriting):
         )
 
 
-@MUTANTS.add(sound, "D21", "D31", "D51")
+@MUTANTS.add(sound, "D21", "D51")
 class ForgetsFormerFailures(FileDLQ):
     """Replaces a letter by its newest failure."""
 
@@ -340,7 +341,7 @@ class RemovesNothing(FileDLQ):
         return self.release(claim)
 
 
-@MUTANTS.add(sound, "D31", "D29", "D32")
+@MUTANTS.add(sound, "D31", "D29", "D32", "D41")
 class RemovesAnyway(FileDLQ):
     """Removes a letter whatever became of it and of the claim."""
 
@@ -348,12 +349,23 @@ class RemovesAnyway(FileDLQ):
         return self.pop(claim.id, None) is not None
 
 
+@MUTANTS.add(sound, "D41")
+class ClaimsWhatCameInstead(FileDLQ):
+    """Keeps the claim on a letter that was replaced."""
+
+    def restore_many(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            claims = dict(self._claims)
+            super().restore_many(letters)
+            self._claims.update(claims)
+
+
 @MUTANTS.add(sound, "D32")
 class ClaimsForEver(FileDLQ):
     """Never lets a claim expire."""
 
     def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
-        found: Claim | None = super().claim(id, lease=1e9)
+        found: Claim | None = super().claim(id, lease=MAX_LEASE)
         return found
 
 

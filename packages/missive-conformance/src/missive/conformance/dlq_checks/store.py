@@ -422,3 +422,15 @@ class StoreChecks:
         except DeadLetterStoreError:
             return
         expect(False, "a letter was taken by a store that is closed")
+
+    @check("D41", needs=STORE, read="dead-letters#claims")
+    def test_d41_a_claim_ends_with_its_letter(self, lab: DLQLab) -> None:
+        """When another message takes a claimed letter's place, the claim removes nothing."""
+        store = lab.open()
+        store.put_many([letter(1), letter(2)])
+        claims = [store.claim(b"letter-1"), store.claim(b"letter-2")]
+        store.restore(letter(1, b"another body"))
+        store[b"letter-2"] = (message(b"another body"), "a reason")
+        for claim, how in zip(claims, ("restore()", "assignment"), strict=True):
+            expect(store.remove(claim) is False, f"after {how}, remove() says True")
+            expect(claim.id in store, f"what came by {how} was removed by the claim on the former")
