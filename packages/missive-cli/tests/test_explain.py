@@ -136,3 +136,18 @@ def test_handlers_names_lambdas_by_their_line_and_families_by_their_key(missive)
     lines = missive("handlers", "overlapping:processor").stdout.splitlines()
     assert "overlapping.begins\tlambda at line 6\toverlapping.py:6" in lines
     assert "overlapping.never\theader kind = 'never'\toverlapping.py:21" in lines
+
+
+def test_a_matcher_that_exits_is_told(missive, project):
+    """``sys.exit()`` in a matcher does not end the command as though all were well."""
+    (project / "leaving.py").write_text(
+        "import sys, missive\n"
+        "processor = missive.Processor()\n"
+        "@processor.handle_for(lambda m: sys.exit())\n"
+        "def handle(message, ctx): ...\n"
+    )
+    done = missive("explain", "leaving:processor", "--message", "raw", input="a\nb\n")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "missive: line 1: a matcher or the message class ended the program (SystemExit None)\n"
+    )

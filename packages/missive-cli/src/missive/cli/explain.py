@@ -11,7 +11,7 @@ import click
 from missive import Delivery, Explanation, ProcessingContext, TestAdapter
 
 from .describe import place
-from .exits import ExitCode
+from .exits import ExitCode, Failed
 from .options import debug_option, json_option, message_option
 from .schemes import open_store
 from .targets import Target, load_target
@@ -114,11 +114,17 @@ class Tally:
         """Explain one message.
 
         :param name: what the message is called in the output.
+        :raises Failed: a matcher or the message class ended the program.
         """
         self._messages += 1
         try:
             message = self._ctx.build(delivery.raw_data, delivery)
             explanation = self._processor.explain(message)
+        except SystemExit as error:
+            raise Failed(
+                f"{name}: a matcher or the message class ended the program"
+                f" (SystemExit {error.code})"
+            ) from error
         except Exception as error:  # the message class is the user's: anything may come
             self.problems += 1
             return {"message": name, "result": "undecodable", "error": type(error).__name__}
