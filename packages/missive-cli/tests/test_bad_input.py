@@ -71,6 +71,15 @@ def test_a_module_that_cannot_be_imported_names_the_line(
     assert "faulty.py:2" in line
 
 
+@pytest.mark.parametrize("command", [(), ("dlq",)])
+def test_a_command_alone_shows_its_help(missive, command):
+    """Who gives no command is shown the help as ``--help`` shows it."""
+    done = missive(*command)
+    shown = done.stderr or done.stdout  # before click 8.2 it was no error
+    assert shown == missive(*command, "--help").stdout
+    assert done.returncode == (2 if done.stderr else 0)
+
+
 def test_debug_shows_where_a_refusal_came_from(missive, project):
     """``--debug`` shows the traceback of whatever went wrong, the one line last."""
     (project / "faulty.py").write_text("1 / 0\n")

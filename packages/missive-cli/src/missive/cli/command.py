@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -31,16 +32,24 @@ Run Missive processors, and look after their dead letters.
   missive dlq summary sqlite:///dead-letters.db
   missive dlq replay sqlite:///dead-letters.db app:adapter
 
-Every command has --json for programs, and --debug for the traceback of an error.
+Every command but completion has --json for programs, and --debug for the traceback of an error.
 
 \b
 Exit codes:
   0    done: a clean stop, or the end of the input (dead letters are no error)
-  1    processing ended with an error, letters failed again on replay, or explain found a problem
+  1    processing ended with an error, letters failed again or were not there, or explain found a problem
   2    something given to the command cannot be used
   3    the transport could not be reached in time, or refused
   4    messages were abandoned at the drain deadline
+  130  interrupted before there was anything to stop
+  141  the reader of the output went away
 """
+
+
+#: What newer versions of click raise where help is shown for want of arguments.
+_NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(
+    click.exceptions, "NoArgsIsHelpError", ()
+)
 
 
 class Root(click.Group):
@@ -80,6 +89,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
     :param args: the arguments; those of the process unless given.
     """
+    _replace_closed_streams()
     settings = Settings()
     try:
         result = missive.main(
@@ -100,10 +110,24 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
 
+def _replace_closed_streams() -> None:
+    """Let the null device stand in for standard streams that were closed.
+
+    Else the next file that is opened, such as a store, would have their place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
+            setattr(sys, name, stream)
+
+
 def _report(error: BaseException, settings: Settings) -> None:
     try:
         if settings.log_errors:
             logger.critical("%s", line_of(error), exc_info=error if settings.debug else None)
+            return
+        if isinstance(error, _NO_ARGUMENTS):
+            error.show()
             return
         if settings.debug:
             traceback.print_exception(type(error), error, error.__traceback__)
