@@ -83,9 +83,13 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for name in columns:
         drawn.add_column(name, overflow="fold")
+    encoding = sys.stdout.encoding
     cells = [
         [
-            Text(escaped(cell_text(cell)), justify="right" if isinstance(cell, int) else "left")
+            Text(
+                _encodable(escaped(cell_text(cell)), encoding),
+                justify="right" if isinstance(cell, int) else "left",
+            )
             for cell in row
         ]
         for row in rows
