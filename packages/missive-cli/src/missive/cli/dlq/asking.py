@@ -6,13 +6,15 @@ import sys
 
 import click
 
+from ..exits import Failed
+
 
 def confirm(question: str, *, yes: bool) -> None:
     """Go on if the operator agrees.
 
     :param yes: they did already, on the command line.
     :raises click.UsageError: there is nobody to ask.
-    :raises click.Abort: they do not agree.
+    :raises Failed: they do not agree.
     """
     if yes:
         return
@@ -20,7 +22,8 @@ def confirm(question: str, *, yes: bool) -> None:
         raise click.UsageError(
             "this asks before it removes letters, and standard input is no terminal; give --yes"
         )
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        raise Failed("nothing was removed")
 
 
 def yes_option(command: click.decorators.FC) -> click.decorators.FC:
