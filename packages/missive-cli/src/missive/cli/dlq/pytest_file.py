@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pprint
 import re
+from keyword import iskeyword
 from textwrap import dedent
 
 from missive import DeadLetter, format_id
@@ -75,7 +76,9 @@ def write_test(letter: DeadLetter, target: Target, message: str | None) -> str:
 def _reference(spec: str) -> tuple[str, str]:
     """Give the module to import, and what to write for a target then."""
     module, _, path = spec.partition(":")
-    return module, f"{module}.{path}"
+    if all(name.isidentifier() and not iskeyword(name) for name in module.split(".")):
+        return module, f"{module}.{path}"
+    return "importlib", f"importlib.import_module({module!a}).{path}"
 
 
 def _origin(letter: DeadLetter) -> str:
