@@ -25,8 +25,8 @@ Count the letters by error, handler and reason, the most frequent first.
   missive dlq summary sqlite:///dead-letters.db
   missive dlq summary sqlite:///dead-letters.db --json | jq .count
 
-The bar runs from the first time that any letter was seen to the last; it is drawn where letters of
-the row were.
+The bar runs from the first time that any letter of the groups shown was seen to the last; it is
+drawn where letters of the row were.
 """
 
 
