@@ -132,6 +132,23 @@ def test_list_goes_page_by_page(missive):
     assert after == ()
 
 
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("--limit", 10**20), ["one", "two", "three", "0x00ff", "evil"]),
+        (("--after", 10**20), []),
+        (("--after", -(10**20), "--limit", 1), ["one"]),
+        (("--after", 10**20, "--newest-first", "--limit", 1), ["evil"]),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_list_takes_numbers_that_no_store_reaches(missive, args, expected):
+    """A limit or a position beyond all letters is as good as any such."""
+    done = missive("dlq", "list", URL, "--json", *args)
+    assert done.returncode == 0
+    assert ids(done) == expected
+
+
 @pytest.mark.usefixtures("store")
 def test_list_in_a_pipe_is_a_line_a_letter(missive):
     """In a pipe there are tabs, no colours, and whatever a letter holds it stays on its line."""
@@ -179,6 +196,19 @@ def test_no_color_is_heeded(terminal, monkeypatch, columns):
     monkeypatch.setenv("NO_COLOR", "1")
     _, shown = terminal("dlq", "list", URL, columns=columns)
     assert "\x1b[" not in shown
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("command", ["list", "summary"])
+def test_a_terminal_is_shown_what_its_encoding_can_hold(
+    terminal, monkeypatch, store, command, encoding
+):
+    """A character that the terminal's encoding lacks is escaped in a table."""
+    store.restore(letter(b"wide", reason="\u20ac 5 are missing"))
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    code, shown = terminal("dlq", command, URL, columns=250)
+    assert code == 0
+    assert r"\u20ac 5 are missing" in shown
 
 
 # show
@@ -274,6 +304,12 @@ def test_summary_draws_when_letters_were_seen(missive):
 
 
 @pytest.mark.usefixtures("store")
+def test_summary_takes_a_limit_that_no_store_reaches(missive):
+    """A limit beyond all groups shows them all."""
+    assert len(missive("dlq", "summary", URL, "--limit", 10**20).stdout.splitlines()) == 5
+
+
+@pytest.mark.usefixtures("store")
 def test_summary_shows_the_most_frequent_groups(missive):
     """Where there are more groups than are shown, the rest is counted."""
     done = missive("dlq", "summary", URL, "--limit", 1)
@@ -305,7 +341,16 @@ def test_delete_asks_on_a_terminal(terminal, store, answer, left):
     code, shown = terminal("dlq", "delete", URL, "one", answer=answer)
     assert "Remove 1 letter for good? [y/N]:" in shown
     assert len(store) == left
-    assert (code == 0) is (left == 4)
+    assert code == (0 if left == 4 else 1)
+    assert ("missive: nothing was removed" in shown) is (left == 5)
+
+
+def test_purge_that_is_refused_says_that_nothing_was_removed(terminal, store):
+    """A no to purge is exit code 1, and no interruption."""
+    code, shown = terminal("dlq", "purge", URL, "--older-than", "1d", answer="n\n")
+    assert code == 1
+    assert shown.endswith("missive: nothing was removed\n")
+    assert len(store) == 5
 
 
 def test_delete_by_id_says_what_was_not_there(missive, store):
@@ -390,6 +435,9 @@ def test_export_filters_and_writes_to_a_file(missive, project):
         ({"first_failed": "yesterday"}, "its 'first_failed' is no ISO time"),
         ({"first_failed": "2026-03-01T12:00:00"}, "its 'first_failed' has no time zone"),
         ({"failures": 0}, "its 'failures' is less than 1"),
+        ({"failures": 10**22}, "its 'failures' is more than can be counted"),
+        ({"last_failed": "0001-01-01T00:00:00+05:00"}, "its 'last_failed' is before the year 1"),
+        ({"last_failed": "9999-12-31T23:00:00-05:00"}, "or after 9999"),
         ({"headers": {"a": 1}}, "its 'headers' are not all text"),
         ({"body": "secret", "body_base64": "c2VjcmV0"}, "not just one of"),
         ({"body": "\ud800 secret"}, "its 'body' is not Unicode"),
@@ -440,6 +488,23 @@ def test_export_as_pytest_writes_a_test_that_runs(missive, project, store, targe
     passed = run()
     assert passed.returncode == 0, passed.stdout
     assert "1 passed" in passed.stdout
+
+
+def test_export_as_pytest_imports_a_module_of_any_name(missive, project, store):
+    """A module that no import statement can name is imported by its name in text."""
+    (project / "my-app.py").write_text((project / "app.py").read_text())
+    done = missive("dlq", "export", URL, "my-app:adapter", "--as-pytest", "one")
+    (project / "test_letter.py").write_text(done.stdout)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_letter.py"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert store.letter(b"one").failures == 1
 
 
 def test_export_as_pytest_carries_every_byte(missive, project, store):
@@ -586,6 +651,9 @@ def test_explain_takes_letters(missive):
         (("list", "sqlite://host/x.db"), "sqlite:///relative.db"),
         (("list", URL, "--since", "yesterday"), "give 2026-03-01"),
         (("purge", URL, "--older-than", "old", "--yes"), "give 90s"),
+        (("purge", URL, "--older-than", "99999999999d", "--yes"), "is longer ago than the year 1"),
+        (("purge", URL, "--older-than", "900000d", "--yes"), "is longer ago than the year 1"),
+        (("export", URL, "-o", "no/such/folder/x"), "no/such/folder/x"),
         (("show", URL, "0xzz"), "pairs of hexadecimal digits"),
         (("replay", URL, "app:nothere"), "it has processor, adapter"),
         (("replay", URL, "app:processor"), "--message json, raw or MODULE:CLASS"),
@@ -602,6 +670,22 @@ def test_bad_input_is_one_line(missive, refused, project, args, remedy):
     assert remedy in refused(missive("dlq", *args))
     after = sorted(path.name for path in project.iterdir() if path.name != "__pycache__")
     assert after == [name for name in before if name != "__pycache__"]
+
+
+@pytest.mark.usefixtures("store")
+def test_standard_output_may_be_closed(project):
+    """Where standard output is closed a command does its work, and no file takes its place."""
+    command = f"{sys.executable} -m missive.cli dlq"
+    done = subprocess.run(
+        ["sh", "-c", f"{command} list {URL} >&- && {command} replay {URL} app:adapter two >&-"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "1 acked, 0 failed, 0 nacked, 0 skipped\n"
 
 
 @pytest.mark.usefixtures("store")

@@ -55,6 +55,8 @@ class CannotServe(click.ClickException):
 
 def code_of(error: BaseException) -> ExitCode:
     """Choose the exit code that stands for an error."""
+    if isinstance(error, click.FileError):
+        return ExitCode.USAGE
     if isinstance(error, click.ClickException):
         return ExitCode(error.exit_code)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):

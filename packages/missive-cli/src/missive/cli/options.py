@@ -20,6 +20,7 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_YEAR_1 = datetime(1, 1, 1, tzinfo=timezone.utc)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -78,9 +79,14 @@ class Age(_ParamType):
         """Read an age."""
         if isinstance(value, timedelta):
             return value
-        age = read_age(value)
+        try:
+            age = read_age(value)
+        except OverflowError:
+            age = timedelta.max
         if age is None:
             self.fail(f"{value!r} is no length of time; give 90s, 15m, 2h, 30d or 1w", param, ctx)
+        if age > datetime.now(timezone.utc) - _YEAR_1:
+            self.fail(f"{value!r} is longer ago than the year 1; give less", param, ctx)
         return age
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, cast, get_args
 
 from missive import DeadLetter, Failure, format_id, parse_id
 from missive.dead_letters import Stage
 
 _STAGES = get_args(Stage)
+
+#: No letter fails so often, and any store can count so far, and on.
+_MANY = 2**53
 
 
 class BadRecord(ValueError):
@@ -126,6 +129,8 @@ class _Fields:
         value = cast(int, self._typed(name, int, "a whole number"))
         if value < 1:
             raise BadRecord(f"its {name!r} is less than 1")
+        if value > _MANY:
+            raise BadRecord(f"its {name!r} is more than can be counted")
         return value
 
     def list(self, name: str) -> list[Any]:
@@ -146,7 +151,10 @@ class _Fields:
             raise BadRecord(f"its {name!r} is no ISO time") from error
         if moment.tzinfo is None:
             raise BadRecord(f"its {name!r} has no time zone")
-        return moment
+        try:
+            return moment.astimezone(timezone.utc)
+        except OverflowError as error:
+            raise BadRecord(f"its {name!r} is before the year 1 or after 9999 in UTC") from error
 
     def stage(self) -> Stage:
         stage = self.text("stage")
