@@ -9,7 +9,7 @@ from typing import Any
 import missive
 import pytest
 import redis
-from missive.adapters.redis import RedisStreamsAdapter, StreamEntry
+from missive.adapters.redis import RedisStreamsAdapter, StreamEntry, streams
 from missive.adapters.redis.consumer import Consumer
 from missive.adapters.redis.links import SpareLink
 from recorder import Recorder
@@ -560,7 +560,7 @@ def test_stop_ends_an_idle_run_without_waiting_for_an_entry(server: RedisServer)
 
 @pytest.mark.parametrize("failing", [False, True])
 def test_what_a_read_brings_while_a_run_ends_is_returned_before_its_handlers_are_through(
-    server: RedisServer, client: redis.Redis, failing: bool
+    server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, failing: bool
 ) -> None:
     """Others get it at once, and nobody takes it from them later."""
     late_is_handled = threading.Event()
@@ -574,6 +574,8 @@ def test_what_a_read_brings_while_a_run_ends_is_returned_before_its_handlers_are
 
     recorder, other = Recorder(act), Recorder()
     adapter = adapter_of(server, recorder, retry_after=3600, workers=2)
+    monkeypatch.setattr(streams, "BLOCK", DEADLINE)  # so that the read is under way for long
+    adapter._redelivery._look_at = float("inf")
     flush, was_added = adapter.flush, threading.Event()
 
     def flush_with_something_new() -> None:
