@@ -393,10 +393,10 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         entry: Any = message.envelope
         ledger.ack(entry)
         self._trim_wanted = True
-        if self._is_connected and (
-            entry.delivery_count > self._redelivery.trusted
-            or (self.ack_every is not None and ledger.unsent >= self.ack_every)
-        ):
+        at_once = entry.delivery_count > self._redelivery.trusted or (
+            self.ack_every is not None and ledger.unsent >= self.ack_every
+        )
+        if at_once and self._is_connected:
             with self._noting_loss() as consumer:
                 consumer.tell()
 
