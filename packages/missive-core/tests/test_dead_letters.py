@@ -18,7 +18,13 @@ from missive import (
     JSONMessage,
     RawMessage,
 )
-from missive.dead_letters import MAX_TRACEBACK, SummaryRow, check_filters, qualified_name
+from missive.dead_letters import (
+    MAX_REASON,
+    MAX_TRACEBACK,
+    SummaryRow,
+    check_filters,
+    qualified_name,
+)
 from missive.tracebacks import format_traceback
 
 
@@ -174,10 +180,20 @@ class TestTraceback:
 
     def test_the_end_is_kept(self) -> None:
         """A traceback that is too long loses its beginning."""
-        text = format_traceback(catch(fail, "x" * MAX_TRACEBACK + "end"))
+        error = catch(fail)
+        error.__notes__ = ["x" * MAX_TRACEBACK + "end"]
+        text = format_traceback(error)
         assert text is not None
         assert len(text) == MAX_TRACEBACK
         assert text.endswith("xend\n")
+
+    def test_long_text_of_an_exception(self) -> None:
+        """A text too long to be kept is cut, and the lines of the traceback stay."""
+        text = format_traceback(catch(fail, "x" * 10 * MAX_TRACEBACK))
+        assert text is not None
+        assert text.startswith("Traceback (most recent call last):\n")
+        assert text.endswith("more characters cut]\n")
+        assert len(text) < 2 * MAX_REASON
 
     def test_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Only so many lines are remembered, and all are right again after they were forgotten."""
@@ -207,6 +223,17 @@ class TestLetter:
         assert letter.traceback == format_traceback(error)
         assert letter.host
         assert letter.history[0].reason == letter.reason == "why"
+
+    def test_long_reason(self) -> None:
+        """A reason that is too long is cut, and says how much is missing."""
+        for size in (MAX_REASON, MAX_REASON + 1, 20 * MAX_REASON):
+            letter = DeadLetter.from_failure(
+                RawMessage(b""), stage="handling", reason="ä" * size, error=None
+            )
+            assert len(letter.reason) <= MAX_REASON
+            kept = letter.reason.count("ä")
+            cut = f"… [{size - kept} more characters cut]" if size > MAX_REASON else ""
+            assert letter.reason == letter.history[0].reason == "ä" * kept + cut
 
     def test_empty_reason(self) -> None:
         """A reason that would be empty is the exception's type."""

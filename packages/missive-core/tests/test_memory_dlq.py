@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -392,7 +393,91 @@ class TestReading:
         assert list(raced) == [b"1"]
 
 
+class Plain(MemoryDLQ):
+    """A store that removes what was chosen as the contract does it, through claims."""
+
+    remove_chosen = DeadLetterStore.remove_chosen
+
+
+@pytest.mark.parametrize("store_cls", [MemoryDLQ, Plain])
+class TestChoices:
+    def test_only_what_was_chosen_goes(self, store_cls: type[MemoryDLQ]) -> None:
+        """What failed again, was replaced or arrived since the choice stays; a claim on it too."""
+        store = store_cls()
+        store.put_many(make_letter(b"%d" % number, minutes=number) for number in range(6))
+        choice = store.choose(reason="reason")
+        assert (len(choice), choice.newest) == (6, 6)
+        assert list(choice) == [(position, 1) for position in range(1, 7)]
+        assert repr(choice) == "<Choice of 6 letter(s)>"
+        store.put(make_letter(b"1"))
+        store.restore(make_letter(b"2", reason="another"))
+        store.put(make_letter(b"6"))
+        del store[b"3"]
+        assert store.remove_chosen(choice) == 3
+        assert list(store) == [b"1", b"2", b"6"]
+        assert store.remove_chosen(choice) == 0
+        assert all(store.claim(id) for id in store)
+
+    def test_by_ids_and_filters(self, store_cls: type[MemoryDLQ]) -> None:
+        """Letters are chosen by their ids, those that are missing or do not match left out."""
+        store = store_cls()
+        store.put_many(make_letter(b"%d" % number, minutes=number) for number in range(4))
+        choice = store.choose([b"3", b"x", b"1", b"3", b"0"], since=NOON + timedelta(minutes=1))
+        assert list(choice) == [(2, 1), (4, 1)]
+        assert store.letter(b"3") in choice
+        assert store.letter(b"0") not in choice
+        assert make_letter(b"3") not in choice, "it stands in no store"
+        assert store.remove_chosen(choice) == 2
+        assert list(store) == [b"0", b"2"]
+
+    def test_of_nothing(self, store_cls: type[MemoryDLQ]) -> None:
+        """A choice may be empty; a filter that makes no sense is refused."""
+        store = store_cls()
+        choice = store.choose()
+        store.put(make_letter())
+        assert (len(choice), choice.newest, store.remove_chosen(choice)) == (0, None, 0)
+        with pytest.raises(ConfigurationError, match="no filter"):
+            store.choose(colour="red")  # type: ignore[call-arg]
+
+    def test_letters_that_change_while_they_are_removed(self, store_cls: type[MemoryDLQ]) -> None:
+        """What fails again, goes or is claimed at the last moment is not removed by the choice."""
+
+        class Raced(store_cls):  # type: ignore[misc, valid-type]
+            def claim(self, id: bytes, *, lease: float = 300.0) -> Any:
+                claim = super().claim(id, lease=lease)
+                if id == b"1":
+                    self.put(make_letter(b"1"))
+                elif id == b"2":
+                    del self[b"2"]
+                return claim
+
+        raced = Raced()
+        raced.put_many(make_letter(b"%d" % number) for number in range(4))
+        choice = raced.choose()
+        if store_cls is MemoryDLQ:
+            assert raced.remove_chosen(choice) == 4
+        else:
+            assert MemoryDLQ.claim(raced, b"3") is not None
+            assert raced.remove_chosen(choice) == 1
+            assert list(raced) == [b"1", b"3"]
+
+
 class TestClaims:
+    def test_owner(self) -> None:
+        """The claim in force says who holds it until when; the letter of none says None."""
+        store = MemoryDLQ()
+        assert store.claim_of(b"1") is None
+        store.put(make_letter())
+        claim = store.claim(b"1")
+        assert claim is not None
+        assert store.claim_of(b"1") == claim
+        assert claim.owner.startswith(f"process {os.getpid()} on ")
+        assert DeadLetterStore.claim_of(store, b"1") is None
+        store.release(claim)
+        assert store.claim_of(b"1") is None
+        assert store.claim(b"1", lease=0) is not None
+        assert store.claim_of(b"1") is None
+
     def test_one_claim_at_a_time(self) -> None:
         """A claimed letter can be claimed by nobody else until it is released."""
         store = MemoryDLQ()

@@ -57,6 +57,29 @@ def make_processor(
     return processor
 
 
+class TestChoice:
+    def test_only_what_was_chosen(self) -> None:
+        """A replay of a choice leaves what arrived since alone, and skips what failed again."""
+        store = fill(MemoryDLQ(), b"ack1", b"ack2", b"ack3")
+        choice = store.choose()
+        fill(store, b"ack2", b"ack4")
+        told: list[Replayed] = []
+        adapter = ReplayAdapter(
+            RawMessage, make_processor(), store, choice=choice, on_progress=told.append
+        )
+        assert adapter.run() == ReplayResult(acked=2, skipped=1)
+        assert list(store) == [b"ack2", b"ack4"]
+        assert [replayed.held for replayed in told] == [None, None, None]
+
+    def test_says_who_holds_a_letter(self) -> None:
+        """A letter that another claimed is skipped, and told with that claim."""
+        store = fill(MemoryDLQ(), b"ack1")
+        claim = store.claim(b"ack1")
+        told: list[Replayed] = []
+        ReplayAdapter(RawMessage, make_processor(), store, on_progress=told.append).run()
+        assert [replayed.held for replayed in told] == [claim]
+
+
 class TestOutcomes:
     def test_each_letter_by_its_outcome(self, caplog: pytest.LogCaptureFixture) -> None:
         """What was acked goes, what failed gets its failure, what was nacked stays as it is."""

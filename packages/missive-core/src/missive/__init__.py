@@ -9,6 +9,7 @@ from .capabilities import Capabilities
 from .contexts import HandlingContext, ProcessingContext
 from .dead_letters import (
     DLQ,
+    Choice,
     Claim,
     DeadLetter,
     DeadLetterStore,
@@ -84,6 +85,7 @@ __all__ = [
     "NO_KEY",
     "Adapter",
     "Capabilities",
+    "Choice",
     "Claim",
     "ConfigurationError",
     "ConflictingDecision",

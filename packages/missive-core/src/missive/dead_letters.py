@@ -18,10 +18,12 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from .__about__ import __version__
+from .choice import Choice
 from .errors import ConfigurationError
 from .loggers import logger_of
 from .messages import Delivery, Message, RawMessage, format_id
-from .tracebacks import MAX_TRACEBACK, format_traceback
+from .texts import shortened
+from .tracebacks import MAX_REASON, MAX_TRACEBACK, format_traceback
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -32,7 +34,9 @@ __all__ = [
     "DLQ",
     "MAX_HISTORY",
     "MAX_LEASE",
+    "MAX_REASON",
     "MAX_TRACEBACK",
+    "Choice",
     "Claim",
     "DeadLetter",
     "DeadLetterStore",
@@ -134,12 +138,14 @@ class DeadLetter(NamedTuple):
     ) -> DeadLetter:
         """Make the letter of a message that has just failed.
 
-        :param reason: why, in words; empty means the type of the error.
+        :param reason: why, in words; empty means the type of the error. Of more than MAX_REASON
+            characters the beginning is kept, with how many there were.
         :param error: what was raised, if anything was.
         :param handler: the name of the handler it failed in, if it came that far.
         """
         if not reason:
             reason = type(error).__name__ if error is not None else "unknown"
+        reason = shortened(reason, MAX_REASON)
         return cls._of(message, message.message_id, stage, reason, error, handler)
 
     @classmethod
@@ -303,12 +309,19 @@ class Claim(NamedTuple):
     :ivar failures: how often the letter had failed when it was claimed; a letter that failed again
         since is not removed by this claim.
     :ivar expires: when the right ends, in UTC.
+    :ivar owner: who holds it, for people: a process and its machine; empty where that is unknown.
     """
 
     id: bytes
     token: str
     failures: int
     expires: datetime
+    owner: str = ""
+
+
+def this_process() -> str:
+    """Name this process as the owner of a claim."""
+    return f"process {os.getpid()} on {host_name()}"
 
 
 class SummaryRow(NamedTuple):
@@ -520,22 +533,6 @@ class DeadLetterStore(MutableMapping[bytes, tuple[Message, str]]):
         """Remove a claimed letter, unless the claim was lost or the letter failed again since."""
 
     @abstractmethod
-    def purge(
-        self,
-        *,
-        older_than: timedelta,
-        reason: str | None = None,
-        handler: str | None = None,
-        source: str | None = None,
-        error_type: str | None = None,
-    ) -> int:
-        """Remove the letters whose last failure is longer ago than this; give how many.
-
-        :param older_than: a span of zero removes them whatever their age.
-        :param reason: only those with this reason, likewise the others; as in ``letters``.
-        """
-
-    @abstractmethod
     def check(self) -> None:
         """Make sure that a letter could be written now.
 
@@ -561,6 +558,83 @@ class DeadLetterStore(MutableMapping[bytes, tuple[Message, str]]):
     def restore(self, letter: DeadLetter) -> None:
         """Keep one letter exactly as it is, as :meth:`restore_many` does."""
         self.restore_many((letter,))
+
+    def claim_of(self, id: bytes) -> Claim | None:
+        """Return the claim that is in force on a letter, to tell people who holds it until when.
+
+        A store that cannot say returns None, as for a letter that is not claimed.
+        """
+        return None
+
+    def choose(
+        self, ids: Iterable[bytes] | None = None, **filters: Unpack[LetterFilters]
+    ) -> Choice:
+        """Choose letters as they stand now, to ask about them and then act on just these.
+
+        :param ids: only the letters with these ids; one that is not there is passed over.
+        :param filters: as in :meth:`letters`.
+        :raises ConfigurationError: a filter makes no sense.
+        """
+        check_filters(filters)
+        if ids is None:
+            letters = self.letters(**filters)
+            return Choice(filters, ((letter.position or 0, letter.failures) for letter in letters))
+        found: dict[int, int] = {}
+        for id in ids:
+            try:
+                letter = self.letter(id)
+            except KeyError:
+                continue
+            if letter.matches(filters):
+                found[letter.position or 0] = letter.failures
+        return Choice(filters, iter(sorted(found.items())))
+
+    def remove_chosen(self, choice: Choice) -> int:
+        """Remove the letters of a choice that stand as they were chosen; return how many.
+
+        One that failed again, was replaced or no longer matches the filters stays. Here a letter
+        that a replay holds stays too; a store that can look and remove in one step overrides this.
+        """
+        count = 0
+        for letter in self.letters(**choice.filters):
+            if choice.newest is None or (letter.position or 0) > choice.newest:
+                break
+            claim = self.claim(letter.id) if letter in choice else None
+            if claim is None:
+                continue
+            try:
+                unchanged = self.letter(letter.id) in choice
+            except KeyError:
+                continue
+            if unchanged and self.remove(claim):
+                count += 1
+            else:
+                self.release(claim)
+        return count
+
+    def purge(
+        self,
+        *,
+        older_than: timedelta,
+        reason: str | None = None,
+        handler: str | None = None,
+        source: str | None = None,
+        error_type: str | None = None,
+    ) -> int:
+        """Remove the letters whose last failure is longer ago than this; return how many.
+
+        :param older_than: a span of zero removes them whatever their age.
+        :param reason: only those with this reason, likewise the others; as in ``letters``.
+        """
+        return self.remove_chosen(
+            self.choose(
+                reason=reason,
+                handler=handler,
+                source=source,
+                error_type=error_type,
+                until=time_before(older_than) if older_than else None,
+            )
+        )
 
     def oldest(self) -> tuple[Message, str, datetime]:
         """Give the letter that came first: its message, its reason, and when it first failed (UTC).

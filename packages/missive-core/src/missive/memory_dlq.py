@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .dead_letters import (
+    Choice,
     Claim,
     DeadLetter,
     DeadLetterStore,
@@ -14,14 +15,14 @@ from .dead_letters import (
     SummaryRow,
     check_filters,
     check_lease,
-    time_before,
+    this_process,
     utc_now,
 )
 from .errors import ConfigurationError
 from .messages import Message
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from typing_extensions import Unpack
 
@@ -167,7 +168,7 @@ class MemoryDLQ(DeadLetterStore):
             former = self._claims.get(id)
             if letter is None or (former is not None and former.expires > now):
                 return None
-            claim = Claim(id, secrets.token_hex(16), letter.failures, now + span)
+            claim = Claim(id, secrets.token_hex(16), letter.failures, now + span, this_process())
             self._claims[id] = claim
             return claim
 
@@ -179,6 +180,12 @@ class MemoryDLQ(DeadLetterStore):
                 return None
             renewed = self._claims[claim.id] = claim._replace(expires=utc_now() + span)
             return renewed
+
+    def claim_of(self, id: bytes) -> Claim | None:
+        """Return the claim that is in force on a letter, or None."""
+        with self._lock:
+            claim = self._claims.get(id)
+        return claim if claim is not None and claim.expires > utc_now() else None
 
     def release(self, claim: Claim) -> bool:
         """Give a claim back; the letter stays."""
@@ -200,26 +207,13 @@ class MemoryDLQ(DeadLetterStore):
         current = self._claims.get(claim.id)
         return current is not None and current.token == claim.token
 
-    def purge(
-        self,
-        *,
-        older_than: timedelta,
-        reason: str | None = None,
-        handler: str | None = None,
-        source: str | None = None,
-        error_type: str | None = None,
-    ) -> int:
-        """Remove the letters whose last failure is longer ago than this; give how many."""
-        until = time_before(older_than) if older_than else None
-        count = 0
-        for letter in self.letters(
-            reason=reason, handler=handler, source=source, error_type=error_type, until=until
-        ):
-            with self._lock:
-                if self._letters.get(letter.id) is letter:
-                    del self[letter.id]
-                    count += 1
-        return count
+    def remove_chosen(self, choice: Choice) -> int:
+        """Remove the letters of a choice that stand as they were chosen; return how many."""
+        with self._lock:
+            chosen = [letter.id for letter in self._letters.values() if letter in choice]
+            for id in chosen:
+                del self[id]
+        return len(chosen)
 
     def check(self) -> None:
         """Do nothing: there is always room."""

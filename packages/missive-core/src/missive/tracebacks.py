@@ -5,11 +5,17 @@ from __future__ import annotations
 from types import CodeType
 from typing import TYPE_CHECKING, Any, cast
 
+from .texts import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: The longest traceback that a dead letter carries, in characters; the end is kept.
 MAX_TRACEBACK = 65_536
+
+#: The longest reason that a dead letter carries, in characters; the beginning is kept. The text of
+#: an exception in a traceback is no longer either.
+MAX_REASON = 8192
 
 #: How many lines of tracebacks are remembered; beyond that, all are forgotten and learnt anew.
 _MAX_REMEMBERED = 2048
@@ -125,6 +131,7 @@ def _last_lines(error: BaseException) -> str:
         said = str(error)
     except Exception:  # a broken __str__ must not lose the rest
         said = "<exception str() failed>"
+    said = shortened(said, MAX_REASON)
     notes = getattr(error, "__notes__", ())
     if not isinstance(notes, (list, tuple)):
         notes = (repr(notes),)

@@ -13,6 +13,7 @@ from ..capabilities import Capabilities
 from ..contexts import ProcessingContext
 from ..dead_letters import (
     MAX_LEASE,
+    Choice,
     Claim,
     DeadLetter,
     DeadLetterStore,
@@ -58,6 +59,7 @@ class Replayed(NamedTuple):
     :ivar explanation: in a dry run, which matchers hit and which raised; None where the message
         could not be built.
     :ivar result: the counts so far, this letter included.
+    :ivar held: the claim of another for which it was skipped, where the store can say.
     """
 
     letter: DeadLetter
@@ -66,6 +68,7 @@ class Replayed(NamedTuple):
     error: Exception | None
     explanation: Explanation[Any] | None
     result: ReplayResult
+    held: Claim | None = None
 
     def __repr__(self) -> str:
         return f"<Replayed {self.letter!r}: {self.outcome}>"
@@ -89,6 +92,8 @@ class ReplayAdapter(Adapter[M]):
         ``error_type``, where an empty text stands for those that have none.
     :param since: only letters that failed last at this moment or later; aware.
     :param until: only letters that failed last before this moment; aware.
+    :param choice: only the letters of this choice of the store's, as they stood when they were
+        chosen; one that changed since is skipped.
     :param dry_run: call no handler and change nothing; tell ``on_progress`` where each would go.
     :param limit: at most so many letters, those that are skipped not counted.
     :param on_progress: called with a :class:`Replayed` after each letter, in the thread of ``run``.
@@ -123,6 +128,7 @@ class ReplayAdapter(Adapter[M]):
         error_type: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        choice: Choice | None = None,
         dry_run: bool = False,
         limit: int | None = None,
         on_progress: Callable[[Replayed], None] | None = None,
@@ -155,6 +161,7 @@ class ReplayAdapter(Adapter[M]):
             "until": until,
         }
         check_filters(self.filters)
+        self.choice = choice
         self.dry_run = dry_run
         self.limit = limit
         self.on_progress = on_progress
@@ -240,7 +247,8 @@ class ReplayAdapter(Adapter[M]):
             # A letter that came since has a higher position, the same message put again included.
             if letter.position is None or letter.position > newest.position:
                 return
-            yield letter
+            if self.choice is None or self.choice.covers(letter):
+                yield letter
 
     def _is_over(self, tried: int) -> bool:
         return self.shutdown_handler.should_exit() or (
@@ -273,7 +281,7 @@ class ReplayAdapter(Adapter[M]):
                 claimed = self._claim(letter)
                 if claimed is None:
                     self._count("skipped")
-                    self._tell(letter, None, None, None, None)
+                    self._tell(letter, None, None, None, None, self.store.claim_of(letter.id))
                 else:
                     tried += 1
                     self._replay(ctx, *claimed, heartbeat)
@@ -288,7 +296,8 @@ class ReplayAdapter(Adapter[M]):
         for current in _matching(self.store, letter.id, self.filters):
             # One that failed later than now did so before its clock was set back.
             failed_since = self._started < current.last_failed <= utc_now()
-            if current.position == letter.position and not failed_since:
+            unchanged = self.choice is None or current in self.choice
+            if current.position == letter.position and unchanged and not failed_since:
                 return current, claim
         self.store.release(claim)
         return None
@@ -344,9 +353,12 @@ class ReplayAdapter(Adapter[M]):
         handler: str | None,
         error: Exception | None,
         explanation: Explanation[M] | None,
+        held: Claim | None = None,
     ) -> None:
         if self.on_progress is not None:
-            self.on_progress(Replayed(letter, outcome, handler, error, explanation, self.result))
+            self.on_progress(
+                Replayed(letter, outcome, handler, error, explanation, self.result, held)
+            )
 
 
 _COUNTED_AS = {ACKED: "acked", DEAD_LETTERED: "failed", NACKED: "nacked"}
