@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -183,13 +182,6 @@ def test_a_password_that_is_not_encoded_does_not_show(scheme: str, user_and_pass
         with pytest.raises(missive.ConfigurationError) as caught:
             build()
         assert "sesame" not in "".join(traceback.format_exception(caught.value))
-
-
-def test_two_adapters_are_two_consumers() -> None:
-    """No two adapters have one name, even in one process."""
-    names = {streams("orders", "billing").consumer for _ in range(100)}
-    assert len(names) == 100
-    assert all(str(os.getpid()) in name for name in names)
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+streams"])

@@ -9,29 +9,13 @@ from typing import Any
 import missive
 import pytest
 import redis
-from missive.adapters.redis import RedisStreamsAdapter, StreamEntry, streams
+from missive.adapters.redis import StreamEntry, streams
 from missive.adapters.redis.consumer import Consumer
 from missive.adapters.redis.links import SpareLink
 from recorder import Recorder
 from redis_server import DEADLINE, RedisServer, eventually
 from running import Running
-
-
-def add(client: redis.Redis, *bodies: bytes, stream: str = "orders") -> list[bytes]:
-    """Add entries, and give their ids."""
-    return [client.xadd(stream, {"data": body}) for body in bodies]
-
-
-def pending(client: redis.Redis, stream: str = "orders", group: str = "billing") -> int:
-    """Give how many entries of a group are pending."""
-    count: int = client.xpending(stream, group)["pending"]
-    return count
-
-
-def adapter_of(server: RedisServer, recorder: Recorder, **options: Any) -> Any:
-    """Make an adapter for the stream ``orders`` and the group ``billing``."""
-    options = {"streams": "orders", "group": "billing", "url": server.url, **options}
-    return RedisStreamsAdapter(missive.RawMessage, recorder.processor, **options)
+from streams_helpers import adapter_of, add, pending
 
 
 def test_entries_are_handled_and_acked(server: RedisServer, client: redis.Redis) -> None:
@@ -397,6 +381,7 @@ def test_an_entry_that_was_nacked_here_and_killed_somebody_since_is_handled_alon
     adapter = adapter_of(server, Recorder(), retry_after=0.1)
     add(client, b"x")
     link = adapter._open_link()
+    adapter._begin()
     adapter._group.prepare(link)
     ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
     adapter._ledger.nack(adapter._entry(b"orders", entry_id, [b"data", b"x"], 1))
@@ -420,6 +405,7 @@ def test_what_a_lost_answer_held_is_left_to_who_claimed_it_since(
     adapter = adapter_of(server, Recorder())
     add(client, b"x")
     link = adapter._open_link()
+    adapter._begin()
     adapter._group.prepare(link)
     ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
     client.xclaim("orders", "billing", adapter.consumer, 0, [entry_id], idle=60_000, justid=True)
@@ -428,7 +414,7 @@ def test_what_a_lost_answer_held_is_left_to_who_claimed_it_since(
         client.xclaim("orders", "billing", "other", 0, [entry_id])
     assert (adapter._redelivery.claim(link) is None) is taken
     (entry,) = client.xpending_range("orders", "billing", "-", "+", 10)
-    assert entry["consumer"] == (b"other" if taken else adapter.consumer.encode())
+    assert entry["consumer"] == (b"other" if taken else adapter._group.consumer)
     link.close()
 
 

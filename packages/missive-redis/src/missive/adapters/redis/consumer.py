@@ -14,6 +14,9 @@ from .ledger import Ledger, Telling
 from .links import Link, SpareLink
 from .replies import UNFINISHED
 
+#: How long a read waits at the server for new entries, in seconds. It is asked again after that,
+#: so this is also how soon a server that vanished is missed.
+BLOCK = 2.0
 #: How long an answer may be late, in seconds.
 GRACE = 3.0
 #: How long the answer to a read may take that was just unblocked, in seconds.

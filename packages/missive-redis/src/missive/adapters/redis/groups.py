@@ -19,6 +19,9 @@ logger = logging.getLogger("missive.adapters.redis.groups")
 #: How many ids one command names at most.
 IDS_A_COMMAND = 1000
 
+#: An id that no entry can have, for commands that shall have no effect.
+NO_ID = b"0-0"
+
 #: Ids of entries by the key of their stream.
 Ids = Mapping[bytes, list[bytes]]
 
@@ -28,24 +31,28 @@ class Group:
 
     :param streams: the names of the streams.
     :param group: the name of the group.
-    :param consumer: the name of the consumer; no other that lives may have it.
     :param start: from where a group that does not exist yet reads: an id, or ``"$"`` for what is new.
     :param trims: whether the streams will be trimmed.
 
+    :ivar name: the name of the group, as Redis has it.
+    :ivar title: the same as text.
+    :ivar consumer: the name of the consumer, decided when a run begins: a process that forks after the
+        adapter was built would be one consumer many times.
     :ivar keys: the key of each stream by its name.
     """
 
     def __init__(
-        self, streams: Iterable[str], group: str, consumer: str, start: str, *, trims: bool = False
+        self, streams: Iterable[str], group: str, start: str, *, trims: bool = False
     ) -> None:
-        self.name = group
-        self.consumer = consumer
+        self.title = group
+        self.name = encode(group)
+        self.consumer = b""
         self.start = start
         self._trims = trims
-        self.keys = {name: _encode(name) for name in streams}
+        self.keys = {name: encode(name) for name in streams}
         #: For each key: the stream's name, and what its entries' message ids begin with.
         self.origins = {
-            key: (name, b"%s/%s/" % (key, _encode(group))) for name, key in self.keys.items()
+            key: (name, b"%s/%s/" % (key, self.name)) for name, key in self.keys.items()
         }
         #: The id of the last entry read of each stream, for a group that is lost and made again.
         self.seen: dict[bytes, bytes] = {}
@@ -91,21 +98,30 @@ class Group:
     # Conversations.
 
     def prepare(self, link: Link) -> None:
-        """Create what is absent, and see that all that is needed later is allowed.
+        """Create the group where it is absent, and see that all that is needed later is allowed.
+
+        Where the group exists nothing is written: a server that is full refuses to create anything,
+        while reading, acking and trimming make room.
 
         :raises RedisRefused: something is not.
         :raises redis.exceptions.RedisError: Redis cannot be asked now.
         """
-        if self._known:
+        absent: list[bytes] = []
+        looks = [("XPENDING", key, self.name) for key in self.origins]
+        for key, reply in zip(self.origins, link.call(*looks), strict=True):
+            if is_no_group(reply):
+                absent.append(key)
+            else:
+                link.verify(reply)
+        if absent and self._known:
             self.restore(link)
-        else:
-            self._create(link, dict.fromkeys(self.origins, self.start))
-        nothing = {key: [b"0-1"] for key in self.origins}  # an id that no clock gives
+        elif absent:
+            self._create(link, dict.fromkeys(absent, self.start))
+        nothing = {key: [NO_ID] for key in self.origins}
         link.check(
             *self.acks(nothing),
             *self.keeps(nothing),
-            *[("XPENDING", key, self.name) for key in self.origins],
-            *[("XTRIM", key, "MINID", 0) for key in self.origins if self._trims],
+            *[("XTRIM", key, "MINID", NO_ID) for key in self.origins if self._trims],
         )
         if not self._known and self.start == "$":
             for key in self.origins:
@@ -128,7 +144,7 @@ class Group:
         for key in self._create(link, starts):
             logger.warning(
                 "the group %s of the stream %s was gone; created again, from %s",
-                self.name,
+                self.title,
                 self.origins[key][0],
                 starts[key],
             )
@@ -164,19 +180,6 @@ class Group:
         last: bytes = info[b"last-generated-id"]
         return last
 
-    def remove_consumer(self, link: Link) -> None:
-        """Remove the consumer wherever nothing is pending for it: Redis would forget that with it.
-
-        :raises redis.exceptions.RedisError: the connection is lost.
-        """
-        keys = list(self.origins)
-        replies = link.call(
-            *[("XPENDING", key, self.name, "-", "+", 1, self.consumer) for key in keys]
-        )
-        idle = [key for key, reply in zip(keys, replies, strict=True) if reply == []]
-        if idle:
-            link.call(*[("XGROUP", "DELCONSUMER", key, self.name, self.consumer) for key in idle])
-
 
 def is_no_group(reply: object) -> bool:
     """Whether a reply says that the group, or its stream, does not exist (any more).
@@ -199,5 +202,6 @@ def _order(entry_id: bytes) -> tuple[int, int]:
     return int(milliseconds), int(sequence or 0)
 
 
-def _encode(name: str) -> bytes:
+def encode(name: str) -> bytes:
+    """Return a name of a stream, a group or a consumer as Redis has it."""
     return name.encode("utf-8", "surrogateescape")

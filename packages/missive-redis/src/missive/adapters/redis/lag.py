@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ServerError
-from .groups import is_no_group, is_no_key
+from .groups import Group, is_no_group, is_no_key
 from .links import Link
 
 
@@ -29,15 +29,15 @@ class Lag:
     streams: Mapping[str, Lag] = field(default_factory=dict[str, "Lag"], repr=False)
 
 
-def measure(link: Link, streams: Mapping[str, bytes], group: str) -> Lag:
+def measure(link: Link, group: Group) -> Lag:
     """Ask the server how far a group is behind.
 
     :raises redis.exceptions.RedisError: it cannot be asked.
     """
     by_stream: dict[str, Lag] = {}
-    for name, key in streams.items():
+    for name, key in group.keys.items():
         now, length, pending, groups = link.call(
-            ("TIME",), ("XLEN", key), ("XPENDING", key, group), ("XINFO", "GROUPS", key)
+            ("TIME",), ("XLEN", key), ("XPENDING", key, group.name), ("XINFO", "GROUPS", key)
         )
         for reply in (now, length):
             link.verify(reply)
@@ -46,18 +46,18 @@ def measure(link: Link, streams: Mapping[str, bytes], group: str) -> Lag:
                 link.verify(reply)
         by_stream[name] = Lag(
             length=length,
-            waiting=length if is_no_key(groups) else _waiting(groups, group, length),
+            waiting=length if is_no_key(groups) else _waiting(groups, group.name, length),
             pending=0 if isinstance(pending, ServerError) else pending[0],
             oldest_pending_age=None if isinstance(pending, ServerError) else _age(pending[1], now),
         )
     return _total(by_stream)
 
 
-def _waiting(groups: list[list[Any]], group: str, length: int) -> int | None:
+def _waiting(groups: list[list[Any]], group: bytes, length: int) -> int | None:
     """Find the group's lag, which Redis has from version 7 on; all waits for one that is absent."""
     for flat in groups:
         info = dict(zip(flat[::2], flat[1::2], strict=False))
-        if info[b"name"] == group.encode("utf-8", "surrogateescape"):
+        if info[b"name"] == group:
             lag: int | None = info.get(b"lag")
             return lag
     return length

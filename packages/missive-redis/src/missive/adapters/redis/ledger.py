@@ -56,6 +56,16 @@ class Ledger:
         self._tellings: list[Telling] = []
         self._nacked: dict[EntryName, int] = {}  # with how often it was delivered by then
 
+    def begin(self) -> None:
+        """Begin a run: others may have had since what a run before it had in hand, or nacked.
+
+        What it settled stays to be told.
+        """
+        self.in_hand.clear()
+        self.suspect = None
+        self._nacks.clear()
+        self.unsent = sum(map(len, self._acks.values()))
+
     def take_in(self, entries: Iterable[StreamEntry]) -> None:
         """Note that entries were read."""
         self.in_hand.update(dict.fromkeys(entries, monotonic()))

@@ -75,7 +75,7 @@ class Redelivery:
         self._max_deliveries = max_deliveries
         self.trusted = max(1, min(2, max_deliveries - 1))
         self._interval = min(retry_after / 6, LOOK_INTERVAL_LONGEST)
-        self._look_at = monotonic() + self._interval * random.random()
+        self._look_at = 0.0
         self._candidates: deque[Candidate] = deque()
         self._found_at = 0.0
         self._cursors: dict[bytes, bytes] = {}
@@ -86,6 +86,10 @@ class Redelivery:
         return 0.0 if self._candidates else max(0.0, self._look_at - monotonic())
 
     def begin(self) -> None:
+        """Begin a run: the first look comes at a moment of this process's own."""
+        self._look_at = monotonic() + self._interval * random.random()
+
+    def forget(self) -> None:
         """Forget what was found on a connection that is gone."""
         self._candidates.clear()
         self._cursors.clear()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import secrets
-import socket
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -26,14 +23,15 @@ from missive import (
 from redis import exceptions
 
 from .connections import connection_maker, read_names, split_url
-from .consumer import Consumer
+from .consumer import BLOCK, Consumer
 from .entries import RejectedEntry, StreamEntry
 from .errors import RedisUnavailable
-from .groups import Group, is_no_group
+from .groups import Group, encode, is_no_group
 from .heartbeat import Heartbeat
 from .lag import Lag, measure
 from .ledger import Ledger
 from .links import Link
+from .members import Members, unique_name
 from .redelivery import Redelivery
 from .replies import UNFINISHED
 from .trimming import trim
@@ -46,9 +44,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("missive.adapters.redis.streams")
 
-#: How long a read waits at the server for new entries, in seconds. It is asked again after that,
-#: so this is also how soon a server that vanished is missed.
-BLOCK = 2.0
 #: The shortest such wait, in seconds, while an entry is due that cannot be claimed yet.
 SHORTEST_BLOCK = 0.02
 #: How long settled entries wait at most for others to be acked together, in seconds.
@@ -72,8 +67,9 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     :param streams: the names of the streams.
     :param group: the consumer group. It, and the streams, are created where absent.
-    :param consumer: the name of this consumer. No two that live may have the same, so by default it
-        is unique; it is removed when ``run`` ends, unless something is pending for it.
+    :param consumer: the name of this consumer. No two that live may have the same, so by default each
+        ``run`` makes one that is unique; it is removed when ``run`` ends, unless something is
+        pending for it.
     :param url: the server, as ``redis.from_url`` takes it.
     :param client: a ``redis.Redis`` whose settings are used instead of the URL, for connections of
         the adapter's own.
@@ -149,7 +145,8 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             )
         self.streams = names
         self.group = group
-        self.consumer = consumer if consumer is not None else _unique_name()
+        #: The name of this consumer; None before the first ``run`` where it makes one of its own.
+        self.consumer = consumer
         self.body_field = body_field
         self.batch_size = batch_size
         self.ack_every = ack_every
@@ -160,10 +157,11 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self.flush_interval = min(FLUSH_INTERVAL, retry_after / 4)
         self._own_name = consumer is None
         self._make_connection = connection_maker(self, url, client)
-        self._group = Group(names, group, self.consumer, start, trims=trim)
-        self._body_field = body_field.encode("utf-8", "surrogateescape")
+        self._group = Group(names, group, start, trims=trim)
+        self._body_field = encode(body_field)
         self._ledger = Ledger(self._group)
         self._redelivery = Redelivery(self._group, self._ledger, retry_after, max_deliveries)
+        self._members = Members(self._group, retry_after)
         self._consumer: Consumer | None = None
         self._heartbeat: Heartbeat | None = None
         self._lost = False  # the connection broke while it was used, and was not closed since
@@ -223,8 +221,8 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     def open(self) -> None:
         """Connect, and create the group where it is absent."""
         if not self.reconnecting:
-            self._ledger.drop(list(self._ledger.in_hand))
-        self._redelivery.begin()
+            self._begin()
+        self._redelivery.forget()
         self._restored = False
         consumer = Consumer(self._open_link, self._group, self._ledger)
         try:
@@ -237,6 +235,14 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self._heartbeat = Heartbeat(
             self._open_link, self._ledger, self._group, self.retry_after / BEATS, self.wake
         )
+
+    def _begin(self) -> None:
+        """Begin a run: decide who this consumer is, in the process that it runs in."""
+        if self.consumer is None or self._own_name:
+            self.consumer = unique_name()
+        self._group.consumer = encode(self.consumer)
+        self._ledger.begin()
+        self._redelivery.begin()
 
     def _open_link(self) -> Link:
         return Link(self._make_connection, self)
@@ -261,7 +267,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             consumer.tell()
             self._return_late(consumer)
             self._trim(consumer)
-            self._group.remove_consumer(consumer.link)
+            self._members.leave(consumer.link, is_unique=self._own_name)
         except (*self.connection_errors, MissiveError) as error:
             logger.warning(
                 "%s could not take leave of its group (%s); what it could not ack comes again",
@@ -349,6 +355,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             return None
         self._trim(consumer)
         redelivery.look(consumer.link)
+        self._members.bury(consumer.link)
         claimed = redelivery.claim(consumer.link)
         if claimed is None:
             return None
@@ -455,11 +462,6 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         """
         link = self._open_link()
         try:
-            return measure(link, self._group.keys, self.group)
+            return measure(link, self._group)
         finally:
             link.close()
-
-
-def _unique_name() -> str:
-    """Give a name that tells an operator where the consumer runs, and that no other has."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
