@@ -385,6 +385,7 @@ def test_an_entry_that_was_nacked_here_and_killed_somebody_since_is_handled_alon
     adapter._group.prepare(link)
     ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
     adapter._ledger.nack(adapter._entry(b"orders", entry_id, [b"data", b"x"], 1))
+    adapter._ledger.told(adapter._ledger.tell())
     client.xclaim("orders", "billing", "dead", 0, [entry_id], retrycount=3, idle=1000, justid=True)
 
     def claimed() -> Any:

@@ -77,7 +77,8 @@ class Consumer:
         self.link.send(*commands)
         self._replies = []
         self._expected = len(commands)
-        self._due = monotonic() + seconds + GRACE
+        self._ledger.reading_since = monotonic()
+        self._due = self._ledger.reading_since + seconds + GRACE
 
     def poll(self, *, readable: bool) -> Any:
         """Give the reply to the read, or ``UNFINISHED``.

@@ -41,6 +41,8 @@ class Ledger:
     :ivar in_hand: every entry that was read and not settled, with when it was read, on the clock of
         ``time.monotonic``.
     :ivar suspect: the one entry in hand that may have killed whoever had it before, if any.
+    :ivar reading_since: when the read that is under way was sent, on the same clock; None without one.
+        What it delivers is pending here and known to nobody until the whole reply was parsed.
     :ivar unsent: how many decisions wait to be sent.
     :ivar unsent_since: since when the first of them waits.
     """
@@ -49,6 +51,7 @@ class Ledger:
         self._group = group
         self.in_hand: dict[StreamEntry, float] = {}
         self.suspect: StreamEntry | None = None
+        self.reading_since: float | None = None
         self.unsent = 0
         self.unsent_since = 0.0
         self._acks: dict[bytes, list[bytes]] = {}
@@ -66,9 +69,12 @@ class Ledger:
         self._nacks.clear()
         self.unsent = sum(map(len, self._acks.values()))
 
-    def take_in(self, entries: Iterable[StreamEntry]) -> None:
-        """Note that entries were read."""
-        self.in_hand.update(dict.fromkeys(entries, monotonic()))
+    def take_in(self, entries: Iterable[StreamEntry], since: float | None = None) -> None:
+        """Note that entries were read.
+
+        :param since: when they may have been delivered; now unless given.
+        """
+        self.in_hand.update(dict.fromkeys(entries, monotonic() if since is None else since))
 
     def ack(self, entry: StreamEntry) -> None:
         """Note that an entry is settled for good."""
@@ -109,8 +115,21 @@ class Ledger:
                 self.suspect = None
 
     def names_in_hand(self) -> set[EntryName]:
-        """Give the names of all entries in hand."""
+        """Return the names of all entries in hand."""
         return {(entry.stream, entry.entry_id) for entry in self.in_hand}
+
+    def names_held(self) -> set[EntryName]:
+        """Return the names of all entries in hand, and of those whose settlement is not confirmed.
+
+        The server takes both for pending, however long ago they were delivered.
+        """
+        names = self.names_in_hand()
+        decided = [self._acks, self._nacks]
+        for telling in self._tellings:
+            decided += [telling.acks, telling.nacks]
+        for ids in decided:
+            names.update((key, entry_id) for key, some in ids.items() for entry_id in some)
+        return names
 
     def old_in_hand(self, before: float) -> dict[bytes, list[bytes]]:
         """Give the ids of what was read before a point in time and is not settled."""

@@ -46,6 +46,9 @@ class Link:
         except (exceptions.RedisError, OSError) as error:
             self._connection.disconnect()
             raise_lasting(error, adapter)
+        except BaseException:  # of the user's own: a provider of credentials
+            self._connection.disconnect()
+            raise
         # redis-py gives its socket no public name, though waiting for several things needs it.
         self.socket: socket.socket = self._connection._sock
         self._timeout = self.socket.gettimeout()

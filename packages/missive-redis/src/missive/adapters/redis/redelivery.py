@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from .groups import Group, is_no_group
-from .ledger import Ledger
+from .ledger import EntryName, Ledger
 from .links import Link
 
 #: How many candidates one look for them brings. They are claimed one by one, and other consumers
@@ -122,7 +122,7 @@ class Redelivery:
             self._look_at = now
         if self._candidates or now < self._look_at:
             return
-        group, in_hand = self._group, self._ledger.names_in_hand()
+        group, held = self._group, self._ledger.names_held()
         keys = list(group.origins)
         commands: list[tuple[str | bytes | int, ...]] = [
             (
@@ -138,7 +138,7 @@ class Redelivery:
                 continue  # the next read finds out too, and mends it
             link.verify(reply)
             for entry_id, _, _, count in reply:
-                if (key, entry_id) not in in_hand:
+                if (key, entry_id) not in held:
                     self._candidates.append(Candidate(key, entry_id, count, self._min_idle))
             if len(reply) == CANDIDATES:
                 self._cursors[key] = b"(" + reply[-1][0]
@@ -152,9 +152,13 @@ class Redelivery:
         :returns: the entry; None where nothing is due, or where others were quicker.
         :raises redis.exceptions.RedisError: the connection is lost.
         """
+        # Looked at again: a candidate that was found a while ago may be held since.
+        held = self._ledger.names_held() if self._candidates else set[EntryName]()
         for _ in range(len(self._candidates)):
             candidate = self._candidates.popleft()
             name = (candidate.stream, candidate.entry_id)
+            if name in held:
+                continue
             nacked = self._ledger.was_nacked(name, candidate.deliveries)
             suspect = candidate.deliveries >= self.trusted and not nacked
             if suspect and self._ledger.suspect is not None:

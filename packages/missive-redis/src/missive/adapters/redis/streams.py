@@ -50,8 +50,6 @@ SHORTEST_BLOCK = 0.02
 FLUSH_INTERVAL = 0.25
 #: The longest ``retry_after``, in seconds: Redis takes no entry for idle since before 1970.
 RETRY_AFTER_LONGEST = 1e9
-#: A heartbeat comes so many times within ``retry_after``.
-BEATS = 3
 
 _START = re.compile(r"\$|\d+(-\d+)?")
 
@@ -233,7 +231,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             raise
         self._consumer = consumer
         self._heartbeat = Heartbeat(
-            self._open_link, self._ledger, self._group, self.retry_after / BEATS, self.wake
+            self._open_link, self._ledger, self._group, self.retry_after, self.wake
         )
 
     def _begin(self) -> None:
@@ -253,6 +251,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if heartbeat is not None:
             heartbeat.close()
         consumer, self._consumer = self._consumer, None
+        self._ledger.reading_since = None
         lost, self._lost = self._lost, False
         try:
             if consumer is not None and consumer.is_open and not lost:
@@ -343,8 +342,9 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             if entry.body_at < 0:
                 entries[index] = self._without_body(entry)
         if entries:
-            self._ledger.take_in(entries)
+            self._ledger.take_in(entries, self._ledger.reading_since)
             self._claims_in_a_row = 0
+        self._ledger.reading_since = None
         return entries
 
     def _claim(self, consumer: Consumer) -> StreamEntry | None:
