@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
-from weakref import WeakSet
+from weakref import ref
 
 from missive import DeadLetterStoreError
 
@@ -37,12 +39,12 @@ class Connections:
     ``os.fork``, and each process opens new ones.
 
     :param place: the name of the database.
-    :param connect: opens a connection.
+    :param connect: opens a connection; it is told whether no other is open.
     :param shared: all threads use one connection, one at a time: for a database in memory.
     """
 
     def __init__(
-        self, place: str, connect: Callable[[], sqlite3.Connection], *, shared: bool
+        self, place: str, connect: Callable[[bool], sqlite3.Connection], *, shared: bool
     ) -> None:
         self.place = place
         #: Held by the one thread that writes; before a connection's own lock. Threads that wait for
@@ -54,7 +56,7 @@ class Connections:
         self._lock = threading.Lock()  # guards the dictionary
         self._pid = os.getpid()
         self._closed = False
-        _all.add(self)
+        _register(self)
 
     def acquire(self) -> Connection:
         """Give the calling thread's connection with its lock held; the caller releases that.
@@ -76,7 +78,7 @@ class Connections:
                 raise DeadLetterStoreError(f"{self.place} was closed; open a new store to go on")
             self._refuse_unannounced_fork()
             self._close_those_of_dead_threads()
-            held = self._by_thread[thread] = Connection(self._connect())
+            held = self._by_thread[thread] = Connection(self._connect(not self._by_thread))
             return held
 
     def _refuse_unannounced_fork(self) -> None:
@@ -101,6 +103,23 @@ class Connections:
             while self._by_thread:
                 self._by_thread.popitem()[1].close()
 
+    def forget(self) -> None:
+        """Close all connections of a store that was collected; as a finalizer may, without waiting.
+
+        A finalizer runs wherever Python happens to collect: also where this very thread holds the
+        locks that a fork needs. So it waits for none of them. If they are taken, the one who holds
+        them closes what was forgotten.
+        """
+        _forgotten.append(self)
+        _close_forgotten()
+
+    def close_forgotten(self) -> None:
+        """Close all connections without a lock: nobody can use them any more."""
+        while self._by_thread and self._pid == os.getpid():
+            sqlite = self._by_thread.popitem()[1].sqlite
+            if sqlite is not None:
+                sqlite.close()
+
     def before_fork(self) -> None:
         """Wait until nobody uses a connection, close all, and let nobody open one."""
         self.writing.acquire()
@@ -123,14 +142,35 @@ class Connections:
         self.writing.release()
 
 
-_all: WeakSet[Connections] = WeakSet()
+#: Held over a fork, and by the one who registers or closes meanwhile. No finalizer waits for it.
 _forking = threading.Lock()
+_all: list[ref[Connections]] = []
 _stopped: list[Connections] = []
+#: Of stores that were collected; still to be closed.
+_forgotten: deque[Connections] = deque()
+
+
+def _register(connections: Connections) -> None:
+    with _forking:
+        _all[:] = [known for known in _all if known() is not None]
+        _all.append(ref(connections))
+    _close_forgotten()
+
+
+def _close_forgotten() -> None:
+    # Whoever holds the lock comes here after it: so nothing that is appended meanwhile is missed.
+    while _forgotten and _forking.acquire(blocking=False):
+        try:
+            while _forgotten:
+                _forgotten.popleft().close_forgotten()
+        finally:
+            _forking.release()
 
 
 def _before_fork() -> None:
     _forking.acquire()
-    _stopped.extend(_all)
+    # Those that were forgotten are among them.
+    _stopped.extend(found for known in _all if (found := known()) is not None)
     for connections in _stopped:
         connections.before_fork()
 
@@ -139,8 +179,15 @@ def _after_fork() -> None:
     while _stopped:
         _stopped.pop().after_fork()
     _forking.release()
+    _close_forgotten()
 
 
+def _close_all() -> None:
+    for connections in [found for known in _all if (found := known()) is not None]:
+        connections.close()
+
+
+atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork

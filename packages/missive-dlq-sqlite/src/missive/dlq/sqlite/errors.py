@@ -30,7 +30,11 @@ def translated(error: Exception, path: str, busy_timeout: float) -> DeadLetterSt
     if "is full" in text:
         return DeadLetterStoreFull(path)
     if "readonly" in text:
-        return DeadLetterStoreRefused(path, "it cannot be written to; change its permissions")
+        return DeadLetterStoreRefused(
+            path,
+            "it cannot be written to, by this user or on this mount; run"
+            " this as its owner, or only look at it, with read_only=True or ?read_only=true",
+        )
     if "not a database" in text:
         return DeadLetterStoreRefused(path, "it is no SQLite database; choose another path")
     if "malformed" in text:

@@ -8,74 +8,13 @@ import stat
 from pathlib import Path
 from random import uniform
 from time import monotonic, sleep
-from typing import NamedTuple
 from urllib.parse import quote
 
-from missive import DeadLetterStoreBusy, DeadLetterStoreError, DeadLetterStoreRefused
+from missive import DeadLetterStoreBusy, DeadLetterStoreRefused
 
 from . import schema
 from .errors import is_busy, translated
-
-
-class Settings(NamedTuple):
-    """What a connection is opened with.
-
-    :ivar path: an absolute path, or ``:memory:``.
-    :ivar synchronous: as SQLite's pragma of that name.
-    :ivar busy_timeout: how long to wait for others, in seconds.
-    """
-
-    path: str
-    synchronous: str
-    busy_timeout: float
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether there is no file."""
-        return self.path == ":memory:"
-
-
-class Place:
-    """The file that a store has open, as the system tells it from others.
-
-    SQLite goes on writing to a file that was removed, where nobody will find it again; and a new
-    connection beside old ones would make another file, whose log the old ones then remove.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._identity: tuple[int, int] | None = None
-
-    def open(self) -> sqlite3.Connection:
-        """Open a connection, to the same file as those before it.
-
-        :raises DeadLetterStoreError: see :func:`open_connection` and :meth:`check`.
-        """
-        self.check()
-        connection = open_connection(self._settings)
-        if self._identity is None:
-            self._identity = self._identify()
-        return connection
-
-    def check(self) -> None:
-        """Make sure that the path still leads to the file that was opened first.
-
-        :raises DeadLetterStoreError: it does not.
-        """
-        if self._identity is not None and self._identify() != self._identity:
-            raise DeadLetterStoreError(
-                f"{self._settings.path} was removed or replaced while it was in use; put it back,"
-                " or stop every program that uses it and start them again"
-            )
-
-    def _identify(self) -> tuple[int, int] | None:
-        if self._settings.in_memory:
-            return None
-        try:
-            found = os.stat(self._settings.path)  # noqa: PTH116 (at each put; a Path is slower)
-        except OSError:
-            return (0, 0)
-        return (found.st_dev, found.st_ino)
+from .settings import Settings
 
 
 def open_connection(settings: Settings) -> sqlite3.Connection:
@@ -84,6 +23,8 @@ def open_connection(settings: Settings) -> sqlite3.Connection:
     :raises DeadLetterStoreRefused: the file is not ours, or cannot be written; it was not touched.
     :raises DeadLetterStoreError: it cannot be opened.
     """
+    if settings.read_only:
+        return _open_to_look(settings)
     if not settings.in_memory:
         refuse_foreign(settings.path)
     deadline = monotonic() + settings.busy_timeout
@@ -109,6 +50,88 @@ def open_connection(settings: Settings) -> sqlite3.Connection:
         sleep(uniform(0.001, 0.02))
 
 
+def _open_to_look(settings: Settings) -> sqlite3.Connection:
+    """Open a connection that writes nothing, and makes no file beside the database.
+
+    :raises DeadLetterStoreError: see :func:`open_connection`.
+    """
+    path = settings.path
+    refuse_unreadable(path)
+    # Without a log nobody has the database open, so it can be read as a file that does not change;
+    # SQLite could not read it otherwise where it may make no files.
+    with_log = Path(f"{path}-wal").exists()
+    if with_log and not Path(f"{path}-shm").exists() and not _may(Path(path).parent, os.W_OK):
+        raise DeadLetterStoreRefused(
+            path,
+            f"its newest letters are in {path}-wal, which cannot be read where no files can be made;"
+            " copy both to a folder of your own and look there",
+        )
+    connection = sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?mode=ro{'' if with_log else '&immutable=1'}",
+        uri=True,
+        timeout=settings.busy_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        application_id, version = _read_stamp(connection)
+        refuse_stamp(path, application_id, version, connection)
+        if version < schema.VERSION:
+            raise DeadLetterStoreRefused(
+                path,
+                f"its schema has version {version}, and becomes version {schema.VERSION} when it is"
+                " opened for writing; do that first, or look with the missive-dlq-sqlite that wrote it",
+            )
+        return connection
+    except sqlite3.Error as error:
+        connection.close()
+        raise translated(error, path, settings.busy_timeout) from error
+    except BaseException:
+        connection.close()
+        raise
+
+
+def may_write(path: str) -> bool:
+    """Return whether this user could open a database for writing, as far as permissions say."""
+    return (not Path(path).exists() or _may(path, os.W_OK)) and _may(
+        Path(path).parent, os.W_OK | os.X_OK
+    )
+
+
+def refuse_unreadable(path: str) -> bool:
+    """Look at the kind of a file, and refuse one that cannot be a database; return if it is there.
+
+    :raises DeadLetterStoreRefused: it is no regular file, or this user may not read it.
+    """
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DeadLetterStoreRefused(path, f"{error.strerror}; choose another path") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise DeadLetterStoreRefused(path, "it is a directory; name a file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise DeadLetterStoreRefused(path, "it is no regular file; choose another path")
+    if not _may(path, os.R_OK):
+        raise DeadLetterStoreRefused(path, f"this user may not read it; {_as_owner(path)}")
+    return True
+
+
+def _as_owner(path: str | Path) -> str:
+    """Say whose permissions would do."""
+    try:
+        return f"run this as {Path(path).owner()}, who owns {path}"
+    except (KeyError, OSError, NotImplementedError):  # a user without a name, or no such thing
+        return f"run this as the user who owns {path}"
+
+
+def _to_look(path: str | Path) -> str:
+    """Say how to go on where nothing can be written."""
+    return f"{_as_owner(path)}, or only look at it, with read_only=True or ?read_only=true"
+
+
 def refuse_foreign(path: str) -> None:
     """Look at a file without touching it or what stands beside it, and refuse what is not ours.
 
@@ -117,29 +140,27 @@ def refuse_foreign(path: str) -> None:
     parent = Path(path).parent
     if not parent.is_dir():
         raise DeadLetterStoreRefused(path, f"there is no directory {parent}; make it first")
-    try:
-        found = Path(path).stat()
-    except FileNotFoundError:
-        found = None
-    except OSError as error:
-        raise DeadLetterStoreRefused(path, f"{error.strerror}; choose another path") from error
-    if found is not None:
-        if stat.S_ISDIR(found.st_mode):
-            raise DeadLetterStoreRefused(path, "it is a directory; name a file in it")
-        if not stat.S_ISREG(found.st_mode):
-            raise DeadLetterStoreRefused(path, "it is no regular file; choose another path")
-        if not _may(path, os.W_OK | os.R_OK):
+    exists = refuse_unreadable(path)
+    if exists and not _may(path, os.W_OK):
+        if _is_mounted_read_only(path):
             raise DeadLetterStoreRefused(
-                path, "it is not writable by this user; change its permissions"
+                path,
+                "its file system is mounted read-only; only look at it, with read_only=True or"
+                " ?read_only=true",
             )
+        raise DeadLetterStoreRefused(path, f"it is not writable by this user; {_to_look(path)}")
     if not _may(parent, os.W_OK | os.X_OK):
         raise DeadLetterStoreRefused(
             path,
             f"this user may not create files in {parent}, as SQLite must beside a database;"
-            " change its permissions",
+            f" {_to_look(parent)}",
         )
-    if found is not None and found.st_size:
+    if exists and Path(path).stat().st_size:
         _refuse_foreign_content(path)
+
+
+def _is_mounted_read_only(path: str) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _may(path: str | Path, mode: int) -> bool:
@@ -157,13 +178,13 @@ def _refuse_foreign_content(path: str) -> None:
         # leave it so, and the log beside it, which is not looked at here, has the rest.
         connection.execute("PRAGMA writable_schema = ON")
         application_id, version = _read_stamp(connection)
+        refuse_stamp(path, application_id, version, connection)
     except sqlite3.DatabaseError as error:
         if _was_half_made(path):
             return
         raise translated(error, path, 0) from error
     finally:
         connection.close()
-    refuse_stamp(path, application_id, version)
 
 
 def _was_half_made(path: str) -> bool:
@@ -181,12 +202,24 @@ def _was_half_made(path: str) -> bool:
     return header[:8] == b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" and header[16:] == bytes(4)
 
 
-def refuse_stamp(path: str, application_id: int, version: int) -> None:
+def refuse_stamp(
+    path: str, application_id: int, version: int, connection: sqlite3.Connection
+) -> None:
     """Refuse a database by what its header says.
 
+    :param connection: to see whether its tables say otherwise.
     :raises DeadLetterStoreRefused: it is another application's, or of a newer version.
     """
     if application_id != schema.APPLICATION_ID:
+        former = schema.version_of(connection) if (application_id, version) == (0, 0) else None
+        if former is not None:
+            raise DeadLetterStoreRefused(
+                path,
+                "it has the tables of a dead letter store and lacks its mark, as a database does that"
+                " was restored from a text dump; mark it again: sqlite3 FILE"
+                f" 'PRAGMA application_id = {schema.APPLICATION_ID};"
+                f" PRAGMA user_version = {former}'",
+            )
         raise DeadLetterStoreRefused(
             path, "it is an SQLite database of another application; choose another path"
         )
@@ -227,6 +260,7 @@ def _prepare(connection: sqlite3.Connection, settings: Settings) -> None:
             raise
     if not settings.in_memory:
         execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA user_version").fetchone()  # makes the log, so that it can be watched
         # What the log grew to in a storm is given back.
         execute("PRAGMA journal_size_limit = 67108864")
 
@@ -237,6 +271,6 @@ def _make_current(connection: sqlite3.Connection, settings: Settings) -> None:
     if (application_id, version, tables) == (0, 0, 0):
         schema.create(connection)
         return
-    refuse_stamp(settings.path, application_id, version)
+    refuse_stamp(settings.path, application_id, version, connection)
     if version < schema.VERSION:
         schema.migrate(connection, version)

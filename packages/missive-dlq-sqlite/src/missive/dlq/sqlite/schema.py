@@ -118,6 +118,21 @@ ORDER BY letters.position;
 MIGRATIONS: dict[int, str] = {}
 
 
+#: A column of each version that the one before lacks; the newest version first.
+_COLUMNS = ((1, "letters", "kind"),)
+
+
+def version_of(connection: sqlite3.Connection) -> int | None:
+    """Return the version of a database whose header lost it, by its tables; None if it is not ours."""
+    for version, table, column in _COLUMNS:
+        found = connection.execute(
+            "SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column)
+        ).fetchone()
+        if found:
+            return version
+    return None
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Make an empty database ours; within a transaction that the caller commits."""
     _run(connection, _CREATE)

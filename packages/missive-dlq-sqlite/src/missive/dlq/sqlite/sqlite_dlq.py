@@ -8,13 +8,15 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import unquote, urlsplit
 
 from missive import (
+    Choice,
     Claim,
     ConfigurationError,
     DeadLetter,
@@ -25,6 +27,7 @@ from missive import (
     LetterFilters,
     Message,
     SummaryRow,
+    read_flag,
     read_options,
 )
 from missive.dead_letters import (
@@ -33,14 +36,15 @@ from missive.dead_letters import (
     check_filters,
     check_key,
     check_lease,
-    time_before,
+    this_process,
 )
 
 from . import statements as sql
 from .connections import Connections
 from .errors import translated
-from .opening import Place, Settings
+from .opening import may_write
 from .origins import Origin, Origins
+from .place import Place
 from .rows import (
     Value,
     content_values,
@@ -52,6 +56,7 @@ from .rows import (
     to_micros,
     to_text,
 )
+from .settings import Settings
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -70,8 +75,8 @@ SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 PAGE_SIZE, PAGE_BYTES = 100, 1_048_576
 #: How many ids a page has when only these are asked for.
 IDS_PAGE_SIZE = 1000
-#: How many letters are removed in one transaction, by ``clear`` and ``purge``.
-REMOVED_AT_ONCE = 1000
+#: How many letters are chosen at once, and removed in one transaction.
+CHOSEN_AT_ONCE, REMOVED_AT_ONCE = 10_000, 1000
 
 _LARGEST = 2**63 - 1
 _MISSING: Any = object()
@@ -90,6 +95,9 @@ class SQLiteDLQ(DeadLetterStore):
         a power cut.
     :param busy_timeout: how long to wait for other writers, in seconds; no longer than 24 days.
     :param max_traceback: how much of a traceback is kept, in characters; its end.
+    :param read_only: only look: at a file of another user's, on a read-only mount, at a snapshot.
+        What would write raises DeadLetterStoreRefused. Letters that arrive in a file that nobody had
+        open may not be seen.
     :raises ConfigurationError: these cannot work.
     :raises DeadLetterStoreRefused: what is at that path cannot serve; it was not touched.
     :raises DeadLetterStoreError: the database cannot be opened.
@@ -105,6 +113,7 @@ class SQLiteDLQ(DeadLetterStore):
         synchronous: str = "FULL",
         busy_timeout: float = 30.0,
         max_traceback: int = MAX_TRACEBACK,
+        read_only: bool = False,
     ) -> None:
         if synchronous.upper() not in SYNCHRONOUS:
             raise ConfigurationError(
@@ -122,13 +131,17 @@ class SQLiteDLQ(DeadLetterStore):
         self.path = _absolute(connection_str)
         self.message_cls = message_cls
         self.max_traceback = max_traceback
-        settings = Settings(self.path, synchronous.upper(), min(busy_timeout, MAX_BUSY_TIMEOUT))
+        if read_only:
+            self._refuse_missing(self.path)
+        settings = Settings(
+            self.path, synchronous.upper(), min(busy_timeout, MAX_BUSY_TIMEOUT), read_only
+        )
         self._settings = settings
         self._place = Place(settings)
         self._connections = Connections(self.path, self._place.open, shared=settings.in_memory)
         self._origins = Origins()
-        # A store that is forgotten closes its files too, and so does the end of the process.
-        weakref.finalize(self, self._connections.close)
+        # A store that is forgotten closes its files too. The end of the process closes all others.
+        weakref.finalize(self, self._connections.forget).atexit = False
         with self._reading():  # what cannot work fails here
             pass
 
@@ -136,29 +149,35 @@ class SQLiteDLQ(DeadLetterStore):
     def from_url(cls, url: str) -> SQLiteDLQ:
         """Open the store of a URL such as ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
 
-        ``sqlite://`` alone is a database in memory. ``synchronous``, ``busy_timeout`` and
-        ``max_traceback`` may stand in the query.
+        ``sqlite://`` alone is a database in memory. ``synchronous``, ``busy_timeout``,
+        ``max_traceback`` and ``read_only`` may stand in the query.
 
         :raises ConfigurationError: it names a host, or cannot be read.
         """
-        path = _path_in(url)
-        options = read_options(
-            url, {"synchronous": str, "busy_timeout": float, "max_traceback": int}
-        )
-        return cls(path, **options)
+        return cls(_path_in(url), **_options_in(url))
 
     @classmethod
     def open_existing(cls, url: str) -> SQLiteDLQ:
         """Open the store of a URL, as ``from_url`` does, where its file is there already.
 
+        It is opened to look only where this user may not write to it.
+
         :raises DeadLetterStoreRefused: it is not.
         """
-        path = _path_in(url)
-        if path != ":memory:" and not Path(path).exists():
+        path, options = _path_in(url), _options_in(url)
+        if path != ":memory:":
+            cls._refuse_missing(path)
+            options.setdefault("read_only", not may_write(path))
+        return cls(path, **options)
+
+    @staticmethod
+    def _refuse_missing(path: str) -> None:
+        if path == ":memory:":
+            raise ConfigurationError("a store in memory is new, so read_only=True shows nothing")
+        if not Path(path).exists():
             raise DeadLetterStoreRefused(
                 path, "there is no such file; check the path, which is taken from this directory"
             )
-        return cls.from_url(url)
 
     def close(self) -> None:
         """Close the files, when whoever uses them is through; any number of times."""
@@ -195,6 +214,12 @@ class SQLiteDLQ(DeadLetterStore):
     @contextmanager
     def _writing(self, synchronous: str | None = None) -> Generator[sqlite3.Connection]:
         """Enter a transaction that may write; committed at the end, unless something is raised."""
+        if self._settings.read_only:
+            raise DeadLetterStoreRefused(
+                self.path,
+                "it is open to be looked at only; to change it, run this as a user who may write to"
+                " it, without read_only",
+            )
         started = monotonic()
         lock = self._connections.writing
         if not lock.acquire(timeout=self._settings.busy_timeout):
@@ -204,7 +229,7 @@ class SQLiteDLQ(DeadLetterStore):
             try:
                 connection = held.sqlite
                 assert connection is not None
-                self._place.check()
+                self._place.check(connection)
                 if synchronous is not None:
                     connection.execute(f"PRAGMA synchronous = {synchronous}")
                 try:
@@ -515,9 +540,21 @@ class SQLiteDLQ(DeadLetterStore):
             if _is_held(former, claimed, expires_at, to_micros(now)):
                 return None
             expires = now + span
-            token = secrets.token_hex(16)
+            token = f"{secrets.token_hex(16)} {this_process()}"
             connection.execute(sql.CLAIM, (token, to_micros(now), to_micros(expires), id))
-            return Claim(id, token, failures, expires)
+            return Claim(id, token, failures, expires, this_process())
+
+    def claim_of(self, id: bytes) -> Claim | None:
+        """Return the claim that is in force on a letter, or None."""
+        with self._reading() as connection:
+            found = connection.execute(sql.CLAIM_OF, (id,)).fetchone()
+        if found is None:
+            return None
+        failures, token, claimed, expires = found
+        if not _is_held(token, claimed, expires, to_micros(datetime.now(timezone.utc))):
+            return None
+        text = from_text(token) or ""
+        return Claim(id, text, failures, from_micros(expires), text.partition(" ")[2])
 
     def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
         """Hold a claim for longer; None where it was no longer held."""
@@ -543,38 +580,52 @@ class SQLiteDLQ(DeadLetterStore):
 
     # Upkeep.
 
-    def purge(
-        self,
-        *,
-        older_than: timedelta,
-        reason: str | None = None,
-        handler: str | None = None,
-        source: str | None = None,
-        error_type: str | None = None,
-    ) -> int:
-        """Remove the letters whose last failure is longer ago than this; give how many."""
-        names, values = _filter_values(
-            {
-                "reason": reason,
-                "handler": handler,
-                "source": source,
-                "error_type": error_type,
-                "until": time_before(older_than) if older_than else None,
-            }
-        )
-        statement = sql.purge(names)
-        last, count = -_LARGEST, 0
+    def choose(
+        self, ids: Iterable[bytes] | None = None, **filters: Unpack[LetterFilters]
+    ) -> Choice:
+        """Choose letters as they stand now; no body is read for that.
+
+        :raises ConfigurationError: a filter makes no sense.
+        """
+        check_filters(filters)
+        if ids is not None:
+            return super().choose(ids, **filters)
         with self._reading() as connection:
             newest = _newest_position(connection)
+        return Choice(filters, self._choose(filters, -_LARGEST, newest))
+
+    def _choose(self, filters: LetterFilters, last: int, newest: int) -> Iterator[tuple[int, int]]:
+        names, values = _filter_values(filters)
+        statement = sql.choose(names)
         while True:
-            with self._writing() as connection:
-                found = connection.execute(
-                    statement, (newest, last, *values, REMOVED_AT_ONCE)
+            with self._reading() as connection:
+                page = connection.execute(
+                    statement, (newest, last, *values, CHOSEN_AT_ONCE)
                 ).fetchall()
-                count += connection.executemany(sql.DELETE_AT, found).rowcount if found else 0
-            if len(found) < REMOVED_AT_ONCE:
-                return count
-            last = found[-1][0]
+            yield from page
+            if len(page) < CHOSEN_AT_ONCE:
+                return
+            last = page[-1][0]
+
+    def remove_chosen(self, choice: Choice) -> int:
+        """Remove the letters of a choice that stand as they were chosen; return how many.
+
+        They are compared and removed a thousand at a time, each thousand in one transaction.
+        """
+        names, values = _filter_values(choice.filters)
+        statement = sql.choose(names)
+        chosen, count = iter(choice), 0
+        while page := list(islice(chosen, REMOVED_AT_ONCE)):
+            first, last = page[0][0], page[-1][0]
+            with self._writing() as connection:
+                found = connection.execute(statement, (last, first - 1, *values, _LARGEST))
+                unchanged = set(page).intersection(found)
+                if unchanged:
+                    connection.executemany(
+                        sql.DELETE_AT, [(position,) for position, _ in sorted(unchanged)]
+                    )
+            count += len(unchanged)
+        return count
 
     def check(self) -> None:
         """Write something that changes nothing, to the disk.
@@ -708,6 +759,18 @@ def _path_in(url: str) -> str:
             " sqlite:// for one in memory"
         )
     return unquote(parts.path[1:]) or ":memory:"
+
+
+def _options_in(url: str) -> dict[str, Any]:
+    return read_options(
+        url,
+        {
+            "synchronous": str,
+            "busy_timeout": float,
+            "max_traceback": int,
+            "read_only": read_flag,
+        },
+    )
 
 
 def _absolute(connection_str: str | os.PathLike[str]) -> str:

@@ -69,7 +69,7 @@ REPLACE_CONTENT = """
     INSERT OR REPLACE INTO contents (body, headers, traceback, position) VALUES (?, ?, ?, ?)
 """
 DELETE = "DELETE FROM letters WHERE id = ?"
-DELETE_AT = "DELETE FROM letters WHERE position = ? AND failures = ?"
+DELETE_AT = "DELETE FROM letters WHERE position = ?"
 DELETE_SOME = """
     DELETE FROM letters WHERE position IN (
         SELECT position FROM letters WHERE position <= ? ORDER BY position LIMIT ?
@@ -107,9 +107,11 @@ def page(filters: list[str], *, newest_first: bool) -> str:
     return _page(_SELECT, filters, newest_first)
 
 
-def purge(filters: list[str]) -> str:
-    """Give the statement that finds letters to be purged from a position on, likewise."""
-    return _page("SELECT position, failures FROM letters ", filters, newest_first=False)
+def choose(filters: list[str]) -> str:
+    """Return the statement that finds letters from a position on and their failures, likewise."""
+    return _page(
+        "SELECT position, CAST(failures AS INTEGER) FROM letters ", filters, newest_first=False
+    )
 
 
 def _page(select: str, filters: list[str], newest_first: bool) -> str:
