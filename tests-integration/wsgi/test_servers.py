@@ -81,6 +81,15 @@ def test_chunks(shared):
     assert shared.lines("handled") == ([] if shared.name == "uwsgi" else ["chunked 5012"])
 
 
+def test_chunks_in_http_1_0(shared):
+    """Chunks in HTTP/1.0 are faulty framing: they are refused, whoever decodes them."""
+    answer = shared.exchange(
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nack old\r\n0\r\n\r\n"
+    )
+    assert answer.split()[1] == b"400"
+    assert shared.lines("handled") == []
+
+
 def test_health(shared):
     """The probes are answered."""
     assert shared.request("GET", "/healthz") == (200, b'{"status": "ok"}')

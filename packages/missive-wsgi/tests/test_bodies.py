@@ -124,6 +124,14 @@ def test_chunked(client, handled):
     assert handled == [b"0123456789"]
 
 
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/0.9"])
+def test_chunked_before_http_1_1(client, handled, protocol):
+    """Chunks in HTTP/1.0, which servers may leave undecoded, are answered 400."""
+    answer = client.post(b"", SERVER_PROTOCOL=protocol, **CHUNKED, **TERMINATED)
+    assert answer.status == 400
+    assert handled == []
+
+
 def test_chunked_too_large(client, handled):
     """A chunked body is read one byte past the limit at most, and answered 413."""
     assert client.post(b"0123456789ABC", **CHUNKED, **TERMINATED).status == 413

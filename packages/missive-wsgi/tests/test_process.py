@@ -286,6 +286,21 @@ def test_drain_timeout(client_of, processor, hooks):
         assert {named.result(DEADLINE).status, unnamed.result(DEADLINE).status} == {200}
 
 
+def test_no_drain_timeout(client_of, processor):
+    """With a drain_timeout of infinity close() waits for a message in flight, however long."""
+    gate = Gate(processor)
+    adapter = WSGIAdapter(RawMessage, processor, drain_timeout=float("inf"))
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(client_of(adapter).post, b"wait")
+        assert gate.entered.wait(DEADLINE)
+        adapter.stop()
+        closing = pool.submit(adapter.close)
+        assert client_of(adapter).post(b"ack").status == 503
+        gate.release.set()
+        assert waiting.result(DEADLINE).status == 200
+        closing.result(DEADLINE)
+
+
 def test_refused_after_the_body(client_of, adapter, hooks):
     """A message whose body is still coming when the end begins is answered 503, not handled."""
 

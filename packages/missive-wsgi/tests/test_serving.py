@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -161,6 +162,45 @@ def test_stop_lets_the_answer_out(processor):
         release.set()
         assert waiting.result(DEADLINE)[0] == 200
         run.result(DEADLINE)
+
+
+def test_stop_after_a_reset(processor):
+    """A sender that resets its connection does not keep run() until the drain timeout."""
+    # Longer than the test may take, so that a response that is counted for ever fails it.
+    adapter = WSGIAdapter(RawMessage, processor, drain_timeout=3 * DEADLINE)
+    with running(adapter) as run:
+        sender = socket.create_connection(adapter.address, DEADLINE)
+        # A byte more than the body, so that the server, which has answered, waits for others.
+        sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nack!")
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += sender.recv(65536)
+        # With a linger of 0 s, close() resets the connection.
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sender.close()
+        adapter.stop()
+        run.result(DEADLINE)
+
+
+def test_stop_with_an_unclosed_response(adapter):
+    """A response that another server drops unclosed does not keep run() from ending."""
+    events = []
+
+    def serve(app, *, host, port):
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/healthz"}
+        parts = app(environ, lambda status, headers: events.append(status))
+        assert b"".join(parts)
+        del parts
+        adapter.stop()
+        try:
+            threading.Event().wait(DEADLINE)
+        except KeyboardInterrupt:
+            events.append("interrupted")
+            raise
+
+    adapter.drain_timeout = 3 * DEADLINE
+    adapter.run(port=0, server=serve)
+    assert events == ["200 OK", "interrupted"]
 
 
 def test_stop_in_a_handler(adapter, processor):

@@ -43,7 +43,11 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes | Response:
 
 
 def _read_coded(environ: WSGIEnvironment, declared: str, limit: int) -> bytes | Response:
-    """Read a body that came in chunks, where the server tells its end."""
+    """Read a body that came in chunks, where the server decodes them and tells the end."""
+    if environ.get("SERVER_PROTOCOL", "") in ("HTTP/1.0", "HTTP/0.9"):
+        # RFC 9112, section 6.1: a transfer coding in HTTP/1.0 is faulty framing. Some servers leave
+        # the chunks undecoded and pass an empty body on.
+        return BAD_REQUEST
     if environ["HTTP_TRANSFER_ENCODING"].strip().lower() != "chunked":
         return UNSUPPORTED_TRANSFER
     if declared:

@@ -100,7 +100,7 @@ class ServerProcess(Generic[M]):
         deadline = monotonic() + timeout
         with self._idle:
             while self.in_hand and (remaining := deadline - monotonic()) > 0:
-                self._idle.wait(remaining)
+                self._idle.wait(min(remaining, threading.TIMEOUT_MAX))
         return list(self.in_hand)
 
     def _close_at_exit(self) -> None:

@@ -6,12 +6,12 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from missive import ShutdownHandler
 from werkzeug.serving import BaseWSGIServer, make_server
-from werkzeug.wsgi import ClosingIterator
 
 from .errors import CannotListen
 
@@ -49,35 +49,69 @@ class InterruptHandler(ShutdownHandler):
 
 
 class Answering:
-    """An application, and how many of its responses are still on their way.
+    """An application, and which of its responses are still on their way.
 
     :param app: the application.
     """
 
+    #: How often to check whether a response was dropped, in seconds: a server that does not close
+    #: it leaves that to the garbage collector, and a finalizer must not take a lock to notify.
+    CHECK_INTERVAL = 0.05
+
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
-        self._count = 0
+        # Adding to a set and discarding from it are atomic.
+        self._under_way: set[object] = set()
         self._changed = threading.Condition()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request; the response is away when the server closes the iterable."""
-        with self._changed:
-            self._count += 1
+        """Answer a request; the response is away when the server closes or drops the iterable."""
+        token = object()
+        self._under_way.add(token)
         try:
-            return ClosingIterator(self._app(environ, start_response), self._leave)
+            return Response(self._app(environ, start_response), self, token)
         except BaseException:
-            self._leave()
+            self.leave(token)
             raise
 
-    def _leave(self) -> None:
+    def forget(self, token: object) -> None:
+        """Count a response no longer; safe in a finalizer."""
+        self._under_way.discard(token)
+
+    def leave(self, token: object) -> None:
+        """Count a response no longer, and notify the thread that waits."""
+        self.forget(token)
         with self._changed:
-            self._count -= 1
             self._changed.notify_all()
 
     def wait(self, timeout: float) -> None:
         """Wait until no response is on its way, for so many seconds at most."""
+        deadline = monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: not self._count, timeout)
+            while self._under_way and (remaining := deadline - monotonic()) > 0:
+                self._changed.wait(min(remaining, self.CHECK_INTERVAL))
+
+
+class Response:
+    """The iterable of a response, counted until the server closes it or drops it.
+
+    Werkzeug's server drops it unclosed where the sender resets the connection.
+    """
+
+    def __init__(self, parts: Iterable[bytes], answering: Answering, token: object) -> None:
+        self._parts = parts
+        self._answering = answering
+        self._token = token
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._parts)
+
+    def close(self) -> None:
+        """Say that the response is away."""
+        self._answering.leave(self._token)
+
+    def __del__(self) -> None:
+        self._answering.forget(self._token)
 
 
 class DevelopmentServer:
