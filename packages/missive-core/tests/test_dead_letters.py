@@ -5,7 +5,7 @@ import sys
 import traceback
 from datetime import datetime, timedelta, timezone
 
-import missive.tracebacks
+import missive.letters.tracebacks
 import pytest
 from missive import (
     ConfigurationError,
@@ -18,14 +18,14 @@ from missive import (
     JSONMessage,
     RawMessage,
 )
-from missive.dead_letters import (
+from missive.letters import (
     MAX_REASON,
     MAX_TRACEBACK,
     SummaryRow,
     check_filters,
+    format_traceback,
     qualified_name,
 )
-from missive.tracebacks import format_traceback
 
 
 def catch(function: object, *args: object) -> Exception:
@@ -197,12 +197,12 @@ class TestTraceback:
 
     def test_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Only so many lines are remembered, and all are right again after they were forgotten."""
-        monkeypatch.setattr(missive.tracebacks, "_MAX_REMEMBERED", 2)
-        missive.tracebacks._remembered.clear()
+        monkeypatch.setattr(missive.letters.tracebacks, "_MAX_REMEMBERED", 2)
+        missive.letters.tracebacks._remembered.clear()
         for function in (fail, fail_with_cause, fail_while_handling):
             error = catch(function)
             assert format_traceback(error) == "".join(traceback.format_exception(error))
-            assert len(missive.tracebacks._remembered) <= 2
+            assert len(missive.letters.tracebacks._remembered) <= 2
 
 
 class TestLetter:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from missive import (
+    Claim,
     ConfigurationError,
     DeadLetter,
     DeadLetterStore,
@@ -19,7 +20,7 @@ from missive import (
     RawMessage,
     dlq_from_url,
 )
-from missive.dead_letters import MAX_HISTORY, MAX_LEASE
+from missive.letters import MAX_HISTORY, MAX_LEASE
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -30,6 +31,15 @@ def make_letter(
     at = NOON + timedelta(minutes=minutes)
     letter = DeadLetter(id, body, "reason", "handling", at, at)
     return letter._replace(**fields)
+
+
+def claimed(store: DeadLetterStore, id: bytes = b"1", **options: Any) -> Claim:
+    """Claim a letter that nobody holds."""
+    found = store.claim(id, **options)
+    assert found is not None
+    claim, letter = found
+    assert letter == store.letter(id)
+    return claim
 
 
 class AgainstDict(RuleBasedStateMachine):
@@ -468,8 +478,7 @@ class TestClaims:
         store = MemoryDLQ()
         assert store.claim_of(b"1") is None
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         assert store.claim_of(b"1") == claim
         assert claim.owner.startswith(f"process {os.getpid()} on ")
         assert DeadLetterStore.claim_of(store, b"1") is None
@@ -483,8 +492,7 @@ class TestClaims:
         store = MemoryDLQ()
         assert store.claim(b"1") is None
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         assert store.claim(b"1") is None
         assert store.release(claim)
         assert not store.release(claim)
@@ -494,8 +502,7 @@ class TestClaims:
         """An expired claim gives way to another, and then neither removes nor renews."""
         store = MemoryDLQ()
         store.put(make_letter())
-        lost = store.claim(b"1", lease=0)
-        assert lost is not None
+        lost = claimed(store, b"1", lease=0)
         assert store.claim(b"1") is not None
         assert not store.remove(lost)
         assert store.renew(lost) is None
@@ -508,8 +515,7 @@ class TestClaims:
         store.put(make_letter())
         with pytest.raises(ConfigurationError, match="lease"):
             store.claim(b"1", lease=lease)
-        claim = store.claim(b"1", lease=MAX_LEASE)
-        assert claim is not None
+        claim = claimed(store, b"1", lease=MAX_LEASE)
         with pytest.raises(ConfigurationError, match="lease"):
             store.renew(claim, lease=lease)
 
@@ -517,8 +523,7 @@ class TestClaims:
         """A renewed claim holds for longer, and removes its letter."""
         store = MemoryDLQ()
         store.put(make_letter())
-        claim = store.claim(b"1", lease=0)
-        assert claim is not None
+        claim = claimed(store, b"1", lease=0)
         renewed = store.renew(claim, lease=60)
         assert renewed is not None
         assert renewed.expires > claim.expires
@@ -530,8 +535,7 @@ class TestClaims:
         """A letter that failed again since it was claimed is not removed by that claim."""
         store = MemoryDLQ()
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         store.put(make_letter())
         assert not store.remove(claim)
         assert store.letter(b"1").failures == 2
@@ -540,8 +544,7 @@ class TestClaims:
         """A letter that was removed and came again is not touched by the old claim."""
         store = MemoryDLQ()
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         store.clear()
         store.put(make_letter())
         assert not store.remove(claim)
@@ -552,8 +555,7 @@ class TestClaims:
         """A claim ends with the letter that it was made for, not with what took its place."""
         store = MemoryDLQ()
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         if how == "assigned":
             store[b"1"] = (RawMessage(b"other"), "reason")
         else:
@@ -567,8 +569,7 @@ class TestClaims:
         """A failure of the same message leaves the claim, which then removes nothing."""
         store = MemoryDLQ()
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         store[b"1"] = (RawMessage(b"body"), "again")
         assert store.claim(b"1") is None
         assert not store.remove(claim)

@@ -10,6 +10,7 @@ from missive import (
     Claim,
     ConfigurationError,
     DeadLetter,
+    DeadLetterStore,
     DeadLetterStoreError,
     DeadLetterWriteFailed,
     DecodingError,
@@ -57,6 +58,15 @@ def make_processor(
     return processor
 
 
+def claimed(store: DeadLetterStore, id: bytes = b"1", **options: Any) -> Claim:
+    """Claim a letter that nobody holds."""
+    found = store.claim(id, **options)
+    assert found is not None
+    claim, letter = found
+    assert letter == store.letter(id)
+    return claim
+
+
 class TestChoice:
     def test_only_what_was_chosen(self) -> None:
         """A replay of a choice leaves what arrived since alone, and skips what failed again."""
@@ -74,7 +84,7 @@ class TestChoice:
     def test_says_who_holds_a_letter(self) -> None:
         """A letter that another claimed is skipped, and told with that claim."""
         store = fill(MemoryDLQ(), b"ack1")
-        claim = store.claim(b"ack1")
+        claim = claimed(store, b"ack1")
         told: list[Replayed] = []
         ReplayAdapter(RawMessage, make_processor(), store, on_progress=told.append).run()
         assert [replayed.held for replayed in told] == [claim]
@@ -235,8 +245,7 @@ class TestClaims:
     def test_claimed_by_another(self) -> None:
         """A letter that another replay holds is skipped and stays that one's."""
         store = fill(MemoryDLQ(), b"ack1", b"ack2")
-        claim = store.claim(b"ack1")
-        assert claim is not None
+        claim = claimed(store, b"ack1")
         assert ReplayAdapter(RawMessage, make_processor(), store).run() == ReplayResult(1, 0, 0, 1)
         assert store.remove(claim)
 
@@ -267,13 +276,12 @@ class TestClaims:
         """A letter that went in the moment before its claim is skipped; so is what came instead."""
 
         class Hasty(MemoryDLQ):
-            def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
-                claim = super().claim(id, lease=lease)
+            def claim(self, id: bytes, *, lease: float = 300.0) -> tuple[Claim, DeadLetter] | None:
                 del self[id]
                 if how == "came anew":
                     fill(self, b"other")
                     fill(self, id)
-                return claim
+                return super().claim(id, lease=lease)
 
         store = fill(Hasty(), b"ack")
         adapter = ReplayAdapter(RawMessage, make_processor(), store)

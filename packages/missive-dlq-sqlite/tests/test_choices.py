@@ -52,8 +52,9 @@ def test_the_owner_of_a_claim(tmp_path: Path) -> None:
         assert other.claim_of(b"1") is None
         store.put(make_letter(1))
         assert other.claim_of(b"1") is None
-        claim = store.claim(b"1", lease=60)
-        assert claim is not None
+        found = store.claim(b"1", lease=60)
+        assert found is not None
+        claim, _ = found
         assert other.claim_of(b"1") == claim
         assert claim.owner == f"process {os.getpid()} on {os.uname().nodename}"
         assert store.release(claim)

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from missive import (
+    Claim,
     ConfigurationError,
     DeadLetter,
+    DeadLetterStore,
     DeadLetterStoreError,
     Failure,
     JSONMessage,
     RawMessage,
 )
-from missive.dead_letters import MAX_HISTORY, MAX_LEASE, MAX_TRACEBACK
 from missive.dlq.sqlite import SQLiteDLQ
+from missive.letters import MAX_HISTORY, MAX_LEASE, MAX_TRACEBACK
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -49,6 +51,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLiteDLQ]
     where = tmp_path / "dlq.db" if request.param == "file" else ":memory:"
     with SQLiteDLQ(where, synchronous="OFF") as store:
         yield store
+
+
+def claimed(store: DeadLetterStore, id: bytes = b"1", **options: Any) -> Claim:
+    """Claim a letter that nobody holds."""
+    found = store.claim(id, **options)
+    assert found is not None
+    claim, letter = found
+    assert letter == store.letter(id)
+    return claim
 
 
 class TestPut:
@@ -449,8 +460,7 @@ class TestClaims:
         """A claimed letter can be claimed by nobody else until it is released."""
         assert store.claim(b"1") is None
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         assert store.claim(b"1") is None
         assert store.release(claim)
         assert not store.release(claim)
@@ -459,8 +469,7 @@ class TestClaims:
     def test_expired_claim(self, store: SQLiteDLQ) -> None:
         """An expired claim gives way to another, and then neither removes nor renews."""
         store.put(make_letter())
-        lost = store.claim(b"1", lease=0)
-        assert lost is not None
+        lost = claimed(store, b"1", lease=0)
         assert store.claim(b"1") is not None
         assert not store.remove(lost)
         assert store.renew(lost) is None
@@ -469,8 +478,7 @@ class TestClaims:
     def test_renewed_claim(self, store: SQLiteDLQ) -> None:
         """A renewed claim holds for longer, and removes its letter."""
         store.put(make_letter())
-        claim = store.claim(b"1", lease=0)
-        assert claim is not None
+        claim = claimed(store, b"1", lease=0)
         renewed = store.renew(claim, lease=60)
         assert renewed is not None
         assert renewed.expires > claim.expires
@@ -484,8 +492,7 @@ class TestClaims:
         store.put(make_letter())
         with pytest.raises(ConfigurationError, match="lease"):
             store.claim(b"1", lease=lease)
-        claim = store.claim(b"1", lease=MAX_LEASE)
-        assert claim is not None
+        claim = claimed(store, b"1", lease=MAX_LEASE)
         with pytest.raises(ConfigurationError, match="lease"):
             store.renew(claim, lease=lease)
 
@@ -504,8 +511,7 @@ class TestClaims:
     def test_letter_that_failed_since(self, store: SQLiteDLQ) -> None:
         """A letter that failed again since it was claimed is not removed by that claim."""
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         store.put(make_letter())
         assert not store.remove(claim)
         assert store.letter(b"1").failures == 2
@@ -513,8 +519,7 @@ class TestClaims:
     def test_letter_that_came_anew(self, store: SQLiteDLQ) -> None:
         """A letter that was removed and came again is not touched by the old claim."""
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         store.clear()
         store.put(make_letter())
         assert not store.remove(claim)
@@ -524,8 +529,7 @@ class TestClaims:
     def test_letter_that_was_replaced(self, store: SQLiteDLQ, how: str) -> None:
         """A claim ends with the letter that it was made for, not with what took its place."""
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         if how == "assigned":
             store[b"1"] = (RawMessage(b"other"), "reason")
         else:
@@ -538,8 +542,7 @@ class TestClaims:
     def test_failure_assigned(self, store: SQLiteDLQ) -> None:
         """A failure of the same message leaves the claim, which then removes nothing."""
         store.put(make_letter())
-        claim = store.claim(b"1")
-        assert claim is not None
+        claim = claimed(store, b"1")
         store[b"1"] = (RawMessage(b"body"), "again")
         assert store.claim(b"1") is None
         assert not store.remove(claim)

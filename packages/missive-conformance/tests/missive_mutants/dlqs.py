@@ -12,12 +12,13 @@ from typing import Any
 
 from missive import Claim, DeadLetter, DeadLetterStoreError, MemoryDLQ, Message, SummaryRow
 from missive.conformance import DLQConformance
-from missive.dead_letters import MAX_LEASE
+from missive.letters import MAX_LEASE
 
 from .mutation import Mutants
 from .store import FileDLQ
 from .store_harness import FileHarness
 
+Claimed = tuple[Claim, DeadLetter]
 MUTANTS = Mutants(DLQConformance, "dlq_cls")
 sound = FileHarness
 
@@ -181,10 +182,10 @@ class NoLock(FileDLQ):
 
     def assign(self, letter: DeadLetter) -> None:
         self.refresh()
-        letters = dict(self._letters)
+        letters = dict(self._shelf.letters)
         threading.Event().wait(0.005)
         with self.exclusive():
-            self._letters = letters
+            self._shelf.letters = letters
             MemoryDLQ.assign(self, letter)
             self.dirty = True
 
@@ -313,11 +314,11 @@ class RarestFirst(FileDLQ):
 class EverybodyClaims(FileDLQ):
     """Gives a claim to everybody."""
 
-    def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
-        self._claims.pop(id, None)
+    def claim(self, id: bytes, *, lease: float = 300.0) -> Claimed | None:
+        self._shelf.claims.pop(id, None)
         with self.exclusive():
-            self._claims.pop(id, None)
-            found: Claim | None = MemoryDLQ.claim(self, id, lease=lease)
+            self._shelf.claims.pop(id, None)
+            found: Claimed | None = MemoryDLQ.claim(self, id, lease=lease)
             self.dirty = True
             return found
 
@@ -355,17 +356,17 @@ class ClaimsWhatCameInstead(FileDLQ):
 
     def restore_many(self, letters: Iterable[DeadLetter]) -> None:
         with self.exclusive():
-            claims = dict(self._claims)
+            claims = dict(self._shelf.claims)
             super().restore_many(letters)
-            self._claims.update(claims)
+            self._shelf.claims.update(claims)
 
 
 @MUTANTS.add(sound, "D32")
 class ClaimsForEver(FileDLQ):
     """Never lets a claim expire."""
 
-    def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
-        found: Claim | None = super().claim(id, lease=MAX_LEASE)
+    def claim(self, id: bytes, *, lease: float = 300.0) -> Claimed | None:
+        found: Claimed | None = super().claim(id, lease=MAX_LEASE)
         return found
 
 
@@ -413,7 +414,7 @@ class IteratesOverTheLiveThing(FileDLQ):
 
     def __iter__(self) -> Iterator[bytes]:
         self.refresh()
-        return iter(self._letters)
+        return iter(self._shelf.letters)
 
 
 @MUTANTS.add(sound, "D38")
@@ -473,9 +474,9 @@ class ForgetsClaims(FileDLQ):
     """Does not keep claims."""
 
     def persist(self) -> None:
-        claims, self._claims = self._claims, {}
+        claims, self._shelf.claims = self._shelf.claims, {}
         super().persist()
-        self._claims = claims
+        self._shelf.claims = claims
 
 
 @MUTANTS.add(sound, "D54", "D55")

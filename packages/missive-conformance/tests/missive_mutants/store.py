@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from missive import Claim, DeadLetter, DeadLetterStoreError, Failure, MemoryDLQ
+from missive.letters.shelf import Shelf
 
 FORMAT, VERSION = "missive-mutants", 1
 #: How long a lock is waited for, in seconds.
@@ -49,6 +51,7 @@ class FileDLQ(MemoryDLQ):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self._lock = threading.RLock()  # its own, as it is held for as long as a file is waited for
         self.path = path
         self.depth = 0
         self.dirty = False
@@ -60,11 +63,15 @@ class FileDLQ(MemoryDLQ):
     put_many = _writing("put_many")
     restore_many = _writing("restore_many")
     assign = _writing("assign")
+    defer = _writing("defer")
     claim = _writing("claim")
+    claim_due = _writing("claim_due")
     renew = _writing("renew")
     release = _writing("release")
     remove = _writing("remove")
-    purge = _writing("purge")
+    retry_now = _writing("retry_now")
+    give_up = _writing("give_up")
+    remove_chosen = _writing("remove_chosen")
     pop = _writing("pop")
     popitem = _writing("popitem")
     setdefault = _writing("setdefault")
@@ -73,6 +80,9 @@ class FileDLQ(MemoryDLQ):
     letter = _reading("letter")
     letters = _reading("letters")
     summary = _reading("summary")
+    counts = _reading("counts")
+    next_due = _reading("next_due")
+    claim_of = _reading("claim_of")
     __len__ = _reading("__len__")
     __contains__ = _reading("__contains__")
 
@@ -133,7 +143,7 @@ class FileDLQ(MemoryDLQ):
                 found = self.path.stat()
             except FileNotFoundError:
                 if self.version_read is None:
-                    self._letters, self._claims = {}, {}
+                    self._shelf = Shelf()
                 return
             version = (found.st_ino, found.st_mtime_ns, found.st_size)
             if version != self.version_read:
@@ -158,17 +168,19 @@ class FileDLQ(MemoryDLQ):
         if told["crc"] != zlib.crc32(rest):
             raise DeadLetterStoreError(f"{self.path} is damaged; restore it from a backup")
         state = json.loads(rest)
-        self._letters = {one.id: one for one in map(letter_of, state["letters"])}
-        self._claims = {one.id: one for one in map(claim_of, state["claims"])}
-        self._last_position = state["last"]
+        self._shelf = Shelf(
+            letters={one.id: one for one in map(letter_of, state["letters"])},
+            claims={one.id: one for one in map(claim_of, state["claims"])},
+            last_position=state["last"],
+        )
 
     def persist(self) -> None:
         """Write everything to a new file, and put that in the place of the old."""
         rest = json.dumps(
             {
-                "letters": [row_of(one) for one in self._letters.values()],
-                "claims": [row_of(one) for one in self._claims.values()],
-                "last": self._last_position,
+                "letters": [row_of(one) for one in self._shelf.letters.values()],
+                "claims": [row_of(one) for one in self._shelf.claims.values()],
+                "last": self._shelf.last_position,
             }
         ).encode()
         head = {"format": FORMAT, "version": VERSION, "crc": zlib.crc32(rest)}

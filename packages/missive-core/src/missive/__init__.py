@@ -7,16 +7,6 @@ from .__about__ import __version__
 from .adapter import Adapter, Runnable
 from .capabilities import Capabilities
 from .contexts import HandlingContext, ProcessingContext
-from .dead_letters import (
-    DLQ,
-    Choice,
-    Claim,
-    DeadLetter,
-    DeadLetterStore,
-    Failure,
-    LetterFilters,
-    SummaryRow,
-)
 from .errors import (
     ConfigurationError,
     ConflictingDecision,
@@ -46,6 +36,18 @@ from .errors import (
     UnknownScheme,
 )
 from .hooks import ProcessorHooks
+from .letters import (
+    DLQ,
+    Choice,
+    Claim,
+    Counts,
+    DeadLetter,
+    DeadLetterStore,
+    Failure,
+    LetterFilters,
+    MemoryDLQ,
+    SummaryRow,
+)
 from .matching import (
     NO_KEY,
     Explanation,
@@ -58,7 +60,6 @@ from .matching import (
     route_on_json,
     route_on_source,
 )
-from .memory_dlq import MemoryDLQ
 from .messages import (
     Delivery,
     DictMessage,
@@ -89,6 +90,7 @@ __all__ = [
     "Claim",
     "ConfigurationError",
     "ConflictingDecision",
+    "Counts",
     "DeadLetter",
     "DeadLetterStore",
     "DeadLetterStoreBusy",

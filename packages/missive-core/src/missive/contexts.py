@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Generic, cast
 
-from .dead_letters import DLQ, Stage
 from .errors import (
     ConflictingDecision,
     DecisionTooLate,
@@ -16,6 +15,7 @@ from .errors import (
     SettlementFailed,
 )
 from .hooks import Nest, place_of
+from .letters import DLQ, Stage
 from .loggers import be_ready, logger_of
 from .matching import Handler, stage_of
 from .messages import Delivery, Envelope, EnvelopeFields, M, Message, RawMessage, RejectedDelivery

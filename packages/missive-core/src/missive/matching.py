@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, cast
 
-from .dead_letters import Stage
 from .errors import (
     ConfigurationError,
     DecodingError,
@@ -15,6 +14,7 @@ from .errors import (
     MultipleMatchingHandlers,
     NoMatchingHandler,
 )
+from .letters import Stage
 from .messages import JSONMessage, M, Message
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from .adapter import Adapter
 from .contexts import HandlingContext, ProcessingContext
-from .dead_letters import DLQ
 from .hooks import ProcessorHooks
+from .letters import DLQ
 from .messages import DictMessage, JSONMessage, M, Message, RawMessage
 from .processor import Processor
 from .state import State

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, cast
 
 from .contexts import ProcessingContext
-from .dead_letters import DLQ
 from .errors import ConfigurationError
 from .hooks import (
     AroundHandlingHook,
@@ -19,6 +18,7 @@ from .hooks import (
     SettledHook,
     check_function,
 )
+from .letters import DLQ
 from .matching import Explanation, Handler, HandlerFunction, KeyedMatcher, Matcher, Router
 from .messages import M
 from .testing import TestAdapter

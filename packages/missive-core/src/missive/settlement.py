@@ -10,7 +10,6 @@ import enum
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
-from .dead_letters import DLQ, DeadLetter, DeadLetterStore, Stage
 from .errors import (
     DeadLetterWriteFailed,
     MissiveError,
@@ -19,6 +18,7 @@ from .errors import (
     SettlementFailed,
 )
 from .hooks import note_later_error, place_of
+from .letters import DLQ, DeadLetter, DeadLetterStore, Stage
 from .loggers import logger_of
 from .messages import M, format_id
 

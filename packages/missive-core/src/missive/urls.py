@@ -13,7 +13,7 @@ from .errors import ConfigurationError, UnknownScheme
 
 if TYPE_CHECKING:
     from .adapter import Adapter
-    from .dead_letters import DeadLetterStore
+    from .letters import DeadLetterStore
     from .processor import Processor
 
 

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic
 
 from .contexts import ProcessingContext
-from .dead_letters import Stage
+from .letters import Stage
 from .messages import Delivery, M, format_id
 from .settlement import Verdict
 

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
-from missive import DeadLetter, Envelope, RawMessage
+from missive import Claim, DeadLetter, Envelope, RawMessage
 
 from .children import Child
 from .contract import expect
@@ -123,3 +123,13 @@ def expect_entry(dlq: Any, key: bytes, body: bytes, reason: str) -> None:
         f"a body of {len(body)} bytes came back changed, with {len(found.raw_data)} bytes",
     )
     expect(why == reason, f"a reason of {len(reason)} characters came back changed")
+
+
+def claimed(store: Any, id: bytes, lease: float = 300.0) -> Claim:
+    """Claim a letter that nobody holds, and make sure that it came with its claim."""
+    found = store.claim(id, lease=lease)
+    expect(found is not None, "a letter that nobody holds cannot be claimed")
+    claim, letter = found
+    expect(letter.id == claim.id == id, "claim() gives another letter")
+    expect(letter == store.letter(id), "claim() gives the letter otherwise than letter()")
+    return cast("Claim", claim)

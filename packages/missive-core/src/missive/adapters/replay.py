@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, cast
 from ..adapter import Adapter
 from ..capabilities import Capabilities
 from ..contexts import ProcessingContext
-from ..dead_letters import (
+from ..errors import ConfigurationError
+from ..hooks import place_of
+from ..letters import (
     MAX_LEASE,
     Choice,
     Claim,
@@ -21,8 +23,7 @@ from ..dead_letters import (
     check_filters,
     utc_now,
 )
-from ..errors import ConfigurationError
-from ..hooks import place_of
+from ..letters.filters import matches
 from ..matching import Explanation
 from ..messages import M, check_message_cls, format_id
 from ..processor import Processor
@@ -290,15 +291,20 @@ class ReplayAdapter(Adapter[M]):
 
     def _claim(self, letter: DeadLetter) -> tuple[DeadLetter, Claim] | None:
         """Claim a letter and read it anew: what was read before the claim may be out of date."""
-        claim = self.store.claim(letter.id, lease=self.lease)
-        if claim is None:
+        claimed = self.store.claim(letter.id, lease=self.lease)
+        if claimed is None:
             return None
-        for current in _matching(self.store, letter.id, self.filters):
-            # One that failed later than now did so before its clock was set back.
-            failed_since = self._started < current.last_failed <= utc_now()
-            unchanged = self.choice is None or current in self.choice
-            if current.position == letter.position and unchanged and not failed_since:
-                return current, claim
+        claim, current = claimed
+        # One that failed later than now did so before its clock was set back.
+        failed_since = self._started < current.last_failed <= utc_now()
+        unchanged = self.choice is None or current in self.choice
+        if (
+            matches(current, self.filters)
+            and current.position == letter.position
+            and unchanged
+            and not failed_since
+        ):
+            return current, claim
         self.store.release(claim)
         return None
 
@@ -399,7 +405,7 @@ def _matching(store: DeadLetterStore, id: bytes, filters: LetterFilters) -> Iter
         letter = store.letter(id)
     except KeyError:
         return
-    if letter.matches(filters):
+    if matches(letter, filters):
         yield letter
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any, cast, get_args
 
 from missive import DeadLetter, Failure, format_id, parse_id
-from missive.dead_letters import Stage
+from missive.letters import Stage
 
 _STAGES = get_args(Stage)
 

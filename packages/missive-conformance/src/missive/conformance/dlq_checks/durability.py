@@ -9,7 +9,7 @@ from typing import Any
 from missive import DeadLetterStoreError
 
 from ..contract import check, expect
-from ..dlq_lab import DLQLab, expect_entry, letter, message
+from ..dlq_lab import DLQLab, claimed, expect_entry, letter, message
 from ..ledger import number_of, numbered_body
 
 PERSISTENT = ("harness.persistent",)
@@ -59,7 +59,7 @@ class Durability:
         store.put(letter(1, reason="the first time"))
         store.put(letter(2, reason="the second time", id=b"letter-1"))
         store.put(letter(3))
-        claim = store.claim(b"letter-1")
+        claim = claimed(store, b"letter-1")
         store.close()
         again = lab.open()
         found = again.letter(b"letter-1")

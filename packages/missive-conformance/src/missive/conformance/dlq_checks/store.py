@@ -10,7 +10,7 @@ from typing import Any
 from missive import DeadLetter, DeadLetterStoreError, Failure
 
 from ..contract import check, expect
-from ..dlq_lab import THEN, DLQLab, letter, message
+from ..dlq_lab import THEN, DLQLab, claimed, letter, message
 from ..lab import wait_until
 
 STORE = ("DeadLetterStore",)
@@ -248,7 +248,7 @@ class StoreChecks:
         """A released letter stays and can be claimed again; a claim given back is worth nothing."""
         store = lab.open()
         store.put(letter(1))
-        claim = store.claim(b"letter-1")
+        claim = claimed(store, b"letter-1")
         expect(store.release(claim) is True, "release() of a claim that is held says False")
         expect(store.release(claim) is False, "release() of a claim given back says True")
         expect(store.remove(claim) is False, "a claim given back could still remove the letter")
@@ -260,7 +260,7 @@ class StoreChecks:
         """remove() takes a claimed letter out, once."""
         store = lab.open()
         store.put_many([letter(1), letter(2)])
-        claim = store.claim(b"letter-1")
+        claim = claimed(store, b"letter-1")
         expect(store.remove(claim) is True, "remove() of a claimed letter says False")
         expect(list(store) == [b"letter-2"], f"{len(store)} letters are left, or the wrong one")
         expect(store.remove(claim) is False, "remove() of a letter that is gone says True")
@@ -270,7 +270,7 @@ class StoreChecks:
         """A letter that failed again after it was claimed is not removed by that claim."""
         store = lab.open()
         store.put(letter(1))
-        claim = store.claim(b"letter-1")
+        claim = claimed(store, b"letter-1")
         store.put(letter(2, id=b"letter-1"))
         expect(store.remove(claim) is False, "remove() says True")
         expect(b"letter-1" in store, "the letter was removed, and its newer failure with it")
@@ -280,7 +280,7 @@ class StoreChecks:
         """A claim that is not used in its time is free for another, and then worth nothing."""
         store = lab.open()
         store.put(letter(1))
-        first = store.claim(b"letter-1", lease=0.05)
+        first = claimed(store, b"letter-1", lease=0.05)
         second: list[Any] = []
 
         def claimed_again() -> bool:
@@ -289,7 +289,7 @@ class StoreChecks:
 
         wait_until(claimed_again, lab.patience, "a claim with a lease of 0.05 s did not expire")
         expect(store.remove(first) is False, "an expired claim could still remove the letter")
-        expect(store.remove(second[0]) is True, "the newer claim cannot remove the letter")
+        expect(store.remove(second[0][0]) is True, "the newer claim cannot remove the letter")
 
     @check("D33", needs=STORE, read="dead-letters#moving")
     def test_d33_restore_keeps_it_as_it_is(self, lab: DLQLab) -> None:
@@ -428,7 +428,7 @@ class StoreChecks:
         """When another message takes a claimed letter's place, the claim removes nothing."""
         store = lab.open()
         store.put_many([letter(1), letter(2)])
-        claims = [store.claim(b"letter-1"), store.claim(b"letter-2")]
+        claims = [claimed(store, b"letter-1"), claimed(store, b"letter-2")]
         store.restore(letter(1, b"another body"))
         store[b"letter-2"] = (message(b"another body"), "a reason")
         for claim, how in zip(claims, ("restore()", "assignment"), strict=True):

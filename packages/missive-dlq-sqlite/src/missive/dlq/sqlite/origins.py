@@ -6,7 +6,7 @@ import sqlite3
 from typing import NamedTuple, cast
 
 from missive import DeadLetter, Failure
-from missive.dead_letters import Stage
+from missive.letters import Stage
 
 from . import statements as sql
 from .rows import from_text, to_text

@@ -197,6 +197,9 @@ def to_letter(row: tuple[Any, ...], origin: Origin, earlier: Sequence[Failure] =
             host,
             version,
             position,
+            "dead",
+            None,
+            1,
         ),
     )
     return letter

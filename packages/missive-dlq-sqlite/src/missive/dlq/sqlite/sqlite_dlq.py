@@ -30,9 +30,11 @@ from missive import (
     read_flag,
     read_options,
 )
-from missive.dead_letters import (
+from missive.letters import (
     MAX_HISTORY,
     MAX_TRACEBACK,
+    Counts,
+    LetterState,
     check_filters,
     check_key,
     check_lease,
@@ -505,7 +507,9 @@ class SQLiteDLQ(DeadLetterStore):
                     return page, False
         return page, len(page) < wanted
 
-    def summary(self, *, limit: int | None = None) -> list[SummaryRow]:
+    def summary(
+        self, *, limit: int | None = None, state: LetterState | None = "dead"
+    ) -> list[SummaryRow]:
         """Count the letters by error type, handler and reason, the most frequent first."""
         return self._read(
             self._summary, _LARGEST if limit is None else max(0, min(limit, _LARGEST))
@@ -528,8 +532,8 @@ class SQLiteDLQ(DeadLetterStore):
 
     # Claims.
 
-    def claim(self, id: bytes, *, lease: float = 300.0) -> Claim | None:
-        """Take the right to replay a letter; None where it is gone or claimed by another."""
+    def claim(self, id: bytes, *, lease: float = 300.0) -> tuple[Claim, DeadLetter] | None:
+        """Claim a letter and read it; None where it is gone or claimed by another."""
         span = check_lease(lease)
         with self._claiming() as connection:
             found = connection.execute(sql.CLAIM_OF, (id,)).fetchone()
@@ -542,7 +546,9 @@ class SQLiteDLQ(DeadLetterStore):
             expires = now + span
             token = f"{secrets.token_hex(16)} {this_process()}"
             connection.execute(sql.CLAIM, (token, to_micros(now), to_micros(expires), id))
-            return Claim(id, token, failures, expires, this_process())
+            letter = self._letter(connection, id)
+            assert letter is not None, "it was found in this transaction"
+            return Claim(id, token, failures, expires, this_process()), letter
 
     def claim_of(self, id: bytes) -> Claim | None:
         """Return the claim that is in force on a letter, or None."""
@@ -577,6 +583,36 @@ class SQLiteDLQ(DeadLetterStore):
             return (
                 connection.execute(sql.REMOVE, (claim.id, claim.token, claim.failures)).rowcount > 0
             )
+
+    # Deferred messages: not kept in this version.
+
+    def defer(self, letters: Iterable[DeadLetter]) -> None:
+        """Refuse: this version keeps no deferred messages."""
+        raise DeadLetterStoreError(f"{self.path} keeps no deferred messages yet")
+
+    def claim_due(
+        self, limit: int, lease: float = 300.0, *, now: datetime | None = None
+    ) -> list[tuple[Claim, DeadLetter]]:
+        """Return nothing: this version keeps no deferred messages."""
+        return []
+
+    def next_due(self) -> datetime | None:
+        """Return None: this version keeps no deferred messages."""
+        return None
+
+    def counts(self) -> Counts:
+        """Count the dead letters."""
+        return Counts(len(self), 0, 0, 0)
+
+    def retry_now(
+        self, ids: Iterable[bytes] | None = None, **filters: Unpack[LetterFilters]
+    ) -> int:
+        """Return 0: this version keeps no deferred messages."""
+        return 0
+
+    def give_up(self, ids: Iterable[bytes] | None = None, **filters: Unpack[LetterFilters]) -> int:
+        """Return 0: this version keeps no deferred messages."""
+        return 0
 
     # Upkeep.
 
@@ -802,7 +838,7 @@ def _filter_values(filters: LetterFilters) -> tuple[list[str], list[Value]]:
     names: list[str] = []
     values: list[Value] = []
     for name, value in filters.items():
-        if value is not None:
+        if value is not None and name != "state":
             names.append(name)
             values.append(to_micros(value) if isinstance(value, datetime) else to_text(str(value)))
     return names, values

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["shortened"]
-
-
 #: Room for the words that say how much was cut.
 _NOTE = 40
 

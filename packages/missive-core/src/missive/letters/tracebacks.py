@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from .texts import shortened
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: The longest traceback that a dead letter carries, in characters; the end is kept.
 MAX_TRACEBACK = 65_536
@@ -17,7 +16,7 @@ MAX_TRACEBACK = 65_536
 #: an exception in a traceback is no longer either.
 MAX_REASON = 8192
 
-#: How many lines of tracebacks are remembered; beyond that, all are forgotten and learnt anew.
+#: How many lines of tracebacks are remembered; beyond that, all are forgotten and learned again.
 _MAX_REMEMBERED = 2048
 #: From (id of a code object, instruction) to the code object, so that the id stays its own, and text.
 _remembered: dict[tuple[int, int], tuple[CodeType, str]] = {}
@@ -29,9 +28,9 @@ _MAX_SHOWN = 3
 
 
 def format_traceback(error: BaseException) -> str | None:
-    """Give an exception's traceback as Python prints it, with its causes; None without one.
+    """Return an exception's traceback as Python prints it, with its causes; None without one.
 
-    At most MAX_TRACEBACK characters are given. The end is kept: there stands what was raised last.
+    At most MAX_TRACEBACK characters are kept, those at the end, where what was raised last is shown.
     Only what Python guesses ("Did you mean…") is left out.
     """
     if error.__traceback__ is None:
@@ -48,8 +47,6 @@ def format_traceback(error: BaseException) -> str | None:
 def _format(error: BaseException) -> str:
     chain = _chain(error)
     if not all(_is_plain(link) for link, _ in chain):
-        import traceback
-
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))
     parts: list[str] = []
     for link, bridge in reversed(chain):
@@ -77,7 +74,7 @@ def _chain(error: BaseException) -> list[tuple[BaseException, str]]:
 
 
 def _is_plain(error: BaseException) -> bool:
-    """Tell whether an exception is printed in one line; groups and syntax errors are not."""
+    """Return whether an exception is printed in one line; groups and syntax errors are not."""
     return not isinstance(error, SyntaxError) and not hasattr(error, "exceptions")
 
 
@@ -113,8 +110,6 @@ def _append_repeats(parts: list[str], repeated: int) -> None:
 
 
 def _learn(entry: Any, code: CodeType) -> str:
-    import traceback
-
     if len(_remembered) >= _MAX_REMEMBERED:
         _remembered.clear()
     text = "".join(traceback.format_tb(entry, limit=1))

@@ -5,12 +5,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .dead_letters import DeadLetter, LetterFilters
-
-__all__ = ["Choice"]
+from .filters import LetterFilters, matches
+from .letter import DeadLetter
 
 
 class Choice:
@@ -45,7 +42,7 @@ class Choice:
         return (
             letter.failures == self._failures_at(letter.position)
             # It may have been replaced, by an import or an assignment.
-            and letter.matches(self.filters)
+            and matches(letter, self.filters)
         )
 
     def covers(self, letter: DeadLetter) -> bool:

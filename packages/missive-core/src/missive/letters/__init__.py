@@ -1,0 +1,42 @@
+"""Dead letters and deferred messages: their record, and the stores that keep them."""
+
+from .choice import Choice
+from .claim import MAX_LEASE, Claim, check_lease, this_process
+from .filters import LetterFilters, check_filters, time_before
+from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, Stage, qualified_name, utc_now
+from .mapping import check_key
+from .memory import MemoryDLQ
+from .store import DLQ, DeadLetterStore, check_deferred
+from .summary import Counts, SummaryRow, summarize
+from .texts import shortened
+from .tracebacks import MAX_REASON, MAX_TRACEBACK, format_traceback
+
+__all__ = [
+    "DLQ",
+    "MAX_HISTORY",
+    "MAX_LEASE",
+    "MAX_REASON",
+    "MAX_TRACEBACK",
+    "Choice",
+    "Claim",
+    "Counts",
+    "DeadLetter",
+    "DeadLetterStore",
+    "Failure",
+    "LetterFilters",
+    "LetterState",
+    "MemoryDLQ",
+    "Stage",
+    "SummaryRow",
+    "check_deferred",
+    "check_filters",
+    "check_key",
+    "check_lease",
+    "format_traceback",
+    "qualified_name",
+    "shortened",
+    "summarize",
+    "this_process",
+    "time_before",
+    "utc_now",
+]

@@ -1,0 +1,101 @@
+"""Deferred letters in a MemoryDLQ: what the conformance kit does not say of every store."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from missive import ConfigurationError, DeadLetter, MemoryDLQ, RawMessage
+from missive.letters.timeline import Timeline
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
+
+
+def deferred(number: int = 1, minutes: int = 0, **fields: object) -> DeadLetter:
+    """Make a letter that is due some minutes after noon."""
+    return DeadLetter.from_failure(
+        RawMessage(b"body"),
+        stage="handling",
+        reason="reason",
+        due=NOON + timedelta(minutes=minutes),
+    )._replace(id=b"%d" % number, message_id=b"%d" % number, **fields)
+
+
+def test_letter_of_a_failure_to_be_tried_again() -> None:
+    """A failure with a due time makes a deferred letter, whose delivery is the next attempt."""
+    letter = DeadLetter.from_failure(
+        RawMessage(b"body"), stage="handling", reason="", attempt=3, due=NOON
+    )
+    assert (letter.state, letter.due, letter.attempt, letter.failures) == ("deferred", NOON, 3, 1)
+    assert letter.delivery().delivery_count == 4
+    assert repr(letter).startswith("<Deferred letter ")
+    dead = letter.given_up()
+    assert (dead.state, dead.due, dead.attempt) == ("dead", None, 3)
+    assert dead.given_up() is dead
+
+
+@pytest.mark.parametrize("due", [None, datetime(2024, 5, 1)])  # noqa: DTZ001
+def test_no_due_time(due: datetime | None) -> None:
+    """A letter that is never due, or at an unknown time, is refused with all that came with it."""
+    store = MemoryDLQ()
+    for keep in (store.defer, store.restore_many):
+        with pytest.raises(ConfigurationError, match="due time"):
+            keep([deferred(1), deferred(2)._replace(due=due)])
+    assert store.counts() == (0, 0, 0, 0)
+
+
+def test_claims_on_very_many_messages_leave_nothing_behind() -> None:
+    """What is outdated in a timeline is dropped when it becomes more than what is not."""
+    timeline = Timeline()
+    for number in range(1000):
+        timeline.put(b"one", NOON + timedelta(seconds=number))
+        timeline.put(b"%d" % (number % 10), NOON)
+    assert len(timeline) == 11
+    assert len(timeline._heap) < 200
+    assert timeline.take(NOON, 3) == [b"0", b"1", b"2"]
+    assert timeline.count_until(NOON) == 7
+    assert timeline.first() == NOON
+
+
+def test_a_claim_that_had_ended_until_the_clock_was_set_back() -> None:
+    """A message whose claim is in force again after a change of the clock is not given to another."""
+    store = MemoryDLQ()
+    store.defer([deferred(1), deferred(2)])
+    (first, _), (second, _) = store.claim_due(2, 60.0, now=NOON)
+    ahead = NOON + timedelta(days=1)
+    ((stolen, _),) = store.claim_due(1, 60.0, now=ahead)
+    assert stolen.id == first.id
+    assert store.claim_due(2, 60.0, now=NOON) == []
+    assert store.remove(second)
+    assert not store.remove(first)
+    ((again, _),) = store.claim_due(2, 60.0, now=ahead + timedelta(seconds=60))
+    assert again.id == first.id
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_fork_while_a_thread_uses_the_store() -> None:
+    """A child has the store whole and can use it, whatever another thread was doing at the fork."""
+    store = MemoryDLQ()
+    over = threading.Event()
+
+    def use() -> None:
+        while not over.is_set():
+            store.defer([deferred(1)])
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                store.defer([deferred(2)])
+                os._exit(
+                    0 if store.counts().deferred == len(list(store.letters(state=None))) else 1
+                )
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        over.set()
+        thread.join()
