@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -102,3 +103,35 @@ def test_the_containers_command_is_one_that_works(check) -> None:  # type: ignor
     }
     assert commands["ENTRYPOINT"][0] == "missive"
     assert "app.ship" in check(commands["ENTRYPOINT"][1:] + commands["CMD"])
+
+
+def test_the_unit_starts_under_a_service_manager(venv: Path, tmp_path: Path) -> None:
+    """The unit's command, of its type, says on systemd's socket that it is ready and alive."""
+    unit = settings(blocks()["shipping.service"].source)
+    assert unit["Type"] == "notify"
+    subprocess.run([venv / "pip", "install", "--quiet", "missive-cli"], check=True)
+    tmp_path.joinpath("app.py").write_text(blocks()["app.py"].source, encoding="utf-8")
+    command = unit["ExecStart"].split()[1:]
+    del command[command.index("--dlq") : command.index("--dlq") + 2]
+    command[command.index("--health-port") + 1] = "0"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        environment = {
+            "MISSIVE_FROM": "stdin:",
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": str(int(unit["WatchdogSec"]) * 1_000_000),
+        }
+        with subprocess.Popen(
+            [venv / "missive", *command],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+        ) as process:
+            told = ""
+            while "READY=1" not in told or "WATCHDOG=1" not in told:
+                told += manager.recv(4096).decode() + "\n"
+            process.terminate()
+            while "STOPPING=1" not in told:
+                told += manager.recv(4096).decode() + "\n"
+            assert process.wait(30) == 0

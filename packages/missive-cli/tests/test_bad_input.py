@@ -22,7 +22,7 @@ RUN_PROCESSOR = ("run", "app:processor", "--from", "stdin:", "--message")
         (("run", "app.py:adapter"), "give its module: app:adapter"),
         (("run", "nothere:adapter"), "no module nothere"),
         (("run", "app:nothere"), "it has processor, adapter"),
-        (("run", "app:not_an_adapter"), "is a int, not an adapter or a processor"),
+        (("run", "app:not_an_adapter"), "is an int, not an adapter or a processor"),
         (("run", "app:processor"), "--from stdin:"),
         (("run", "app:processor", "--from", "stdin:"), "--message json, raw or MODULE:CLASS"),
         ((*RUN_PROCESSOR, "xml"), "give json, raw or MODULE:CLASS"),

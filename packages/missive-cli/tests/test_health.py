@@ -8,6 +8,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from datetime import datetime, timezone
 
 import missive as core
 import pytest
@@ -121,6 +122,102 @@ def test_a_port_that_is_taken_is_refused(start, missive):
     done = missive("run", "app:adapter", "--health-port", port)
     assert done.returncode == 2
     assert f"the health port {port} cannot be listened on" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "0.0.0.0"), ("localhost", "localhost"), ("::1", "[::1]")]
+)
+def test_the_port_listens_where_it_is_told(start, host, shown):
+    """``--health-host`` names another address than the loopback, of either family."""
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    process = start("run", "app:adapter", "--health-port", 0, "--health-host", host)
+    process.wait_for("/live and /ready", "stderr")
+    found = re.search(rf"http://{re.escape(shown)}:(\d+)/live", process.stderr)
+    assert found is not None, process.stderr
+    with socket.create_connection((host, int(found[1])), timeout=5) as connection:
+        connection.sendall(b"GET /live HTTP/1.0\r\n\r\n")
+        with connection.makefile("rb") as stream:
+            assert b"200" in stream.readline()
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_a_host_that_cannot_be_listened_on_is_refused(missive):
+    """An address of another machine, or a host without its port, is a usage error."""
+    done = missive("run", "app:adapter", "--health-port", 0, "--health-host", "192.0.2.1")
+    assert done.returncode == 2
+    assert "port 0 of 192.0.2.1 cannot be listened on" in done.stderr
+    done = missive("run", "app:adapter", "--health-host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "give --health-port too" in done.stderr
+
+
+def test_a_probe_asks_the_port(start, missive):
+    """``missive health URL`` is exit code 0 while the run is live, 1 once it is gone."""
+    process = start("run", "app:adapter", "--health-port", 0)
+    url = f"http://127.0.0.1:{port_of(process)}"
+    process.wait_until(lambda: ask(port_of(process), "ready")[0] == 200, "a run that is ready")
+    for args in ((url,), (f"{url}/live",), (url, "--ready")):
+        done = missive("health", *args)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("live, ready, 0 received")
+    assert json.loads(missive("health", url, "--json").stdout)["pid"] == process.popen.pid
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 0
+    done = missive("health", url)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+
+
+def test_a_probe_reads_the_file(start, missive, project):
+    """``missive health FILE`` is exit code 0 while the run keeps it."""
+    process = start("run", "app:adapter", "--health-file", "health.json")
+    process.wait_until((project / "health.json").exists, "health file")
+    assert missive("health", "health.json").returncode == 0
+    process.popen.kill()
+    process.ended()
+    path = project / "health.json"
+    left = json.loads(path.read_text())
+    path.write_text(json.dumps({**left, "time": "2020-01-01T00:00:00+00:00"}))
+    done = missive("health", "health.json")
+    assert done.returncode == 1
+    assert "is dead or hangs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot be read"),
+        ("", "does not hold the health of a run"),
+        ("[1]", "does not hold the health of a run"),
+        ('{"live": true, "ready": true}', "it has no time"),
+    ],
+)
+def test_a_file_that_is_no_health_is_not_live(missive, project, content, expected):
+    """What cannot be read counts as dead, with the reason in one line."""
+    if content is not None:
+        (project / "health.json").write_text(content)
+    done = missive("health", "health.json")
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_that_is_not_ready_fails_the_probe(missive, project):
+    """``--ready`` asks for more than life."""
+    now = datetime.now(timezone.utc).isoformat()
+    found = {"live": True, "ready": False, "time": now}
+    (project / "health.json").write_text(json.dumps(found))
+    assert missive("health", "health.json").returncode == 0
+    done = missive("health", "health.json", "--ready")
+    assert (done.returncode, done.stdout) == (1, "live, not ready\n")
 
 
 def test_the_file_is_kept_whole_and_removed_in_the_end(start, project):

@@ -8,7 +8,10 @@ import select
 import signal
 import subprocess
 import sys
+import sysconfig
+import zipapp
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -173,3 +176,73 @@ def test_without_watchfiles_it_names_the_package(missive, refused, project):
     """Where watchfiles is not installed, one line says what to install."""
     (project / "watchfiles.py").write_text("raise ImportError('hidden')\n")
     assert "pip install watchfiles" in refused(missive("run", "app:adapter", "--reload"))
+
+
+REPORTING = """\
+import sys
+
+import missive
+from speaking import Waiting
+
+
+class Reporting(Waiting):
+    def open(self):
+        print(
+            "optimize", sys.flags.optimize, "utf8", sys.flags.utf8_mode, "options", sys.warnoptions,
+            sys._xoptions, "click", sys.modules["click"].__file__, flush=True,
+        )
+
+
+adapter = Reporting(missive.RawMessage, missive.Processor())
+"""
+
+
+def test_the_child_is_what_was_executed(project):
+    """Interpreter options hold in the child too, and it imports what the parent imports."""
+    pytest.importorskip("watchfiles")
+    (project / "speaking.py").write_text(SPEAKING.format(word="ready"))
+    (project / "reporting.py").write_text(REPORTING)
+    # A module of the user's that would break the command if it were run as -m missive.cli.
+    (project / "click.py").write_text("raise RuntimeError('the wrong click')\n")
+    script = Path(sysconfig.get_path("scripts")) / "missive"
+    options = ["-O", "-X", "utf8=1", "-W", "error::ResourceWarning"]
+    process = subprocess.Popen(
+        [sys.executable, *options, script, "run", "reporting:adapter", "--reload"],
+        cwd=project,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        told = process.stdout.readline().decode()
+        assert "optimize 1 utf8 1 options ['error::ResourceWarning'] {'utf8': '1'}" in told
+        assert str(project / "click.py") not in told
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_zipapp_reloads(project, tmp_path):
+    """A program that was packed into a zipapp runs itself again."""
+    pytest.importorskip("watchfiles")
+    (project / "speaking.py").write_text(SPEAKING.format(word="ready"))
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    (packed / "__main__.py").write_text("from missive.cli import main\nmain()\n")
+    zipapp.create_archive(packed, tmp_path / "command.pyz")
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "command.pyz", "run", "speaking:adapter", "--reload"],
+        cwd=project,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"ready")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()

@@ -155,6 +155,30 @@ def test_urls_are_taken_from_the_environment(missive):
     assert "MISSIVE_FROM" in missive("run", "--help").stdout
 
 
+def test_urls_are_taken_from_files(missive, refused, project):
+    """A URL may stand in a file that a variable names, with the newline that such files end with."""
+    pytest.importorskip("missive.dlq.sqlite")
+    (project / "from").write_text("stdin:\n")
+    (project / "dlq").write_text("sqlite:///letters.db\n")
+    run = ("run", "app:processor", "--message", "json", "--check")
+    done = missive(*run, MISSIVE_FROM_FILE="from", MISSIVE_DLQ_FILE="dlq")
+    assert done.returncode == 0, done.stderr
+    assert "on stdin:" in done.stdout
+    assert "sqlite:///letters.db" in done.stdout
+    line = refused(missive(*run, MISSIVE_FROM_FILE="from", MISSIVE_FROM="stdin:"))
+    assert "MISSIVE_FROM and MISSIVE_FROM_FILE are both set" in line
+    assert "cannot be read" in refused(missive(*run, MISSIVE_FROM_FILE="nowhere"))
+
+
+def test_concurrency_is_another_name_for_workers(missive):
+    """``--concurrency``, as other tools call it, is taken."""
+    done = missive(
+        *("run", "app:processor", "--from", "stdin:", "--message", "raw"),
+        *("--concurrency", 3, "--check", "--json"),
+    )
+    assert json.loads(done.stdout)["workers"] == 3
+
+
 def test_log_level_is_taken(missive):
     """Below the level that was asked for nothing is logged."""
     done = missive("run", "kept:adapter", "--log-level", "error", input=BREAK)

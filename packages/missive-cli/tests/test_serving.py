@@ -67,6 +67,16 @@ def serve(start, port: int, *more: object, **env: str):
     return process
 
 
+def test_ends_with_the_same_report_as_the_others(start, free_port):
+    """A run of webhooks says in the end how many it received, and what became of them."""
+    process = serve(start, free_port)
+    post(free_port, b'{"label": "greet", "name": "Ada"}')
+    post(free_port, b'{"label": "greet", "name": "Grace"}')
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended() == 0
+    assert "ended: 2 received, 2 acked, 0 nacked, 0 dead-lettered" in process.stderr
+
+
 @pytest.mark.parametrize("workers", [(), ("--workers", 3)])
 def test_serves_on_waitress_where_it_is_installed(start, free_port, workers):
     """Webhooks are handled, by a server that is fit for production, until a signal."""

@@ -75,3 +75,56 @@ def test_what_is_not_installed_is_told_with_what_is(missive, refused):
     line = refused(missive("run", "app:processor", "--from", "tick:", "--message", "json"))
     assert "no adapter for tick: is installed" in line
     assert "stdin:" in line
+
+
+FAILING = """\
+class TickAdapter:
+    def from_url(*args, **options):
+        raise ValueError('the password hunter2')
+
+
+ShoutingDLQ = TickAdapter
+"""
+
+BROKEN = """\
+import missive
+
+{content}
+"""
+
+
+@pytest.fixture
+def break_it(project, installed):
+    """Break the distribution that is installed: its module gets another content."""
+
+    def change(content: str) -> None:
+        (project / "third_party.py").write_text(BROKEN.format(content=content))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero (at "),
+        ("def broken(:", "cannot be loaded: SyntaxError"),
+        ("raise RuntimeError('too old')", "cannot be loaded: RuntimeError: too old (at "),
+        ("raise SystemExit(3)", "cannot be loaded: SystemExit: 3 (at "),
+        ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
+        ("", "cannot be loaded: AttributeError"),
+        ("class TickAdapter: ...\nclass ShoutingDLQ: ...", "has no from_url"),
+        (
+            FAILING,
+            "fails to build it: ValueError at ",
+        ),
+    ],
+)
+def test_one_that_cannot_be_used_is_named(missive, refused, break_it, content, expected):
+    """Whatever a plugin does wrong is one line with its scheme, entry point and distribution."""
+    break_it(content)
+    adapter = refused(missive("run", "app:processor", "--from", "tick:", "--message", "json"))
+    assert "the adapter for tick: (third_party:TickAdapter of third-party 1.0) " in adapter
+    assert expected in adapter
+    store = refused(missive("dlq", "summary", "shout:"))
+    assert "the store for shout: (third_party:ShoutingDLQ of third-party 1.0) " in store
+    assert "hunter2" not in adapter + store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
@@ -18,10 +17,13 @@ from .dlq import dlq
 from .exits import ExitCode, ReaderGone, code_of, end, line_of
 from .explain import explain
 from .handlers import handlers
+from .health_probe import health
+from .logs import command_logger
 from .options import Settings
 from .run import run
+from .stopping import StoppedEarly
 
-logger = logging.getLogger("missive.cli")
+logger = command_logger("missive.cli")
 
 HELP = """\
 Run Missive processors, and look after their dead letters.
@@ -80,7 +82,7 @@ def missive() -> None:
     """Hold the commands together."""
 
 
-for command in (run, dlq, explain, handlers, completion):
+for command in (run, dlq, explain, handlers, health, completion):
     missive.add_command(command)
 
 
@@ -104,8 +106,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:
         _report(error, settings)
         code = code_of(error)
-        if code is ExitCode.ABANDONED:
-            end(code)  # handlers still run: nothing may wait for them
+        if code is ExitCode.ABANDONED or isinstance(error, StoppedEarly):
+            end(code)  # handlers, or threads of the program's, still run: nothing waits for them
         sys.exit(code)
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 

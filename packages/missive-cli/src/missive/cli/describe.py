@@ -24,9 +24,11 @@ def place(handler: Handler[Any]) -> str:
     """Give a handler's file and line, the file from the working directory where it is below it."""
     if handler.file is None:
         return "unknown"
-    path = handler.file
-    here = f"{Path.cwd()}{os.sep}"
-    return f"{path.removeprefix(here)}:{handler.line}"
+    try:
+        here = f"{Path.cwd()}{os.sep}"
+    except FileNotFoundError:  # it was deleted
+        here = ""
+    return f"{handler.file.removeprefix(here)}:{handler.line}"
 
 
 def _key(key: object) -> str:

@@ -17,6 +17,8 @@ from missive import (
     TransportError,
 )
 
+from .stopping import StoppedEarly
+
 
 class ExitCode(enum.IntEnum):
     """What the command's exit code says."""
@@ -55,6 +57,8 @@ class CannotServe(click.ClickException):
 
 def code_of(error: BaseException) -> ExitCode:
     """Choose the exit code that stands for an error."""
+    if isinstance(error, StoppedEarly):
+        return ExitCode.OK
     if isinstance(error, click.FileError):
         return ExitCode.USAGE
     if isinstance(error, click.ClickException):
@@ -86,6 +90,8 @@ def line_of(error: BaseException) -> str:
             text += f" (by {kind_and_place(error.__cause__)})"
     elif isinstance(error, (KeyboardInterrupt, click.Abort)):
         text = "interrupted"
+    elif isinstance(error, StoppedEarly):
+        text = "stopped before the first message"
     else:
         text = f"{kind_and_place(error)}; --debug shows the traceback, which may hold content"
     return " ".join(text.split())

@@ -12,7 +12,7 @@ from missive import Delivery, Explanation, ProcessingContext, TestAdapter
 
 from .describe import place
 from .exits import ExitCode, Failed
-from .options import debug_option, json_option, message_option
+from .options import debug_option, json_option, message_option, target_options
 from .schemes import open_store
 from .targets import Target, load_target
 from .terminal import escaped, note, table, write, write_json
@@ -34,6 +34,7 @@ code is 1 when any message has no handler or several, or cannot be matched.
 @click.command(help=HELP, short_help="Say which handler messages would go to.")
 @click.argument("target")
 @click.argument("file", type=click.File("rb"), default="-")
+@target_options
 @message_option
 @click.option("--dlq", "dlq_url", metavar="URL", help="Take the letters of a store instead.")
 @click.option("--whole", is_flag=True, help="The whole of FILE is one message.")

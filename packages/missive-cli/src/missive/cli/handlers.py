@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .describe import describe_matcher, place
-from .options import debug_option, json_option
+from .options import debug_option, json_option, target_options
 from .targets import load_processor
 from .terminal import table, write_json
 
@@ -20,6 +20,7 @@ List the handlers of a processor, with what they match and where they are.
 
 @click.command(help=HELP, short_help="List the handlers of a processor.")
 @click.argument("target")
+@target_options
 @json_option()
 @debug_option
 def handlers(target: str, as_json: bool) -> None:

@@ -14,6 +14,9 @@ from missive import Adapter, DeadLetterStore, DeadLetterStoreError, PollingAdapt
 #: How long what was found is good for, in seconds: a probe must not wear the DLQ out.
 GOOD_FOR = 1.0
 
+#: The address of the health port unless told otherwise.
+LOOPBACK = "127.0.0.1"
+
 
 class Health:
     """Looks at a running adapter.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from pathlib import Path
@@ -12,8 +11,9 @@ from types import TracebackType
 import click
 
 from .health import Health
+from .logs import command_logger
 
-logger = logging.getLogger("missive.cli.health_file")
+logger = command_logger("missive.cli.health_file")
 
 #: How often the file is written, in seconds.
 FILE_INTERVAL = 1.0

@@ -1,9 +1,9 @@
-"""The health port: answers the probes of a run on loopback."""
+"""The health port: answers the probes of a run."""
 
 from __future__ import annotations
 
 import json
-import logging
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -11,32 +11,45 @@ from typing import Any
 
 import click
 
-from .health import Health
+from .health import LOOPBACK, Health
+from .logs import command_logger
 
-logger = logging.getLogger("missive.cli.health_port")
+logger = command_logger("missive.cli.health_port")
+
+
+class _ServerV6(ThreadingHTTPServer):
+    """The server of an IPv6 address."""
+
+    address_family = socket.AF_INET6
 
 
 class HealthPort:
-    """Answers probes on a loopback port: ``/live`` and ``/ready`` with 200 or 503.
+    """Answers probes: ``/live`` and ``/ready`` with 200 or 503.
 
+    :param host: the address to listen on.
     :param port: the port; 0 takes a free one.
     :raises click.UsageError: it cannot be listened on.
     """
 
-    def __init__(self, health: Health, port: int) -> None:
+    def __init__(self, health: Health, host: str, port: int) -> None:
         self._health = health
+        self._host = host
         self._port = port
 
     def __enter__(self) -> HealthPort:
         handler = type("Probe", (_Probe,), {"health": self._health})
+        kind = _ServerV6 if ":" in self._host else ThreadingHTTPServer
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
-        except OSError as error:
+            self._server = kind((self._host, self._port), handler)
+        except (OSError, UnicodeError) as error:
+            at = "" if self._host == LOOPBACK else f" of {self._host}"
+            why = getattr(error, "strerror", None) or error
             raise click.UsageError(
-                f"the health port {self._port} cannot be listened on: {error.strerror}"
+                f"the health port {self._port}{at} cannot be listened on: {why}"
             ) from error
         self._server.daemon_threads = True
-        logger.info("health on http://127.0.0.1:%d/live and /ready", self._server.server_port)
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        logger.info("health on http://%s:%d/live and /ready", shown, self._server.server_port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="missive-health-port", daemon=True
         )

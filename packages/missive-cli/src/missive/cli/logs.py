@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from .terminal import escaped
@@ -38,6 +39,29 @@ class JSONFormatter(logging.Formatter):
         )
 
 
+class CommandLogger(logging.Logger):
+    """A logger that nothing but the command configures.
+
+    Loggers that Python's registry knows fall silent where the user's module calls
+    ``logging.config.dictConfig`` or ``logging.disable``; what the command has to say must not.
+    """
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - its name there
+        """Return whether records of a level are written, whatever ``logging.disable`` says."""
+        return level >= self.getEffectiveLevel()
+
+
+#: Has the handler of the command's own records, once ``set_up`` was called.
+_command = CommandLogger("missive.cli")
+
+
+def command_logger(name: str) -> logging.Logger:
+    """Return a logger for the command's own records."""
+    logger = CommandLogger(name)
+    logger.parent = _command
+    return logger
+
+
 def set_up(level: str, form: str) -> None:
     """Send the log of the whole process to standard error.
 
@@ -46,10 +70,32 @@ def set_up(level: str, form: str) -> None:
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(level.upper())
+    for logger in (logging.getLogger(), _command):
+        logger.addHandler(handler)
+        logger.setLevel(level.upper())
     logging.captureWarnings(True)
+
+
+def conflicts(form: str) -> Iterator[str]:
+    """Name what the user's module changed in the logging that ``set_up`` made.
+
+    :param form: the format that was asked for.
+    """
+    root = logging.getLogger()
+    if form == "json" and not set(_command.handlers) <= set(root.handlers):
+        yield (
+            "the program configures logging itself, so only this command's own lines are JSON;"
+            " leave its handlers out, or give them a formatter that writes JSON"
+        )
+    if any(map(_is_disabled, list(root.manager.loggerDict))):
+        yield (
+            "the program disables Missive's loggers, so dead letters and lost connections are not"
+            " logged; give dictConfig or fileConfig disable_existing_loggers=False"
+        )
+
+
+def _is_disabled(name: str) -> bool:
+    return f"{name}.".startswith("missive.") and logging.getLogger(name).disabled
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -20,6 +22,13 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+# Before 3.11 datetime.fromisoformat takes neither the basic form nor any number of decimals.
+_ISO = re.compile(
+    r"(?P<year>\d{4})(?P<dash>-?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)"
+    r"(?:[Tt ](?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?)?"
+    r"\s*(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
 _YEAR_1 = datetime(1, 1, 1, tzinfo=timezone.utc)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -30,10 +39,14 @@ class Settings:
 
     :ivar debug: show tracebacks.
     :ivar log_errors: log what ends the command, since its log is JSON.
+    :ivar app_dir: the folder that the program's modules lie in; the working directory unless given.
+    :ivar factory: call the target, whatever it is.
     """
 
     debug: bool = False
     log_errors: bool = False
+    app_dir: Path | None = None
+    factory: bool = False
 
 
 def _set_debug(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -53,6 +66,37 @@ def debug_option(command: F) -> F:
     )(command)
 
 
+def _set_app_dir(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Settings).app_dir = value
+
+
+def _set_factory(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Settings).factory = True
+
+
+def target_options(command: F) -> F:
+    """Give a command the options that say how its target is found."""
+    with_factory = click.option(
+        "--factory",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_set_factory,
+        help="Call TARGET, without arguments, to make it; a function is called anyway.",
+    )(command)
+    return click.option(
+        "--app-dir",
+        type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+        expose_value=False,
+        is_eager=True,
+        callback=_set_app_dir,
+        envvar="MISSIVE_APP_DIR",
+        help="The folder of the program's modules; the working directory unless given.",
+    )(with_factory)
+
+
 def json_option(what: str = "Write JSON, one object a line.") -> Callable[[F], F]:
     """Give a command ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help=what)
@@ -66,6 +110,21 @@ def message_option(command: F) -> F:
         metavar="json|raw|MODULE:CLASS",
         help="The class of the messages, where a processor is given.",
     )(command)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; ``inf`` is for ever."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read a number of seconds, which has to be a number."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
 
 
 class Age(_ParamType):
@@ -105,7 +164,7 @@ class Moment(_ParamType):
             age = read_age(value)
             if age is not None:
                 return datetime.now(timezone.utc) - age
-            moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))
+            return read_moment(value)
         except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is no moment; give 2026-03-01, 2026-03-01T15:04 (UTC),"
@@ -113,7 +172,6 @@ class Moment(_ParamType):
                 param,
                 ctx,
             )
-        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 class MessageId(_ParamType):
@@ -131,6 +189,29 @@ class MessageId(_ParamType):
             return parse_id(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def read_moment(text: str, zone: tzinfo | None = timezone.utc) -> datetime:
+    """Read an ISO 8601 date or time, of the basic or the extended form, on every Python alike.
+
+    :param zone: that of a text that has none.
+    :raises ValueError: it is not one.
+    """
+    match = _ISO.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("not an ISO 8601 date or time")
+    parts = match.groupdict("")
+    fraction = parts["fraction"][:6].ljust(6, "0")
+    clock = (
+        f"{parts['hour'] or '00'}:{parts['minute'] or '00'}:{parts['second'] or '00'}.{fraction}"
+    )
+    offset = parts["zone"].upper().replace(":", "").replace("Z", "+0000")
+    if offset:
+        offset = f"{offset[:3]}:{offset[3:] or '00'}"
+    moment = datetime.fromisoformat(
+        f"{parts['year']}-{parts['month']}-{parts['day']}T{clock}{offset}"
+    )
+    return moment if offset else moment.replace(tzinfo=zone)
 
 
 def read_age(text: str) -> timedelta | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import Any, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import click
 from missive import Adapter, JSONMessage, Message, Processor, RawMessage
 from missive.messages import check_message_cls
+
+from .loading import call_factory, candidates, load_object, split
+from .options import Settings
 
 #: Makes a message of the bytes of a delivery.
 MessageClass = Callable[[bytes], Any]
@@ -27,12 +28,24 @@ class Target:
 
     :ivar spec: the processor as ``MODULE:NAME``, or the adapter that has it.
     :ivar adapter: the adapter, where one was named.
+    :ivar called: whether ``spec`` names a factory that made it.
     """
 
     spec: str
     processor: Processor[Any]
     message_cls: MessageClass
     adapter: Adapter[Any] | None
+    called: bool
+
+
+class Loaded(NamedTuple):
+    """What a target names.
+
+    :ivar called: whether it was made by the factory that the target names.
+    """
+
+    found: Any
+    called: bool
 
 
 def load_target(spec: str, message: str | None) -> Target:
@@ -42,8 +55,8 @@ def load_target(spec: str, message: str | None) -> Target:
     :param message: ``raw``, ``json`` or ``MODULE:CLASS``; for a processor, and only there.
     :raises click.UsageError: it cannot be had from these.
     """
-    found = load_object(spec)
-    adapter, processor = as_adapter(found), as_processor(found)
+    loaded = load_target_object(spec)
+    adapter, processor = as_adapter(loaded.found), as_processor(loaded.found)
     if adapter is not None:
         if message is not None:
             raise click.UsageError(
@@ -54,15 +67,15 @@ def load_target(spec: str, message: str | None) -> Target:
             raise click.UsageError(
                 f"{spec} does not tell its message class; give its processor, and --message"
             )
-        return Target(spec, adapter.processor, message_cls, adapter)
+        return Target(spec, adapter.processor, message_cls, adapter, loaded.called)
     if processor is None:
-        raise click.UsageError(not_a(spec, found, "an adapter or a processor"))
+        raise click.UsageError(not_a(spec, loaded, "an adapter or a processor"))
     if message is None:
         raise click.UsageError(
             f"{spec} is a processor, so the class of its messages must be given:"
             " --message json, raw or MODULE:CLASS"
         )
-    return Target(spec, processor, load_message_cls(message), None)
+    return Target(spec, processor, load_message_cls(message), None, loaded.called)
 
 
 def load_processor(spec: str) -> Processor[Any]:
@@ -70,11 +83,11 @@ def load_processor(spec: str) -> Processor[Any]:
 
     :raises click.UsageError: there is none.
     """
-    found = load_object(spec)
-    adapter = as_adapter(found)
-    processor = as_processor(found) if adapter is None else adapter.processor
+    loaded = load_target_object(spec)
+    adapter = as_adapter(loaded.found)
+    processor = as_processor(loaded.found) if adapter is None else adapter.processor
     if processor is None:
-        raise click.UsageError(not_a(spec, found, "a processor or an adapter"))
+        raise click.UsageError(not_a(spec, loaded, "a processor or an adapter"))
     return processor
 
 
@@ -104,76 +117,49 @@ def load_message_cls(text: str) -> MessageClass:
     return found  # type: ignore[no-any-return]
 
 
-def load_object(spec: str) -> Any:
-    """Import ``MODULE:NAME``, with the working directory first on the path.
+def load_target_object(spec: str) -> Loaded:
+    """Load what a target names, and call it where it is a factory.
 
-    :raises click.UsageError: the module or the name is not there, or importing it failed.
+    :raises click.UsageError: it is neither an adapter nor a processor, and makes none.
     """
-    module_name, colon, path = spec.partition(":")
-    if not colon or not module_name or not path:
+    found: Any = load_object(spec)
+    ctx = click.get_current_context(silent=True)
+    forced = ctx is not None and ctx.ensure_object(Settings).factory
+    if not forced and not _is_function(found):
+        return Loaded(found, called=False)
+    if not callable(found):
+        raise click.UsageError(f"{spec} is a {type(found).__name__}, so --factory cannot call it")
+    needed = _required_parameters(found)
+    if needed:
         raise click.UsageError(
-            f"{spec!r} names nothing to load; give MODULE:NAME, as in app:adapter"
+            f"{spec} takes arguments ({', '.join(needed)}), so it is no factory; name a function"
+            f" that takes none{candidates(sys.modules[split(spec)[0]])}"
         )
-    if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
-        raise click.UsageError(f"{spec} names a file; give its module: {dotted}:{path}")
-    found: Any = _import(module_name)
-    for name in path.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError as error:
-            raise click.UsageError(
-                f"{module_name} has no {path}{_candidates(sys.modules[module_name])}"
-            ) from error
-    return found
+    return Loaded(call_factory(spec, found), called=True)
 
 
-def _import(name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+def _is_function(thing: object) -> bool:
+    return inspect.isroutine(thing) or isinstance(thing, partial)
+
+
+def _required_parameters(function: Callable[..., Any]) -> list[str]:
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if name == missing or name.startswith(missing + "."):
-            raise click.UsageError(
-                f"there is no module {missing}; looked in {here} and where Python's packages are"
-            ) from error
-        raise click.UsageError(
-            f"{name} imports {missing}, which is not installed (at {_place(error)})"
-        ) from error
-    except SystemExit as error:
-        raise click.UsageError(
-            f"{name} ends the program when it is imported (at {_place(error)});"
-            ' put that under if __name__ == "__main__":'
-        ) from error
-    except Exception as error:
-        raise click.UsageError(
-            f"{name} cannot be imported: {type(error).__name__}: {error} (at {_place(error)})"
-        ) from error
-
-
-def _place(error: BaseException) -> str:
-    """Name the line of code that raised; of a syntax error, the line that is wrong."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a callable written in C
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind not in optional
     ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown line"
 
 
-def _candidates(module: ModuleType) -> str:
-    """Name what a module has that a command could take."""
-    things: dict[str, object] = vars(module)
-    names = [name for name, thing in things.items() if isinstance(thing, (Adapter, Processor))]
-    return f"; it has {', '.join(names)}" if names else "; it has no adapter and no processor"
-
-
-def not_a(spec: str, found: object, wanted: str) -> str:
+def not_a(spec: str, loaded: Loaded, wanted: str) -> str:
     """Say that a target is not what was wanted, and what its module has."""
-    name = spec.partition(":")[0]
-    return f"{spec} is a {type(found).__name__}, not {wanted}{_candidates(sys.modules[name])}"
+    kind = type(loaded.found).__name__
+    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    if loaded.called:
+        return f"the factory {spec} returned {article} {kind}, not {wanted}"
+    name = split(spec)[0]
+    return f"{spec} is {article} {kind}, not {wanted}{candidates(sys.modules[name])}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import select
 import signal
 import socket
@@ -17,17 +16,22 @@ from typing import Any
 
 import missive
 from missive import Adapter, PollingAdapter
-from missive.shutdown_handler import SIGNALS
 
 from .exits import ExitCode, end
+from .logs import command_logger
+from .stopping import STOPS
 
-logger = logging.getLogger("missive.cli.watchdog")
+logger = command_logger("missive.cli.watchdog")
 
 #: How long an adapter may take, past the drain deadline, to report by itself; in seconds. A server
 #: that serves one waits up to 5 s for its own threads (waitress does).
 GRACE, SERVER_GRACE = 1.0, 7.0
 #: How often it is looked whether ``stop`` was called by something other than a signal; in seconds.
 LOOK_INTERVAL = 1.0
+#: The longest single wait, in seconds; select refuses to wait for years, or for ever.
+LONGEST_WAIT = 3600.0
+
+_STOPS = bytes((signal.SIGINT, *STOPS))
 
 _OWN_CODE = str(Path(missive.__file__).parent)
 
@@ -75,19 +79,19 @@ class Watchdog:
         grace = GRACE if isinstance(self._adapter, PollingAdapter) else SERVER_GRACE
         deadline = stopped_at + float(getattr(self._adapter, "drain_timeout", 30.0)) + grace
         while (left := deadline - monotonic()) > 0:
-            if select.select([self._receiver], [], [], left)[0] and not self._receiver.recv(64):
+            readable = select.select([self._receiver], [], [], min(left, LONGEST_WAIT))[0]
+            if readable and not self._receiver.recv(64):
                 return
         self._end()
 
     def _wait_for_stop(self) -> float | None:
         """Give the moment at which stop was asked for; None where the run ended."""
-        signals = bytes(SIGNALS)
         while True:
             if select.select([self._receiver], [], [], LOOK_INTERVAL)[0]:
                 arrived = self._receiver.recv(64)
                 if not arrived:
                     return None
-                if any(number in signals for number in arrived):
+                if any(number in _STOPS for number in arrived):
                     return monotonic()
             stopped_at: float | None = getattr(self._adapter, "stopped_at", None)
             if stopped_at is not None:

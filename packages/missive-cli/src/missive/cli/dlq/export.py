@@ -8,7 +8,7 @@ from typing import IO
 import click
 from missive import LetterFilters
 
-from ..options import MessageId, debug_option, message_option
+from ..options import MessageId, debug_option, message_option, target_options
 from ..targets import load_target
 from ..terminal import note
 from .filters import filter_options
@@ -38,6 +38,7 @@ sends the very message of one letter to the processor of TARGET.
     "--output", "-o", type=click.File("w", lazy=True), default="-", help="Write it there."
 )
 @click.option("--as-pytest", "test_id", metavar="ID", type=MessageId(), help="Write a test.")
+@target_options
 @message_option
 @click.option(
     "--json", is_flag=True, expose_value=False, help="Change nothing: it is JSON already."

@@ -51,6 +51,8 @@ def write_test(letter: DeadLetter, target: Target, message: str | None) -> str:
     :returns: the test as Python source, in ASCII.
     """
     module, expression = _reference(target.spec)
+    if target.called:
+        expression += "()"
     modules = {module, "missive"}
     if target.adapter is not None:
         processor, message_cls = f"{expression}.processor", f"{expression}.message_cls"

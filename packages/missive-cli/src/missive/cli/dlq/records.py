@@ -10,6 +10,8 @@ from typing import Any, cast, get_args
 from missive import DeadLetter, Failure, format_id, parse_id
 from missive.letters import Stage
 
+from ..options import read_moment
+
 _STAGES = get_args(Stage)
 
 #: No letter fails so often, and any store can count so far, and on.
@@ -146,7 +148,7 @@ class _Fields:
     def moment(self, name: str) -> datetime:
         text = self.text(name)
         try:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            moment = read_moment(text, zone=None)
         except ValueError as error:
             raise BadRecord(f"its {name!r} is no ISO time") from error
         if moment.tzinfo is None:

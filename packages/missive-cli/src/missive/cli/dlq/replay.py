@@ -12,7 +12,7 @@ from missive.adapters.replay import ReplayAdapter, Replayed, ReplayResult
 
 from ..exits import ExitCode, Failed, ReaderGone, kind_and_place
 from ..logs import LEVELS, set_up
-from ..options import MessageId, debug_option, json_option, message_option
+from ..options import MessageId, debug_option, json_option, message_option, target_options
 from ..targets import Target, load_target
 from ..terminal import escaped, note, write, write_json
 from .filters import filter_options
@@ -40,6 +40,7 @@ handler.
 @store_argument
 @click.argument("target")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=MessageId())
+@target_options
 @message_option
 @filter_options
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="At most so many letters.")

@@ -1,0 +1,111 @@
+"""Running an adapter to its end: under the watchdog, with its health told to those who ask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from missive import Adapter, MissiveError, Runnable
+
+from .exits import CannotServe, Failed, kind_and_place
+from .health import Health
+from .logs import command_logger
+from .serving import runner
+from .systemd import Service
+from .watchdog import Watchdog
+
+logger = command_logger("missive.cli.run")
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Where the health of a run is told.
+
+    :ivar file: a JSON file, or None.
+    :ivar host: the address of the health port.
+    :ivar port: the health port, or None.
+    :ivar stall: a run without progress for so many seconds is not live.
+    """
+
+    file: Path | None
+    host: str
+    port: int | None
+    stall: float
+
+    def watch(self, adapter: Adapter[Any]) -> ExitStack:
+        """Return what tells the health until it is closed; enter it.
+
+        :raises click.UsageError: the file cannot be written, or the port not be listened on.
+        """
+        stack = ExitStack()
+        health = Health(adapter, self.stall)
+        try:
+            if self.file is not None:
+                from .health_file import HealthFile
+
+                stack.enter_context(HealthFile(health, self.file))
+            if self.port is not None:
+                from .health_port import HealthPort  # http.server is costly to import
+
+                stack.enter_context(HealthPort(health, self.host, self.port))
+            stack.enter_context(Service(adapter, health))
+        except BaseException:
+            stack.close()
+            raise
+        return stack
+
+
+def run_to_end(adapter: Adapter[Any], tidy: Callable[[], None], workers: int | None) -> None:
+    """Run an adapter to its end.
+
+    :param tidy: called where the process ends at the drain deadline.
+    :param workers: how many threads a server has, where one serves the adapter.
+    :raises Failed: a handler or a hook, or the transport's client, ended it.
+    :raises CannotServe: the server cannot listen.
+    :raises MissiveError: what else ended it.
+    """
+    assert isinstance(adapter, Runnable)
+    counts = _Counts(adapter)
+    try:
+        with Watchdog(adapter, tidy):
+            runner(adapter, workers)()
+    except (MissiveError, CannotServe, KeyboardInterrupt):
+        raise
+    except SystemExit as error:
+        raise Failed(f"a handler or hook ended the program (SystemExit {error.code})") from error
+    except Exception as error:
+        raise Failed(
+            f"processing ended with {kind_and_place(error)}; the message stays with the transport"
+            " where that can redeliver; --dlq keeps such messages, --debug shows the traceback"
+        ) from error
+    finally:
+        counts.log()
+
+
+class _Counts:
+    """What a run did: as the adapter counts it, or counted here where it does not."""
+
+    def __init__(self, adapter: Adapter[Any]) -> None:
+        self._status: Callable[[], Any] | None = getattr(adapter, "status", None)
+        self._counts: Counter[str] = Counter()
+        self._lock = Lock()
+        if self._status is None:
+            adapter.processor.on_settled(self._count)
+
+    def _count(self, processing_ctx: Any, settled: Any) -> None:
+        with self._lock:
+            self._counts["received"] += 1
+            if settled.outcome is not None:
+                self._counts[settled.outcome.name.lower()] += 1
+
+    def log(self) -> None:
+        """Log the counts, in the same words for all adapters."""
+        names = ("received", "acked", "nacked", "dead_lettered")
+        status = self._status() if self._status is not None else None
+        counts = [self._counts[name] if status is None else getattr(status, name) for name in names]
+        logger.info("ended: %d received, %d acked, %d nacked, %d dead-lettered", *counts)
