@@ -394,6 +394,73 @@ def test_purge_removes_by_age(missive, store):
     assert list(store) == [b"young"]
 
 
+def test_delete_removes_what_was_asked_about(project, store, monkeypatch, capsys):
+    """What fails again, changes or arrives between the question and the answer stays, and is said."""
+    from click.testing import CliRunner
+    from missive.cli.dlq import removing
+    from missive.cli.dlq.group import dlq
+
+    monkeypatch.chdir(project)
+    asked = []
+
+    def confirm(question, *, yes):
+        asked.append(question)
+        store.put(letter(b"one", last_failed=THEN + timedelta(days=2)))  # newer than --until
+        store.put(
+            letter(
+                b"three",
+                handler="app.fail",
+                source="elsewhere",
+                last_failed=THEN,
+                raw_data=store.letter(b"three").raw_data,
+            )
+        )
+        store.restore(letter(b"new"))
+
+    monkeypatch.setattr(removing, "confirm", confirm)
+    done = CliRunner().invoke(dlq, ["delete", URL, "--until", "2026-03-01T12:30"])
+    assert done.exit_code == 0, done.output
+    assert asked == ["Remove 3 letters for good?"]
+    assert list(store) == [b"one", b"two", b"three", b"\x00\xff", b"new"]
+    assert "1 letter removed\n" in done.output
+    assert "2 letters failed again, changed or left the store meanwhile: not removed" in done.output
+
+
+def test_purge_counts_what_it_asks_about(terminal, store):
+    """The question names how many letters go; those that grow old enough meanwhile stay."""
+    code, shown = terminal("dlq", "purge", URL, "--older-than", "1d", answer="y\n")
+    assert "Remove 5 letters that failed last more than 1 day, 0:00:00 ago for good?" in shown
+    assert code == 0
+    assert len(store) == 0
+
+
+def test_reasons_are_cut(missive, store):
+    """A reason of megabytes takes a line of a few hundred characters, and says what is missing."""
+    store.clear()
+    store.restore(letter(b"long", reason="r" * 3_000_000))
+    listed = missive("dlq", "list", URL).stdout
+    assert len(listed) < 1000
+    assert "more characters cut]" in listed
+    for command in ("list", "summary"):
+        (line,) = missive("dlq", command, URL, "--json").stdout.splitlines()
+        reason = json.loads(line)["reason"]
+        assert len(reason) < 10_000
+        assert reason.endswith("more characters cut]")
+    shown = missive("dlq", "show", URL, "long").stdout
+    assert len(shown) < 20_000
+    assert (
+        len(json.loads(missive("dlq", "show", URL, "long", "--json").stdout)["reason"]) == 3_000_000
+    )
+
+
+def test_a_long_listing_is_drawn_in_parts(terminal, store):
+    """On a terminal a listing without an end is drawn a hundred rows at a time."""
+    store.restore_many(letter(b"n%03d" % number) for number in range(220))
+    code, shown = terminal("dlq", "list", URL, "--all")
+    assert code == 0
+    assert shown.count("n219") == 1
+
+
 # export and import
 
 

@@ -107,6 +107,41 @@ def test_limit_bounds_the_canary_too(missive, store, limit, left):
     assert len(store) == left
 
 
+def test_what_arrives_during_the_canary_is_left(start, project, store):
+    """No letter that came, or failed anew, while a canary was handled follows it."""
+    store.restore_many([letter("a", WAIT, "one"), letter("b", GREET, "one")])
+    store.restore(letter("c", GREET, "one"))
+    replay = start("dlq", "replay", URL, "app:adapter", "--canary")
+    replay.wait_for("waiting")
+    store.restore(letter("d", GREET, "two"))
+    store.put(letter("c", GREET, "another"))
+    (project / "go").touch()
+    assert replay.ended() == 0
+    assert list(store) == [b"c", b"d"]
+    assert "2 acked, 0 failed, 0 nacked, 1 skipped" in replay.stderr
+
+
+# claims
+
+
+def test_says_who_holds_a_letter(missive, store):
+    """A letter that a killed replay holds is named, with its process and until when."""
+    store.restore_many([letter("a", GREET, "one"), letter("b", GREET, "one")])
+    claim, _ = store.claim(b"a", lease=3600)
+    until = f"{claim.expires:%Y-%m-%d %H:%M:%SZ}"
+    done = missive("dlq", "replay", URL, "app:adapter")
+    assert f"a: skipped, claimed until {until} by process " in done.stdout
+    assert done.returncode == 0, "another was replayed"
+    assert claim.owner in missive("dlq", "show", URL, "a").stdout
+    done = missive("dlq", "replay", URL, "app:adapter", "--json")
+    assert done.returncode == 1, "nothing was replayed"
+    record = json.loads(done.stdout.splitlines()[0])
+    assert record["claimed_until"] == claim.expires.isoformat()
+    assert record["claimed_by"] == claim.owner
+    store.restore(letter("b", GREET, "one"))
+    assert missive("dlq", "replay", URL, "app:adapter", "a", "b").returncode == 1
+
+
 # what ends a replay
 
 

@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Wider than any terminal, to measure what a table would like to have.
 _ANY_WIDTH = 100_000
+
+#: How many rows are drawn at once: their widths are chosen together, and none beyond is read.
+ROWS = 100
 
 #: Unicode categories that a terminal might act on rather than show: controls, and formats such as
 #: those that reverse the direction of writing; surrogates cannot be written at all.
@@ -68,7 +72,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     Control characters in the cells are escaped, so a row is always a line.
     """
     if is_terminal():
-        _draw(columns, rows)
+        left = iter(rows)
+        while some := list(islice(left, ROWS)):
+            _draw(columns, some)
         return
     click.echo("\t".join(columns))
     for row in rows:

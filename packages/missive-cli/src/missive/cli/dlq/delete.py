@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any
-
 import click
-from missive import DeadLetterStore, LetterFilters
+from missive import LetterFilters
 
 from ..options import MessageId, debug_option, json_option
-from ..terminal import note, write_json
-from .asking import confirm, yes_option
+from .asking import yes_option
 from .filters import filter_options
-from .progress import counted
+from .removing import remove
 from .store import not_there, opened, store_argument
 
 HELP = """\
-Remove letters for good, by their ids or by filters. Asks unless --yes.
+Remove letters for good, by their ids or by filters. Asks unless --yes. What it asks about is what it
+removes: a letter that fails again or arrives meanwhile stays.
 
 \b
   missive dlq delete sqlite:///dead-letters.db 0x5f3a order-17
@@ -39,44 +35,8 @@ def delete(
     if bool(ids) == bool(filters):
         raise click.UsageError("give ids, or a filter such as --reason, and not both")
     wanted = tuple(dict.fromkeys(ids))
-    missing: list[bytes] = []
     with opened(url) as store:
-        if wanted:
-            confirm(f"Remove {_letters(len(wanted))} for good?", yes=yes)
-            missing = _delete(store, counted(wanted, len(wanted), "removing"))
-            removed = len(wanted) - len(missing)
-        else:
-            removed = _delete_matching(store, filters, yes)
-    if as_json:
-        write_json({"removed": removed})
-    else:
-        note(f"{_letters(removed)} removed")
+        missing = [id for id in wanted if id not in store]
+        remove(store, store.choose(wanted or None, **filters), yes=yes, as_json=as_json)
     if missing:
         raise not_there(missing)
-
-
-def _delete_matching(store: DeadLetterStore, filters: LetterFilters, yes: bool) -> int:
-    """Remove the letters that match filters; give how many."""
-    total = sum(1 for _ in store.letters(**filters)) if not yes else None
-    if total is not None:
-        confirm(f"Remove {_letters(total)} for good?", yes=total == 0)
-    if not filters.keys() & {"since", "until"}:
-        texts: Any = filters
-        return store.purge(older_than=timedelta(0), **texts)
-    ids = [letter.id for letter in store.letters(**filters)]
-    return len(ids) - len(_delete(store, counted(ids, len(ids), "removing")))
-
-
-def _delete(store: DeadLetterStore, ids: Iterable[bytes]) -> list[bytes]:
-    """Remove letters; give the ids that were not there."""
-    missing: list[bytes] = []
-    for id in ids:
-        try:
-            del store[id]
-        except KeyError:
-            missing.append(id)
-    return missing
-
-
-def _letters(count: int) -> str:
-    return "1 letter" if count == 1 else f"{count} letters"

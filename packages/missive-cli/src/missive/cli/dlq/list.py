@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from missive import DeadLetter, LetterFilters, format_id
+from missive.letters import MAX_REASON, shortened
 
 from ..options import debug_option, json_option
 from ..terminal import note, table, write_json
@@ -15,6 +16,9 @@ from .store import opened, store_argument
 
 #: How many letters a page has.
 PAGE = 50
+
+#: How many characters of a reason a row has.
+REASON = 500
 
 COLUMNS = ("last failed", "id", "failures", "stage", "handler", "error", "reason")
 
@@ -99,7 +103,7 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
         letter.stage,
         letter.handler,
         letter.error_type,
-        letter.reason,
+        shortened(letter.reason, REASON),
     )
 
 
@@ -108,7 +112,7 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
         "position": letter.position,
         "id": format_id(letter.id),
         "stage": letter.stage,
-        "reason": letter.reason,
+        "reason": shortened(letter.reason, MAX_REASON),
         "error_type": letter.error_type,
         "handler": letter.handler,
         "source": letter.source,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import click
 
 from ..options import Age, debug_option, json_option
-from ..terminal import note, write_json
-from .asking import confirm, yes_option
+from .asking import yes_option
 from .filters import text_filter_options
+from .removing import remove
 from .store import opened, store_argument
 
 HELP = """\
@@ -32,10 +33,13 @@ def purge(
     url: str, older_than: timedelta, filters: dict[str, str], yes: bool, as_json: bool
 ) -> None:
     """Remove old letters."""
+    moment = datetime.now(timezone.utc) - older_than  # before it asks: what it counts is what goes
+    chosen: Any = {**filters, "until": moment} if older_than else filters
     with opened(url) as store:
-        confirm(f"Remove the letters that failed last more than {older_than} ago?", yes=yes)
-        removed = store.purge(older_than=older_than, **filters)
-    if as_json:
-        write_json({"removed": removed})
-    else:
-        note(f"{removed} letters removed")
+        remove(
+            store,
+            store.choose(**chosen),
+            yes=yes,
+            as_json=as_json,
+            which=f" that failed last more than {older_than} ago",
+        )

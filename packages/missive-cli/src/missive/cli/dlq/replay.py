@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import click
-from missive import DeadLetterStore, LetterFilters, MissiveError, Outcome, format_id
+from missive import Choice, DeadLetterStore, LetterFilters, MissiveError, Outcome, format_id
 from missive.adapters.replay import ReplayAdapter, Replayed, ReplayResult
 
 from ..exits import ExitCode, Failed, ReaderGone, kind_and_place
@@ -17,7 +17,7 @@ from ..targets import Target, load_target
 from ..terminal import escaped, note, write, write_json
 from .filters import filter_options
 from .progress import Bar, bar
-from .store import not_there, opened, store_argument
+from .store import held_by, not_there, opened, store_argument
 
 HELP = """\
 Have letters handled again by the processor of TARGET, in this process.
@@ -31,8 +31,9 @@ Have letters handled again by the processor of TARGET, in this process.
 Letters that are acked leave the store; those that fail again stay, with the failure added. Several
 replays may share a store: each letter is handled by one of them. Ctrl-C stops after the letter in
 hand. The exit code is 1 when any failed again or was nacked, when an id is not in the store, when
-another replay has all that could be a canary, and in a dry run when any would not go to just one
-handler.
+another replay has all that could be a canary, a letter that was named or all that was to be
+replayed, and in a dry run when any would not go to just one handler. A letter that another replay
+has is named, with until when: a killed replay holds the one it was handling.
 """
 
 
@@ -72,7 +73,9 @@ def replay(
     loaded = load_target(target, message)
     with opened(url) as store:
         missing = [id for id in dict.fromkeys(ids) if id not in store]
-        replaying = _Replaying(loaded, store, filters, limit, dry_run, as_json)
+        # Before the canary: what arrives or fails again meanwhile is left to a later replay.
+        choice = store.choose(ids or None, **filters)
+        replaying = _Replaying(loaded, store, choice, limit, dry_run, as_json)
         try:
             if not canary or replaying.canary():
                 replaying.all(ids or None)
@@ -80,33 +83,42 @@ def replay(
             replaying.close()
     if missing:
         raise not_there(missing)
-    return ExitCode.FAILED if replaying.failed else ExitCode.OK
+    held = replaying.held and (bool(ids) or replaying.nothing_done)
+    return ExitCode.FAILED if replaying.failed or held else ExitCode.OK
 
 
 class _Replaying:
     """The replays of one command, and their counts together.
 
     :ivar failed: whether any letter failed again, was nacked, or would not go to one handler.
+    :ivar held: the letters that another replay has.
     """
 
     def __init__(
         self,
         target: Target,
         store: DeadLetterStore,
-        filters: LetterFilters,
+        choice: Choice,
         limit: int | None,
         dry_run: bool,
         as_json: bool,
     ) -> None:
         self._target = target
         self._store = store
-        self._filters = filters
+        self._choice = choice
+        self._filters = choice.filters
         self._left = limit
         self._dry_run = dry_run
         self._as_json = as_json
         self._counts = dict.fromkeys(ReplayResult._fields, 0)
         self._stopped = False
         self.failed = False
+        self.held: set[bytes] = set()
+
+    @property
+    def nothing_done(self) -> bool:
+        """Whether no letter was handled."""
+        return not any(count for name, count in self._counts.items() if name != "skipped")
 
     def canary(self) -> bool:
         """Replay one letter of each group, and say whether the others may follow.
@@ -137,8 +149,8 @@ class _Replaying:
         """Replay all letters that the filters leave, or those of them with these ids."""
         if self._left == 0:
             return
-        total = len(ids) if ids is not None else None if self._filters else len(self._store)
-        if self._left is not None and total is not None:
+        total = len(self._choice)
+        if self._left is not None:
             total = min(self._left, total)
         with bar(total, "replaying") as progress:
             self._run(progress, ids=ids, limit=self._left, **self._filters)
@@ -155,6 +167,7 @@ class _Replaying:
             self._target.message_cls,
             self._target.processor,
             self._store,
+            choice=self._choice,
             dry_run=self._dry_run,
             on_progress=partial(self._tell, progress),
             **choice,
@@ -191,12 +204,16 @@ class _Replaying:
             else replayed.outcome in (Outcome.DEAD_LETTERED, Outcome.NACKED)
         )
         self.failed |= failed
+        id = replayed.letter.id
+        news = replayed.held is not None and id not in self.held
+        if news:
+            self.held.add(id)
         try:
             if self._as_json:
                 write_json(_record(replayed, self._dry_run))
-            elif failed or self._dry_run:
+            elif failed or news or self._dry_run:
                 words = escaped(_words(replayed, self._dry_run))
-                write(f"{format_id(replayed.letter.id)}: {words}")
+                write(f"{format_id(id)}: {words}")
         except BrokenPipeError as error:
             raise ReaderGone from error  # not to be taken for one that a hook met
         if progress is not None:
@@ -231,6 +248,8 @@ def _groups(store: DeadLetterStore, filters: LetterFilters) -> Iterator[LetterFi
 def _words(replayed: Replayed, dry_run: bool) -> str:
     if replayed.outcome is Outcome.NACKED:
         return f"nacked by {replayed.handler}"
+    if replayed.held is not None:
+        return f"skipped, claimed {held_by(replayed.held)}"
     hits = replayed.explanation.hits if replayed.explanation is not None else ()
     if dry_run and replayed.handler is not None:
         return f"would go to {replayed.handler}"
@@ -250,5 +269,8 @@ def _record(replayed: Replayed, dry_run: bool) -> dict[str, Any]:
     if dry_run:
         hits = replayed.explanation.hits if replayed.explanation is not None else ()
         return {**record, "hits": [handler.name for handler in hits]}
+    if replayed.held is not None:
+        record["claimed_until"] = replayed.held.expires
+        record["claimed_by"] = replayed.held.owner or None
     outcome = replayed.outcome
     return {**record, "outcome": outcome.value if outcome is not None else "skipped"}

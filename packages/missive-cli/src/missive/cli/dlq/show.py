@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 
 import click
-from missive import DeadLetter, format_id
+from missive import Claim, DeadLetter, format_id
+from missive.letters import MAX_REASON, shortened
 
 from ..options import MessageId, debug_option, json_option
 from ..terminal import escaped, is_terminal, moment, write, write_json
+from .list import REASON
 from .records import to_record
-from .store import letter_of, opened, store_argument
+from .store import held_by, letter_of, opened, store_argument
 
 #: How many bytes a line of the hexadecimal view has.
 BYTES_A_LINE = 16
@@ -39,19 +41,20 @@ def show(url: str, id: bytes, raw: bool, as_json: bool) -> None:
     """Show a letter."""
     with opened(url) as store:
         letter = letter_of(store, id)
+        claim = store.claim_of(id)
     if raw:
         sys.stdout.buffer.write(letter.raw_data)
     elif as_json:
         write_json(to_record(letter))
     else:
-        for title, lines in _sections(letter):
+        for title, lines in _sections(letter, claim):
             write(click.style(title, bold=True))
             for line in lines:
                 write(f"  {escaped(line) if is_terminal() else line}")
 
 
-def _sections(letter: DeadLetter) -> Iterator[tuple[str, Iterator[str]]]:
-    yield "letter", _fields(letter)
+def _sections(letter: DeadLetter, claim: Claim | None) -> Iterator[tuple[str, Iterator[str]]]:
+    yield "letter", _fields(letter, claim)
     if letter.headers:
         yield "headers", (f"{name}: {value}" for name, value in letter.headers.items())
     yield "history", _history(letter)
@@ -61,7 +64,7 @@ def _sections(letter: DeadLetter) -> Iterator[tuple[str, Iterator[str]]]:
     yield f"body ({len(letter.raw_data)} bytes, {kind})", lines
 
 
-def _fields(letter: DeadLetter) -> Iterator[str]:
+def _fields(letter: DeadLetter, claim: Claim | None) -> Iterator[str]:
     fields = {
         "id": format_id(letter.id),
         "message id": format_id(letter.message_id) if letter.message_id != letter.id else None,
@@ -70,10 +73,11 @@ def _fields(letter: DeadLetter) -> Iterator[str]:
         "stage": letter.stage,
         "handler": letter.handler,
         "error": letter.error_type,
-        "reason": letter.reason,
+        "reason": shortened(letter.reason, MAX_REASON),
         "failures": str(letter.failures),
         "first failed": moment(letter.first_failed),
         "last failed": moment(letter.last_failed),
+        "claimed": held_by(claim) if claim is not None else None,
         "host": letter.host,
         "version": f"missive-core {letter.version}",
     }
@@ -87,7 +91,8 @@ def _history(letter: DeadLetter) -> Iterator[str]:
     if letter.failures > kept:
         yield f"({letter.failures - kept} earlier failures are not kept)"
     for failure in letter.history:
-        what = [failure.stage, failure.handler, failure.error_type, escaped(failure.reason)]
+        reason = escaped(shortened(failure.reason, REASON))
+        what = [failure.stage, failure.handler, failure.error_type, reason]
         yield f"{moment(failure.at)}  {', '.join(filter(None, what))}"
 
 

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
-from missive import DeadLetter, DeadLetterStore, format_id
+from missive import Claim, DeadLetter, DeadLetterStore, format_id
 
 from ..exits import Failed
 from ..schemes import open_store
+from ..terminal import moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +48,11 @@ def letter_of(store: DeadLetterStore, id: bytes) -> DeadLetter:
             f"there is no letter {format_id(id)} in the store (any more);"
             " missive dlq list shows which there are"
         ) from error
+
+
+def held_by(claim: Claim) -> str:
+    """Say until when a letter is claimed, and by whom if the store knows."""
+    return f"until {moment(claim.expires)} by {claim.owner or 'another replay'}"
 
 
 def not_there(ids: Iterable[bytes]) -> Failed:

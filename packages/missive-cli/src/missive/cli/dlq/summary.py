@@ -6,9 +6,11 @@ from datetime import datetime
 
 import click
 from missive import SummaryRow
+from missive.letters import MAX_REASON, shortened
 
 from ..options import debug_option, json_option
 from ..terminal import note, table, write_json
+from .list import REASON
 from .store import opened, store_argument
 
 #: How many groups are shown. Reasons may be as many as letters, where each names its message.
@@ -49,7 +51,7 @@ def summary(url: str, limit: int, as_json: bool) -> None:
         total = len(store)
     if as_json:
         for row in rows:
-            write_json(row._asdict())
+            write_json({**row._asdict(), "reason": shortened(row.reason, MAX_REASON)})
         return
     begin = min((row.first_seen for row in rows), default=None)
     end = max((row.last_seen for row in rows), default=None)
@@ -61,7 +63,8 @@ def summary(url: str, limit: int, as_json: bool) -> None:
 
 
 def _cells(row: SummaryRow) -> tuple[object, ...]:
-    return row.count, row.error_type, row.handler, row.reason, row.first_seen, row.last_seen
+    reason = shortened(row.reason, REASON)
+    return row.count, row.error_type, row.handler, reason, row.first_seen, row.last_seen
 
 
 def _bar(row: SummaryRow, begin: datetime | None, end: datetime | None) -> str:

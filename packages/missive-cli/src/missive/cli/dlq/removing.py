@@ -1,0 +1,33 @@
+"""Removing just the letters that were asked about."""
+
+from __future__ import annotations
+
+from missive import Choice, DeadLetterStore
+
+from ..terminal import note, write_json
+from .asking import confirm
+
+
+def remove(
+    store: DeadLetterStore, choice: Choice, *, yes: bool, as_json: bool, which: str = ""
+) -> None:
+    """Ask, remove the letters of a choice, and say how many went and how many changed meanwhile.
+
+    :param yes: the operator agreed already.
+    :param as_json: write the counts as JSON.
+    :param which: what the letters have in common, for the question.
+    :raises Failed: the operator does not agree.
+    """
+    confirm(f"Remove {_letters(len(choice))}{which} for good?", yes=yes or not choice)
+    removed = store.remove_chosen(choice)
+    changed = len(choice) - removed
+    if as_json:
+        write_json({"removed": removed, "changed": changed} if changed else {"removed": removed})
+        return
+    note(f"{_letters(removed)} removed")
+    if changed:
+        note(f"{_letters(changed)} failed again, changed or left the store meanwhile: not removed")
+
+
+def _letters(count: int) -> str:
+    return "1 letter" if count == 1 else f"{count} letters"
