@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from missive import Claim, DeadLetter, DeadLetterStoreError, MemoryDLQ, Message, SummaryRow
+from missive import Choice, Claim, DeadLetter, DeadLetterStoreError, MemoryDLQ, Message, SummaryRow
 from missive.conformance import DLQConformance
 from missive.letters import MAX_LEASE
 
@@ -435,6 +435,33 @@ class WritesWhenClosed(FileDLQ):
 
     def close(self) -> None:
         return
+
+
+@MUTANTS.add(sound, "D42")
+class RemovesWhatMatchesNow(FileDLQ):
+    """Removes what matches the filters of a choice when it is removed."""
+
+    def remove_chosen(self, choice: Choice) -> int:
+        ids = [one.id for one in self.letters(**choice.filters)]
+        for id in ids:
+            del self[id]
+        return len(ids)
+
+
+@MUTANTS.add(sound, "D43")
+class TellsFormerClaims(FileDLQ):
+    """Tells claims that were given back."""
+
+    latest: Claim | None = None
+
+    def claim(self, id: bytes, *, lease: float = 300.0) -> Claimed | None:
+        found: Claimed | None = super().claim(id, lease=lease)
+        if found is not None:
+            self.latest = found[0]
+        return found
+
+    def claim_of(self, id: bytes) -> Claim | None:
+        return self.latest
 
 
 # Durability.

@@ -434,3 +434,35 @@ class StoreChecks:
         for claim, how in zip(claims, ("restore()", "assignment"), strict=True):
             expect(store.remove(claim) is False, f"after {how}, remove() says True")
             expect(claim.id in store, f"what came by {how} was removed by the claim on the former")
+
+    @check("D42", needs=STORE, read="dead-letters#purging")
+    def test_d42_only_what_was_chosen_is_removed(self, lab: DLQLab) -> None:
+        """remove_chosen() removes the letters that stand as choose() found them: one that failed
+        again or arrived since stays, and is not counted.
+        """
+        store = lab.open()
+        store.put_many(letter(number, reason=f"reason {number % 2}") for number in range(6))
+        choice = store.choose(reason="reason 0")
+        expect(len(choice) == 3, f"of 3 letters that match, {len(choice)} were chosen")
+        store.put(letter(2, reason="reason 0"))
+        store.put(letter(8, reason="reason 0"))
+        count = store.remove_chosen(choice)
+        expect(count == 2, f"of 2 letters that stand as they were chosen, it counts {count}")
+        left = sorted(store)
+        expected = [b"letter-%d" % number for number in (1, 2, 3, 5, 8)]
+        expect(left == expected, f"{len(left)} letters are left, not the right {len(expected)}")
+
+    @check("D43", needs=STORE, read="dead-letters#claims")
+    def test_d43_the_claim_in_force_can_be_told(self, lab: DLQLab) -> None:
+        """claim_of() tells until when a letter is claimed, if the store can say, and nothing of a
+        letter that is not claimed any more.
+        """
+        store = lab.open()
+        store.put(letter(1))
+        expect(store.claim_of(b"letter-1") is None, "it tells a claim on a letter without one")
+        claim, _ = store.claim(b"letter-1")
+        told = store.claim_of(b"letter-1")
+        expect(told is None or told.expires == claim.expires, "it tells another end of the claim")
+        expect(told is None or told.id == claim.id, "it tells the claim on another letter")
+        store.release(claim)
+        expect(store.claim_of(b"letter-1") is None, "it tells a claim that was given back")
