@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from missive import DeadLetter
-from missive.dlq.sqlite import SQLiteDLQ, sqlite_dlq
+from missive.dlq.sqlite import SQLiteDLQ, reading, sqlite_dlq
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -20,7 +20,7 @@ def make_letter(number: int, **fields: object) -> DeadLetter:
 
 def test_only_what_was_chosen_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed again, was replaced, left or arrived since stays, also in another process."""
-    monkeypatch.setattr(sqlite_dlq, "CHOSEN_AT_ONCE", 3)
+    monkeypatch.setattr(reading, "CHOSEN_AT_ONCE", 3)
     monkeypatch.setattr(sqlite_dlq, "REMOVED_AT_ONCE", 4)
     path = tmp_path / "dlq.db"
     with SQLiteDLQ(path) as store, SQLiteDLQ(path) as other:

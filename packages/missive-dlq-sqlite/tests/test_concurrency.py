@@ -213,7 +213,7 @@ class TestThreads:
         """Who reads does not wait for a thread that is in the midst of writing."""
         with SQLiteDLQ(tmp_path / "dlq.db") as store:
             store[b"1"] = (RawMessage(b""), "")
-            with store._writing() as connection:
+            with store._database.writing() as connection:
                 connection.execute("DELETE FROM letters")
                 seen: list[int] = []
                 run_threads(1, lambda number: seen.append(len(store)))
@@ -222,7 +222,7 @@ class TestThreads:
     def test_connections_of_ended_threads(self, tmp_path: Path) -> None:
         """The connections of threads that ended are closed when another thread needs one."""
         with SQLiteDLQ(tmp_path / "dlq.db", synchronous="OFF") as store:
-            connections = store._connections
+            connections = store._database.connections
             all_open = threading.Barrier(5)
 
             def open_one(number: int) -> None:
@@ -279,7 +279,7 @@ class TestBusy:
 
     def test_own_threads(self, tmp_path: Path) -> None:
         """A thread that waits for another of this store's waits no longer than it may."""
-        with SQLiteDLQ(tmp_path / "dlq.db", busy_timeout=0.05) as store, store._writing():
+        with SQLiteDLQ(tmp_path / "dlq.db", busy_timeout=0.05) as store, store._database.writing():
             errors: list[Exception] = []
 
             def put(number: int) -> None:
@@ -389,7 +389,7 @@ put(store, "parent", 1)
     def test_stores_are_forgotten(self, tmp_path: Path) -> None:
         """What is done at a fork keeps no store alive."""
         store = SQLiteDLQ(tmp_path / "dlq.db")
-        reference = weakref.ref(store._connections)
+        reference = weakref.ref(store._database.connections)
         store.close()
         del store
         gc.collect()

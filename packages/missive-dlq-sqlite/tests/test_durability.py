@@ -75,7 +75,7 @@ def test_killed_writers(series: int, batch: int, tmp_path: Path) -> None:
         promised += write_and_kill(path, run, chance.randrange(40), batch)
     with SQLiteDLQ(path) as store:
         kept = set(store)
-        with store._reading() as connection:
+        with store._database.reading() as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             for table in ("contents", "history"):
                 letters = "(SELECT position FROM letters)"
@@ -219,19 +219,19 @@ def check_intact(store: SQLiteDLQ, count: int) -> None:
     """Make sure that so many letters are there, whole."""
     assert list(store) == [b"%d" % number for number in range(count)]
     assert all(letter.raw_data == b"x" * 10_000 for letter in store.letters())
-    with store._reading() as connection:
+    with store._database.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_no_room_in_the_file(tmp_path: Path) -> None:
     """Where the file may not grow, a typed error says so, and it goes on when there is room."""
     with SQLiteDLQ(tmp_path / "dlq.db") as store:
-        with store._reading() as connection:
+        with store._database.reading() as connection:
             connection.execute("PRAGMA max_page_count = 100")
         count = fill(store)
         assert count > 10
         check_intact(store, count)
-        with store._reading() as connection:
+        with store._database.reading() as connection:
             connection.execute("PRAGMA max_page_count = 1000")
         store[b"%d" % count] = (RawMessage(b"x" * 10_000), "reason")
         check_intact(store, count + 1)

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from missive import Message, RawMessage
-from missive.dlq.sqlite import SQLiteDLQ, sqlite_dlq
+from missive.dlq.sqlite import SQLiteDLQ, reading
 
 DEADLINE = 60.0
 
@@ -176,8 +176,8 @@ def test_empty(store: Any) -> None:
 @pytest.mark.parametrize("over", ["keys", "items", "letters", "reversed"])
 def test_changes_while_iterating(store: Any, over: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Iteration gives each letter that stays once and none that came since, across its pages."""
-    monkeypatch.setattr(sqlite_dlq, "PAGE_SIZE", 2)
-    monkeypatch.setattr(sqlite_dlq, "IDS_PAGE_SIZE", 2)
+    monkeypatch.setattr(reading, "PAGE_SIZE", 2)
+    monkeypatch.setattr(reading, "IDS_PAGE_SIZE", 2)
     ids = [b"%d" % number for number in range(9)]
     for id in ids:
         store[id] = (RawMessage(id), "")
@@ -198,19 +198,19 @@ def test_changes_while_iterating(store: Any, over: str, monkeypatch: pytest.Monk
 
 def test_large_bodies_make_small_pages(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of large letters only a few are in memory at once, and all are given."""
-    monkeypatch.setattr(sqlite_dlq, "PAGE_BYTES", 10)
+    monkeypatch.setattr(reading, "PAGE_BYTES", 10)
     ids = [b"%d" % number * 3 for number in range(9)]
     for id in ids:
         store[id] = (RawMessage(id * 2), "")
     sizes: list[int] = []
-    read = store._page
+    read = store._reader.page
 
     def note(*arguments: Any) -> Any:
         page, is_last = read(*arguments)
         sizes.append(len(page))
         return page, is_last
 
-    monkeypatch.setattr(store, "_page", note)
+    monkeypatch.setattr(store._reader, "page", note)
     assert [letter.id for letter in store.letters()] == ids
     assert max(sizes) == 2
     assert [letter.id for letter in store.letters(limit=4)] == ids[:4]
@@ -227,7 +227,7 @@ def test_iteration_holds_nothing(tmp_path: Path) -> None:
         for iterator in iterators:
             next(iterator)
         other[b"x"] = (RawMessage(b""), "")
-        with other._reading() as connection:
+        with other._database.reading() as connection:
             (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         assert busy == 0
 
@@ -257,7 +257,8 @@ def test_clear_and_purge_in_several_steps(store: Any, monkeypatch: pytest.Monkey
     """Removing many letters takes several transactions, and removes all."""
     from datetime import timedelta
 
-    monkeypatch.setattr(sqlite_dlq, "REMOVED_AT_ONCE", 3)
+    for module in ("mapping", "sqlite_dlq"):
+        monkeypatch.setattr(f"missive.dlq.sqlite.{module}.REMOVED_AT_ONCE", 3)
     for remove in (store.clear, lambda: store.purge(older_than=timedelta(0))):
         for number in range(9):
             store[b"%d" % number] = (RawMessage(b""), "")

@@ -83,7 +83,8 @@ class TestForeign:
     def test_newer_names_both_versions(self, tmp_path: Path) -> None:
         """A newer schema is refused with its version and the remedy."""
         make_newer(tmp_path / "dlq.db")
-        with pytest.raises(DeadLetterStoreRefused, match=r"version 2.*upgrade missive-dlq-sqlite"):
+        both = rf"version {schema.VERSION + 1}.*{schema.VERSION}; upgrade missive-dlq-sqlite"
+        with pytest.raises(DeadLetterStoreRefused, match=both):
             SQLiteDLQ(tmp_path / "dlq.db")
 
     def test_directory(self, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ class TestOpening:
         for options, expected in (({}, 2), ({"synchronous": "normal"}, 1)):
             with (
                 SQLiteDLQ(tmp_path / "dlq.db", **options) as store,  # type: ignore[arg-type]
-                store._reading() as connection,
+                store._database.reading() as connection,
             ):
                 assert connection.execute("PRAGMA synchronous").fetchone() == (expected,)
                 assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -235,16 +236,17 @@ class TestOpening:
         path = tmp_path / "dlq.db"
         with SQLiteDLQ(path) as store:
             store[b"1"] = VALUE
-        monkeypatch.setattr(schema, "VERSION", 3)
+        version = schema.VERSION
+        monkeypatch.setattr(schema, "VERSION", version + 2)
         migrations = {
-            1: "ALTER TABLE contents ADD COLUMN colour TEXT;",
-            2: "CREATE TABLE more (x);\nINSERT INTO more VALUES ('a;b');",
+            version: "ALTER TABLE contents ADD COLUMN colour TEXT;",
+            version + 1: "CREATE TABLE more (x);\nINSERT INTO more VALUES ('a;b');",
         }
         monkeypatch.setattr(schema, "MIGRATIONS", migrations)
         with SQLiteDLQ(path) as store:
             assert store[b"1"] == VALUE
-            with store._reading() as connection:
-                assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+            with store._database.reading() as connection:
+                assert connection.execute("PRAGMA user_version").fetchone() == (version + 2,)
                 assert connection.execute("SELECT x FROM more").fetchall() == [("a;b",)]
 
     def test_migration_that_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +254,9 @@ class TestOpening:
         path = tmp_path / "dlq.db"
         SQLiteDLQ(path).close()
         before = path.read_bytes()
-        monkeypatch.setattr(schema, "VERSION", 2)
-        monkeypatch.setattr(schema, "MIGRATIONS", {1: "CREATE TABLE t (x);\nSELECT nonsense;"})
+        broken = {schema.VERSION: "CREATE TABLE t (x);\nSELECT nonsense;"}
+        monkeypatch.setattr(schema, "MIGRATIONS", broken)
+        monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
         with pytest.raises(DeadLetterStoreError, match="nonsense"):
             SQLiteDLQ(path)
         assert path.read_bytes() == before
@@ -309,14 +312,14 @@ class TestURL:
         url = f"sqlite:///{tmp_path}/x.db?synchronous=NORMAL&busy_timeout=0.5&max_traceback=10"
         with SQLiteDLQ.from_url(url) as store:
             assert store.max_traceback == 10
-            assert store._settings.busy_timeout == 0.5
+            assert store._database.settings.busy_timeout == 0.5
 
     @pytest.mark.parametrize("seconds", ["inf", "1e10", "3e6"])
     def test_endless_waiting(self, seconds: str, tmp_path: Path) -> None:
         """Who asks to wait for longer than can be counted waits for as long as that."""
         with SQLiteDLQ.from_url(f"sqlite:///{tmp_path}/x.db?busy_timeout={seconds}") as store:
             store[b"1"] = VALUE
-            with store._reading() as connection:
+            with store._database.reading() as connection:
                 (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
         assert milliseconds > 20 * 86_400_000
 

@@ -55,7 +55,7 @@ def test_the_next_put_is_refused(kind: str, tmp_path: Path) -> None:
     touch, named = TOUCHED[kind]
     with SQLiteDLQ(path) as store:
         fill(store, 0, 60)
-        with store._reading() as connection:
+        with store._database.reading() as connection:
             connection.execute("PRAGMA wal_checkpoint")
         fill(store, 60, 20)
         touch(path)
@@ -123,8 +123,8 @@ def test_each_opening_has_its_own_log(tmp_path: Path) -> None:
     path = tmp_path / "dlq.db"
     with SQLiteDLQ(path) as store:
         fill(store, 0, 1)
-        store._connections.before_fork()
-        store._connections.after_fork()
+        store._database.connections.before_fork()
+        store._database.connections.after_fork()
         assert not beside(path, "-wal").exists()
         fill(store, 1, 1)
         assert len(store) == 2

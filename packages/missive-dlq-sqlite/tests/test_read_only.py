@@ -167,5 +167,5 @@ def test_restored_from_a_text_dump(tmp_path: Path) -> None:
     new.close()
     with SQLiteDLQ(tmp_path / "new.db") as again:
         assert list(again.items()) == [(b"1", VALUE)]
-        with again._reading() as connection:
+        with again._database.reading() as connection:
             assert schema.version_of(connection) == schema.VERSION

@@ -6,7 +6,7 @@ from .filters import LetterFilters, check_filters, time_before
 from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, Stage, qualified_name, utc_now
 from .mapping import check_key
 from .memory import MemoryDLQ
-from .store import DLQ, DeadLetterStore, check_deferred
+from .store import DLQ, DeadLetterStore, check_deferred, check_restored
 from .summary import Counts, SummaryRow, summarize
 from .texts import shortened
 from .tracebacks import MAX_REASON, MAX_TRACEBACK, format_traceback
@@ -32,6 +32,7 @@ __all__ = [
     "check_filters",
     "check_key",
     "check_lease",
+    "check_restored",
     "format_traceback",
     "qualified_name",
     "shortened",

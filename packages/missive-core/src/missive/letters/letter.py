@@ -222,7 +222,9 @@ class DeadLetter(NamedTuple):
 
     def given_up(self) -> DeadLetter:
         """Return this letter as a dead one, whatever its state."""
-        return self if self.state == "dead" else self._replace(state="dead", due=None)
+        if self.state == "dead" and self.due is None:
+            return self
+        return self._replace(state="dead", due=None)
 
     def beside_id(self, number: int = 1) -> bytes:
         """Return the id for keeping this letter beside another message's letter with the same id.

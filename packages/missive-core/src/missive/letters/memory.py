@@ -16,7 +16,7 @@ from .filters import LetterFilters, check_filters, matches
 from .letter import DeadLetter, LetterState, utc_now
 from .mapping import check_key
 from .shelf import Shelf
-from .store import DeadLetterStore, check_deferred
+from .store import DeadLetterStore, check_deferred, check_restored
 from .summary import Counts, SummaryRow, summarize
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class MemoryDLQ(DeadLetterStore):
 
     def restore_many(self, letters: Iterable[DeadLetter]) -> None:
         """Keep letters exactly as they are, all or none."""
-        letters = list(letters)
-        check_deferred(letter for letter in letters if letter.state == "deferred")
+        letters = check_restored(letters)
         with self._lock:
             for letter in letters:
                 self._shelf.keep(letter)

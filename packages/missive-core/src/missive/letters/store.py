@@ -293,14 +293,20 @@ def check_deferred(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
 
     :raises ConfigurationError: a letter has no due time, or one without a time zone.
     """
-    deferred = list(letters)
-    for letter in deferred:
+    return check_restored(letter._replace(state="deferred") for letter in letters)
+
+
+def check_restored(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Return letters whose due times agree with their states, or refuse them.
+
+    :raises ConfigurationError: a deferred letter has no due time, or one without a time zone.
+    """
+    checked: list[DeadLetter] = []
+    for letter in letters:
         due = letter.due
-        if due is None or due.tzinfo is None:
+        if letter.state == "deferred" and (due is None or due.tzinfo is None):
             raise ConfigurationError(
                 f"{format_id(letter.id)} cannot be deferred without a due time that has a time zone"
             )
-    return [
-        letter if letter.state == "deferred" else letter._replace(state="deferred")
-        for letter in deferred
-    ]
+        checked.append(letter if letter.state == "deferred" else letter.given_up())
+    return checked

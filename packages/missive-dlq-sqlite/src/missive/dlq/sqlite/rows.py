@@ -120,6 +120,8 @@ def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
         first_micros if first is last else to_micros(last),
         kind_of(letter.error_type, letter.handler, letter.reason),
         to_text(letter.reason),
+        None if letter.due is None else to_micros(letter.due),
+        letter.attempt,
     )
 
 
@@ -155,6 +157,8 @@ def to_letter(row: tuple[Any, ...], origin: Origin, earlier: Sequence[Failure] =
         body,
         headers,
         traceback,
+        due,
+        attempt,
     ) = row
     stage, error_type, handler, message_class, host, version = origin
     # Types are looked at here, and only a value that is not of the usual one costs a call; tuples
@@ -197,9 +201,9 @@ def to_letter(row: tuple[Any, ...], origin: Origin, earlier: Sequence[Failure] =
             host,
             version,
             position,
-            "dead",
-            None,
-            1,
+            "dead" if due is None else "deferred",
+            None if due is None else from_micros(due),
+            attempt if type(attempt) is int else 1,
         ),
     )
     return letter

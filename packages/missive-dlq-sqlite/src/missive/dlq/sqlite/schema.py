@@ -1,7 +1,8 @@
 """The schema of the database: what stands where, and how an older one becomes this one.
 
 Moments are whole microseconds since 1970 in UTC. Text that is no valid Unicode (lone surrogates)
-stands as a BLOB, encoded as UTF-8 with surrogates passed. ``dead_letters`` is the view for people.
+stands as a BLOB, encoded as UTF-8 with surrogates passed. The views are for people, one for each
+state.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlite3
 APPLICATION_ID = 0x4D646C71
 
 #: The version of the schema that this code reads and writes; in the header as user_version.
-VERSION = 1
+VERSION = 2
 
 # What is read to find, filter and count letters is kept apart from what is only shown, so that
 # a million letters can be looked through without reading a million bodies and tracebacks.
@@ -31,14 +32,19 @@ CREATE TABLE letters (
     failures INTEGER NOT NULL,
     -- A digest of error type, handler and reason: the letters that a summary counts together.
     kind INTEGER NOT NULL,
-    -- Who replays it, and from when to when that holds.
+    -- Who handles it, and from when to when that holds.
     claim TEXT,
     claimed INTEGER,
     claim_expires INTEGER,
-    -- Last, since it may be long.
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    -- When a deferred message is handled again; NULL for a dead letter.
+    due INTEGER,
+    -- How many tries were made.
+    attempt INTEGER NOT NULL DEFAULT 1
 );
-CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed);
+CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed) WHERE due IS NULL;
+CREATE INDEX letters_due ON letters (due) WHERE due IS NOT NULL;
+CREATE INDEX letters_claimed ON letters (claim_expires) WHERE claim_expires IS NOT NULL;
 CREATE INDEX letters_beside ON letters (message_id) WHERE message_id IS NOT NULL;
 
 -- The highest position whose letter was the newest and was removed. AUTOINCREMENT would do the
@@ -82,8 +88,11 @@ CREATE TRIGGER letter_deleted AFTER DELETE ON letters BEGIN
     WHERE newest < OLD.position
         AND NOT EXISTS (SELECT 1 FROM letters WHERE position > OLD.position);
 END;
+"""
 
-CREATE VIEW dead_letters AS
+#: What people look at, and tools; one for each state.
+_VIEW = """
+CREATE VIEW {name} AS
 SELECT
     letters.position,
     CASE
@@ -97,7 +106,7 @@ SELECT
         || printf('.%06dZ', first_failed % 1000000) AS first_failed,
     strftime('%Y-%m-%dT%H:%M:%S', last_failed / 1000000, 'unixepoch')
         || printf('.%06dZ', last_failed % 1000000) AS last_failed,
-    failures,
+    failures,{due}
     stage,
     CAST(reason AS TEXT) AS reason,
     error_type,
@@ -111,15 +120,34 @@ SELECT
     host,
     version
 FROM letters JOIN contents USING (position) LEFT JOIN origins USING (origin)
+WHERE due IS {state}
 ORDER BY letters.position;
 """
+_DUE = """
+    attempt,
+    strftime('%Y-%m-%dT%H:%M:%S', due / 1000000, 'unixepoch')
+        || printf('.%06dZ', due % 1000000) AS due,"""
+_VIEWS = _VIEW.format(name="dead_letters", due="", state="NULL") + _VIEW.format(
+    name="deferred_messages", due=_DUE, state="NOT NULL"
+)
 
 #: What turns a version of the schema into the next, by the version that it starts from.
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    1: """
+        ALTER TABLE letters ADD COLUMN due INTEGER;
+        ALTER TABLE letters ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+        DROP INDEX letters_by_kind;
+        CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed) WHERE due IS NULL;
+        CREATE INDEX letters_due ON letters (due) WHERE due IS NOT NULL;
+        CREATE INDEX letters_claimed ON letters (claim_expires) WHERE claim_expires IS NOT NULL;
+        DROP VIEW dead_letters;
+    """
+    + _VIEWS,
+}
 
 
 #: A column of each version that the one before lacks; the newest version first.
-_COLUMNS = ((1, "letters", "kind"),)
+_COLUMNS = ((2, "letters", "due"), (1, "letters", "kind"))
 
 
 def version_of(connection: sqlite3.Connection) -> int | None:
@@ -135,7 +163,7 @@ def version_of(connection: sqlite3.Connection) -> int | None:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make an empty database ours; within a transaction that the caller commits."""
-    _run(connection, _CREATE)
+    _run(connection, _CREATE + _VIEWS)
     _stamp(connection, VERSION)
 
 

@@ -1,17 +1,23 @@
-"""Every statement that the store executes on letters, by name."""
+"""Every statement that the store executes on letters, by name.
+
+A letter is deferred where it has a ``due`` time, and dead where it has none.
+"""
 
 from __future__ import annotations
 
+from missive.letters import MAX_LEASE, LetterState
+
 _SELECT = """
     SELECT letters.position, origin, failures, id, message_id, first_failed, source, last_failed,
-        reason, body, headers, traceback
+        reason, body, headers, traceback, due, attempt
     FROM letters LEFT JOIN contents ON contents.position = letters.position
 """
 
 INSERT_LETTER = """
     INSERT INTO letters
-        (position, origin, id, message_id, first_failed, failures, source, last_failed, kind, reason)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (position, origin, id, message_id, first_failed, failures, source, last_failed, kind, reason,
+        due, attempt)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING
 """
 INSERT_CONTENT = "INSERT INTO contents (position, body, headers, traceback) VALUES (?, ?, ?, ?)"
@@ -54,38 +60,47 @@ BOUND_HISTORY = """
         AND number <= (SELECT failures FROM letters WHERE position = ?) - ?
 """
 DELETE_HISTORY = "DELETE FROM history WHERE position = ?"
+#: A claim outlasts another failure of a dead letter only: ?6 is the new due time.
 FAIL_AGAIN = """
-    UPDATE letters SET failures = failures + 1, origin = ?, source = ?,
-        last_failed = max(last_failed, ?), kind = ?, reason = ?
-    WHERE position = ?
+    UPDATE letters SET failures = failures + 1, origin = ?1, source = ?2,
+        last_failed = max(last_failed, ?3), kind = ?4, reason = ?5, due = ?6, attempt = ?7,
+        claim = CASE WHEN due IS NULL AND ?6 IS NULL THEN claim END,
+        claimed = CASE WHEN due IS NULL AND ?6 IS NULL THEN claimed END,
+        claim_expires = CASE WHEN due IS NULL AND ?6 IS NULL THEN claim_expires END
+    WHERE position = ?8
 """
 SET_MESSAGE_ID = "UPDATE letters SET message_id = ? WHERE position = ?"
 REPLACE_LETTER = """
     UPDATE letters SET origin = ?, message_id = ?, first_failed = ?, failures = ?, source = ?,
-        last_failed = ?, kind = ?, reason = ?, claim = NULL, claimed = NULL, claim_expires = NULL
+        last_failed = ?, kind = ?, reason = ?, due = ?, attempt = ?,
+        claim = NULL, claimed = NULL, claim_expires = NULL
     WHERE position = ?
 """
 REPLACE_CONTENT = """
     INSERT OR REPLACE INTO contents (body, headers, traceback, position) VALUES (?, ?, ?, ?)
 """
-DELETE = "DELETE FROM letters WHERE id = ?"
+DELETE = "DELETE FROM letters WHERE id = ? AND due IS NULL"
 DELETE_AT = "DELETE FROM letters WHERE position = ?"
 DELETE_SOME = """
     DELETE FROM letters WHERE position IN (
-        SELECT position FROM letters WHERE position <= ? ORDER BY position LIMIT ?
+        SELECT position FROM letters WHERE position <= ? AND due IS NULL ORDER BY position LIMIT ?
     )
 """
 
 LETTER = _SELECT + "WHERE id = ?"
-LETTER_AT = _SELECT + "WHERE letters.position = ?"
+NEWEST = _SELECT + "WHERE due IS NULL ORDER BY letters.position DESC LIMIT 1"
 HISTORY = """
     SELECT number, origin, at, reason FROM history WHERE position = ? ORDER BY number
 """
-EXISTS = "SELECT 1 FROM letters WHERE id = ?"
-COUNT = "SELECT count(*) FROM letters"
-IDS = "SELECT position, id FROM letters WHERE position > ? AND position <= ? ORDER BY position"
+EXISTS = "SELECT 1 FROM letters WHERE id = ? AND due IS NULL"
+COUNT = "SELECT count(*) FROM letters WHERE due IS NULL"
+IDS = """
+    SELECT position, id FROM letters WHERE position > ? AND position <= ? AND due IS NULL
+    ORDER BY position
+"""
 IDS_REVERSED = """
-    SELECT position, id FROM letters WHERE position < ? AND position <= ? ORDER BY position DESC
+    SELECT position, id FROM letters WHERE position < ? AND position <= ? AND due IS NULL
+    ORDER BY position DESC
 """
 
 # For each filter, what it adds to a WHERE. An empty text stands for none at all.
@@ -96,11 +111,15 @@ FILTERS = {
     "error_type": "origin IN (SELECT origin FROM origins WHERE ifnull(error_type, '') = ?)",
     "since": "last_failed >= ?",
     "until": "last_failed < ?",
+    "id": "id = ?",
+    # States; they have no parameter.
+    "dead": "due IS NULL",
+    "deferred": "due IS NOT NULL",
 }
 
 
 def page(filters: list[str], *, newest_first: bool) -> str:
-    """Give the statement that reads letters from a position on; which and how many are parameters.
+    """Return the statement that reads letters from a position on; which and how many are parameters.
 
     :param filters: the names of the filters, in the order of their parameters.
     """
@@ -123,23 +142,62 @@ def _page(select: str, filters: list[str], newest_first: bool) -> str:
     return f"{select} WHERE {where} ORDER BY letters.position{order} LIMIT ?"
 
 
-SUMMARY = """
-    WITH kinds AS (
-        SELECT kind, min(position) AS example, count(*) AS number,
-            min(first_failed) AS first_seen, max(last_failed) AS last_seen
-        FROM letters INDEXED BY letters_by_kind GROUP BY kind
-        ORDER BY number DESC, example LIMIT ?
-    )
-    SELECT error_type, handler, reason, number, first_seen, last_seen
-    FROM kinds JOIN letters ON letters.position = example
-        LEFT JOIN origins ON origins.origin = letters.origin
-    ORDER BY number DESC, example
-"""
+def summary(state: LetterState | None) -> str:
+    """Return the statement that counts letters by kind; how many rows is its parameter."""
+    by_kind = "INDEXED BY letters_by_kind" if state == "dead" else ""
+    where = "WHERE " + FILTERS[state] if state else ""
+    return f"""
+        WITH kinds AS (
+            SELECT kind, min(position) AS example, count(*) AS number,
+                min(first_failed) AS first_seen, max(last_failed) AS last_seen
+            FROM letters {by_kind} {where} GROUP BY kind
+            ORDER BY number DESC, example LIMIT ?
+        )
+        SELECT error_type, handler, reason, number, first_seen, last_seen
+        FROM kinds JOIN letters ON letters.position = example
+            LEFT JOIN origins ON origins.origin = letters.origin
+        ORDER BY number DESC, example
+    """  # noqa: S608 (of constants)
 
-CLAIM_OF = "SELECT failures, claim, claimed, claim_expires FROM letters WHERE id = ?"
-CLAIM = "UPDATE letters SET claim = ?, claimed = ?, claim_expires = ? WHERE id = ?"
+
+# Claims. One that would hold for longer than any claim may was made by a clock that was far ahead,
+# and does not count. The parameter is the time.
+_CLAIMED = f"ifnull(claim_expires, 0) - ? BETWEEN 1 AND {MAX_LEASE * 1_000_000}"
+FREE = f"NOT ({_CLAIMED})"
+
+CLAIM_OF = f"SELECT failures, claim, claim_expires FROM letters WHERE id = ? AND {_CLAIMED}"  # noqa: S608
+CLAIMABLE = _SELECT + f"WHERE id = ? AND {FREE}"
+CLAIM = "UPDATE letters SET claim = ?, claimed = ?, claim_expires = ? WHERE position = ?"
 RENEW = "UPDATE letters SET claimed = ?, claim_expires = ? WHERE id = ? AND claim = ?"
 RELEASE = """
     UPDATE letters SET claim = NULL, claimed = NULL, claim_expires = NULL WHERE id = ? AND claim = ?
 """
 REMOVE = "DELETE FROM letters WHERE id = ? AND claim = ? AND failures = ?"
+
+# Deferred messages.
+DUE = _SELECT + f"WHERE due <= ? AND {FREE} ORDER BY due LIMIT ?"
+NEXT_DUE = f"SELECT due FROM letters WHERE due IS NOT NULL AND {FREE} ORDER BY due LIMIT 1"  # noqa: S608
+COUNTS = f"""
+    SELECT
+        (SELECT count(*) FROM letters WHERE due IS NULL),
+        (SELECT count(*) FROM letters WHERE due IS NOT NULL),
+        (SELECT count(*) FROM letters WHERE due <= ? AND {FREE}),
+        (SELECT count(*) FROM letters WHERE claim_expires IS NOT NULL AND {_CLAIMED})
+"""  # noqa: S608
+
+
+def retry_now(filters: list[str]) -> str:
+    """Return the statement that makes deferred messages due at a time."""
+    return f"UPDATE letters SET due = min(due, ?) WHERE {_deferred(filters)}"  # noqa: S608
+
+
+def give_up(filters: list[str]) -> str:
+    """Return the statement that makes those dead letters that are not claimed at a time."""
+    return f"""
+        UPDATE letters SET due = NULL, claim = NULL, claimed = NULL, claim_expires = NULL
+        WHERE {FREE} AND {_deferred(filters)}
+    """  # noqa: S608
+
+
+def _deferred(filters: list[str]) -> str:
+    return " AND ".join(["due IS NOT NULL", *(FILTERS[name] for name in filters)])
