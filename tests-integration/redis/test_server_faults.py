@@ -140,7 +140,7 @@ def test_a_server_that_became_a_replica_is_waited_for(
         client.client_kill_filter(_type="normal", skipme=True)
 
         def refused() -> int:
-            stats = client.info("commandstats").get("cmdstat_xgroup|create", {})
+            stats = client.info("commandstats").get("cmdstat_xack", {})
             return int(stats.get("rejected_calls", 0))
 
         eventually(lambda: refused() >= 2, "it did not try to write")

@@ -140,7 +140,7 @@ def test_a_consumer_is_not_removed_with_what_it_was_given_meanwhile(
     adapter = adapter_of(server, Recorder(), consumer="mine")
     adapter._begin()
     link = adapter._open_link()
-    adapter._group.prepare(link)
+    adapter._progress.prepare(link)
     add(client, b"x")
     client.xreadgroup("billing", "other", {"orders": ">"})
     assert not adapter._members._remove(link, b"orders", b"other")

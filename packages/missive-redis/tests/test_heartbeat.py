@@ -117,7 +117,7 @@ def test_a_candidate_that_was_settled_since_it_was_found_is_not_claimed(
     adapter._begin()
     add(client, b"x")
     link = adapter._open_link()
-    adapter._group.prepare(link)
+    adapter._progress.prepare(link)
     ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
     make_idle(client, adapter.consumer)
     adapter._redelivery._look_at = 0.0
@@ -134,7 +134,7 @@ def test_what_a_long_reply_brings_is_kept_before_it_is_parsed(
     adapter = adapter_of(server, Recorder(), retry_after=3600)
     adapter._begin()
     add(client, b"old")
-    consumer = Consumer(adapter._open_link, adapter._group, adapter._ledger)
+    consumer = Consumer(adapter._open_link, adapter._group, adapter._ledger, adapter._progress)
     ((_, ((nacked, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
     adapter._group.seen[b"orders"] = nacked
     add(client, b"1", b"2")

@@ -382,7 +382,7 @@ def test_an_entry_that_was_nacked_here_and_killed_somebody_since_is_handled_alon
     add(client, b"x")
     link = adapter._open_link()
     adapter._begin()
-    adapter._group.prepare(link)
+    adapter._progress.prepare(link)
     ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
     adapter._ledger.nack(adapter._entry(b"orders", entry_id, [b"data", b"x"], 1))
     adapter._ledger.told(adapter._ledger.tell())
@@ -407,7 +407,7 @@ def test_what_a_lost_answer_held_is_left_to_who_claimed_it_since(
     add(client, b"x")
     link = adapter._open_link()
     adapter._begin()
-    adapter._group.prepare(link)
+    adapter._progress.prepare(link)
     ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
     client.xclaim("orders", "billing", adapter.consumer, 0, [entry_id], idle=60_000, justid=True)
     adapter._redelivery.recover(link)
@@ -562,6 +562,7 @@ def test_what_a_read_brings_while_a_run_ends_is_returned_before_its_handlers_are
     recorder, other = Recorder(act), Recorder()
     adapter = adapter_of(server, recorder, retry_after=3600, workers=2)
     monkeypatch.setattr(streams, "BLOCK", DEADLINE)  # so that the read is under way for long
+    adapter._redelivery.begin = lambda: None
     adapter._redelivery._look_at = float("inf")
     flush, was_added = adapter.flush, threading.Event()
 

@@ -12,6 +12,7 @@ from .errors import ServerError
 from .groups import Group, is_no_group
 from .ledger import Ledger, Telling
 from .links import Link, SpareLink
+from .progress import Progress
 from .replies import UNFINISHED
 
 #: How long a read waits at the server for new entries, in seconds. It is asked again after that,
@@ -35,9 +36,12 @@ class Consumer:
     :raises redis.exceptions.RedisError: Redis cannot be asked now.
     """
 
-    def __init__(self, open_link: Callable[[], Link], group: Group, ledger: Ledger) -> None:
+    def __init__(
+        self, open_link: Callable[[], Link], group: Group, ledger: Ledger, progress: Progress
+    ) -> None:
         self._group = group
         self._ledger = ledger
+        self._progress = progress
         self._side = SpareLink(open_link)
         self._replies: list[Any] = []
         self._expected = 0  # how many replies the read and what was sent with it will have
@@ -45,7 +49,7 @@ class Consumer:
         self._due = 0.0
         self.link = open_link()
         try:
-            group.prepare(self.link)
+            progress.prepare(self.link)
             # Not allowed to everyone, and not needed by everyone: see finish_read.
             (client_id,) = self.link.call(("CLIENT", "ID"))
             self._client_id = client_id if isinstance(client_id, int) else None
@@ -109,6 +113,7 @@ class Consumer:
             if not is_no_group(confirmation):
                 link.verify(confirmation)
         self._ledger.told(telling)
+        self._progress.settled(telling.acks)
 
     def finish_read(self) -> list[Any]:
         """End the read that is under way, and give what it still brings: a list for each stream.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redis import exceptions
 
@@ -13,8 +12,6 @@ from .links import Link
 
 if TYPE_CHECKING:
     from .links import Command
-
-logger = logging.getLogger("missive.adapters.redis.groups")
 
 #: How many ids one command names at most.
 IDS_A_COMMAND = 1000
@@ -54,9 +51,8 @@ class Group:
         self.origins = {
             key: (name, b"%s/%s/" % (key, self.name)) for name, key in self.keys.items()
         }
-        #: The id of the last entry read of each stream, for a group that is lost and made again.
+        #: The id of the last entry of each stream that was read and parsed.
         self.seen: dict[bytes, bytes] = {}
-        self._known = False  # whether it was there once
 
     # Commands.
 
@@ -97,13 +93,10 @@ class Group:
 
     # Conversations.
 
-    def prepare(self, link: Link) -> None:
-        """Create the group where it is absent, and see that all that is needed later is allowed.
+    def absent(self, link: Link) -> list[bytes]:
+        """Return the keys of the streams that the group does not exist for.
 
-        Where the group exists nothing is written: a server that is full refuses to create anything,
-        while reading, acking and trimming make room.
-
-        :raises RedisRefused: something is not.
+        :raises RedisRefused: a key is no stream, or may not be asked for.
         :raises redis.exceptions.RedisError: Redis cannot be asked now.
         """
         absent: list[bytes] = []
@@ -113,44 +106,31 @@ class Group:
                 absent.append(key)
             else:
                 link.verify(reply)
-        if absent and self._known:
-            self.restore(link)
-        elif absent:
-            self._create(link, dict.fromkeys(absent, self.start))
+        return absent
+
+    def check(self, link: Link) -> None:
+        """See that all that will be needed is allowed, by commands that have no effect.
+
+        Nothing is created here: a server that is full refuses that, while reading, acking and
+        trimming make room.
+
+        :raises RedisRefused: something is not.
+        :raises redis.exceptions.RedisError: Redis cannot be asked now.
+        """
         nothing = {key: [NO_ID] for key in self.origins}
         link.check(
             *self.acks(nothing),
             *self.keeps(nothing),
             *[("XTRIM", key, "MINID", NO_ID) for key in self.origins if self._trims],
         )
-        if not self._known and self.start == "$":
-            for key in self.origins:
-                last = self._last_id(link, key)
-                if last is not None:
-                    self.seen[key] = last
-        self._known = True
 
-    def restore(self, link: Link) -> None:
-        """Create what was deleted since it was first there.
+    def create(self, link: Link, starts: Mapping[bytes, str]) -> list[bytes]:
+        """Create the group for streams, which are made too; return the keys where it was absent.
 
-        From ``start``; but a group that began with what was new goes on behind what it had read,
-        so that nothing added since is lost.
-
-        :raises redis.exceptions.RedisError: it cannot be created.
+        :param starts: for the key of each stream, the id behind which the group begins.
+        :raises RedisRefused: it may not be created.
+        :raises redis.exceptions.RedisError: it cannot be created now.
         """
-        starts = dict.fromkeys(self.origins, self.start)
-        if self.start == "$":
-            starts = {key: self._resume_at(link, key) for key in self.origins}
-        for key in self._create(link, starts):
-            logger.warning(
-                "the group %s of the stream %s was gone; created again, from %s",
-                self.title,
-                self.origins[key][0],
-                starts[key],
-            )
-
-    def _create(self, link: Link, starts: Mapping[bytes, str]) -> list[bytes]:
-        """Create the groups that do not exist; give the keys of those that did not."""
         commands = [
             ("XGROUP", "CREATE", key, self.name, start, "MKSTREAM") for key, start in starts.items()
         ]
@@ -161,24 +141,6 @@ class Group:
             link.verify(reply)
             created.append(key)
         return created
-
-    def _resume_at(self, link: Link, key: bytes) -> str:
-        """Give the id behind which the first entry lies that was perhaps never read."""
-        seen, last = self.seen.get(key), self._last_id(link, key)
-        if seen is None or last is None or _order(last) < _order(seen):
-            return "0"  # the stream was made anew, so all that is in it is new
-        # Made anew in the millisecond of the entry that was read last, it may have given the same
-        # ids again; so that millisecond is read again.
-        milliseconds, _ = _order(seen)
-        return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds else "0"
-
-    def _last_id(self, link: Link, key: bytes) -> bytes | None:
-        (reply,) = link.call(("XINFO", "STREAM", key))
-        if isinstance(reply, ServerError):  # no such stream, or no permission
-            return None
-        info: dict[bytes, Any] = dict(zip(reply[::2], reply[1::2], strict=False))
-        last: bytes = info[b"last-generated-id"]
-        return last
 
 
 def is_no_group(reply: object) -> bool:
@@ -194,12 +156,6 @@ def is_no_group(reply: object) -> bool:
 def is_no_key(reply: object) -> bool:
     """Whether a reply says that there is no such stream."""
     return isinstance(reply, ServerError) and str(reply).startswith("ERR no such key")
-
-
-def _order(entry_id: bytes) -> tuple[int, int]:
-    """Give what an id sorts by."""
-    milliseconds, _, sequence = entry_id.partition(b"-")
-    return int(milliseconds), int(sequence or 0)
 
 
 def encode(name: str) -> bytes:

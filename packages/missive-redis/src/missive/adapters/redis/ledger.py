@@ -150,6 +150,30 @@ class Ledger:
                     ids[key] += list(some)
         return ids
 
+    def acks_of(self, key: bytes) -> set[bytes]:
+        """Return the ids of the entries of a stream that are settled, where that is not confirmed."""
+        ids = set(self._acks.get(key, ()))
+        for telling in self._tellings:
+            ids.update(telling.acks.get(key, ()))
+        return ids
+
+    def counts_of(self, key: bytes) -> dict[bytes, int]:
+        """Return how often the entries of a stream were delivered that are in hand or were nacked."""
+        counts = {entry_id: count for (of, entry_id), count in self._nacked.items() if of == key}
+        counts.update(
+            (entry.entry_id, entry.delivery_count or 1)
+            for entry in self.in_hand
+            if entry.stream == key
+        )
+        return counts
+
+    def ack_again(self, key: bytes, entry_id: bytes) -> None:
+        """Note that an entry is to be acked that was settled before and delivered again."""
+        if not self.unsent:
+            self.unsent_since = monotonic()
+        self.unsent += 1
+        self._acks.setdefault(key, []).append(entry_id)
+
     def was_nacked(self, name: EntryName, deliveries: int) -> bool:
         """Whether the last of so many deliveries was nacked here, and so killed nobody."""
         return self._nacked.get(name) == deliveries

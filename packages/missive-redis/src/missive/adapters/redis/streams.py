@@ -32,6 +32,7 @@ from .lag import Lag, measure
 from .ledger import Ledger
 from .links import Link
 from .members import Members, unique_name
+from .progress import Progress
 from .redelivery import Redelivery
 from .replies import UNFINISHED
 from .trimming import trim
@@ -159,6 +160,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self._body_field = encode(body_field)
         self._ledger = Ledger(self._group)
         self._redelivery = Redelivery(self._group, self._ledger, retry_after, max_deliveries)
+        self._progress = Progress(self._group, self._ledger)
         self._members = Members(self._group, retry_after)
         self._consumer: Consumer | None = None
         self._heartbeat: Heartbeat | None = None
@@ -222,7 +224,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             self._begin()
         self._redelivery.forget()
         self._restored = False
-        consumer = Consumer(self._open_link, self._group, self._ledger)
+        consumer = Consumer(self._open_link, self._group, self._ledger, self._progress)
         try:
             if self.reconnecting and self._own_name:
                 self._redelivery.recover(consumer.link)
@@ -301,6 +303,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             self._heartbeat.check()
         with self._noting_loss() as consumer:
             if not consumer.is_reading:
+                self._progress.observe_in_time(consumer.link)
                 claimed = self._claim(consumer)
                 if claimed is not None:
                     return (claimed,)
@@ -324,20 +327,19 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if is_no_group(reply):
             if self._restored:  # somebody deletes it again and again, or it does not stay
                 raise RedisUnavailable(f"NOGROUP: the group {self.group} does not stay")
-            self._group.restore(link)
+            self._progress.restore(link)
             self._restored = True
             return []
         link.verify(reply)
         self._restored = False
         entries: list[StreamEntry] = []
-        body_field = self._body_field
+        body_field, progress = self._body_field, self._progress
         for key, items in reply or ():
             source, prefix = self._group.origins[key]
             entries += [
                 StreamEntry(key, source, prefix, entry_id, flat, body_field, 1)
-                for entry_id, flat in items
+                for entry_id, flat in progress.take(link, key, items)
             ]
-            self._group.seen[key] = items[-1][0]
         for index, entry in enumerate(entries):
             if entry.body_at < 0:
                 entries[index] = self._without_body(entry)
@@ -437,6 +439,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     def _return_late(self, consumer: Consumer) -> None:
         """End the read that is under way, and return what it still brings."""
         for key, items in consumer.finish_read():
+            items = self._progress.sift(consumer.link, key, items)
             late = [self._entry(key, entry_id, flat, 1) for entry_id, flat in items]
             self._return(consumer.link, late)
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from .errors import ServerError
 from .groups import is_no_key
+from .ids import Order, first_needed, id_of
 from .links import Link
 
 
@@ -26,23 +27,15 @@ def trim(link: Link, key: bytes) -> int:
     floors = [_floor(link, key, dict(zip(flat[::2], flat[1::2], strict=False))) for flat in groups]
     if not floors:
         return 0
-    milliseconds, sequence = min(floors)
     deleted: int
-    (deleted,) = link.check(("XTRIM", key, "MINID", "=", f"{milliseconds}-{sequence}"))
+    (deleted,) = link.check(("XTRIM", key, "MINID", "=", id_of(min(floors))))
     return deleted
 
 
-def _floor(link: Link, key: bytes, group: dict[bytes, Any]) -> tuple[int, int]:
+def _floor(link: Link, key: bytes, group: dict[bytes, Any]) -> Order:
     """Give the first id that a group still needs."""
     # Asked after the place was: what is delivered in between lies behind that place.
     (summary,) = link.call(("XPENDING", key, group[b"name"]))
     if isinstance(summary, ServerError):  # the group has just gone: next time it has no say
         return (0, 0)
-    delivered = _order(group[b"last-delivered-id"])
-    behind = (delivered[0], delivered[1] + 1)
-    return behind if summary[1] is None else min(behind, _order(summary[1]))
-
-
-def _order(entry_id: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition(b"-")
-    return int(milliseconds), int(sequence)
+    return first_needed(group[b"last-delivered-id"], summary[1])
