@@ -5,6 +5,7 @@ from .entries import StreamEntry
 from .errors import RedisRefused, RedisUnavailable
 from .lag import Lag
 from .pubsub import RedisPubSubAdapter
+from .status import StreamsStatus
 from .streams import RedisStreamsAdapter
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "RedisStreamsAdapter",
     "RedisUnavailable",
     "StreamEntry",
+    "StreamsStatus",
 ]

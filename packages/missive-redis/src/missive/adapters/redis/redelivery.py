@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import deque
 from time import monotonic
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 from .groups import Group, is_no_group
 from .ledger import EntryName, Ledger
 from .links import Link
+
+logger = logging.getLogger("missive.adapters.redis.redelivery")
 
 #: How many candidates one look for them brings. They are claimed one by one, and other consumers
 #: look at the same ones, so many would be looked at in vain.
@@ -62,6 +65,7 @@ class Redelivery:
     :param retry_after: how long an entry must be idle, in seconds.
     :param max_deliveries: how often an entry is delivered at most.
 
+    :ivar vanished: how many pending entries were found deleted before they were handled.
     :ivar trusted: an entry that was delivered more often than this may be a suspect.
     """
 
@@ -79,6 +83,8 @@ class Redelivery:
         self._candidates: deque[Candidate] = deque()
         self._found_at = 0.0
         self._cursors: dict[bytes, bytes] = {}
+        self.vanished = 0
+        self._unreported = 0
 
     @property
     def pause(self) -> float:
@@ -122,6 +128,8 @@ class Redelivery:
             self._look_at = now
         if self._candidates or now < self._look_at:
             return
+        if not self._cursors:  # all that was due has been looked at
+            self.report()
         group, held = self._group, self._ledger.names_held()
         keys = list(group.origins)
         commands: list[tuple[str | bytes | int, ...]] = [
@@ -168,11 +176,12 @@ class Redelivery:
             # A spent one is no more delivered, and so not counted.
             retry_count = ("RETRYCOUNT", candidate.deliveries) if spent else ()
             group = self._group
-            (reply,) = link.call(
+            before, reply = link.call(
+                (*("XPENDING", candidate.stream, group.name), *(candidate.entry_id,) * 2, 1),
                 (
                     *("XCLAIM", candidate.stream, group.name, group.consumer, candidate.min_idle),
                     *(candidate.entry_id, *retry_count),
-                )
+                ),
             )
             if is_no_group(reply):
                 self._candidates.clear()
@@ -183,4 +192,22 @@ class Redelivery:
                 self._ledger.forget_nack(name)
                 count = candidate.deliveries if spent else candidate.deliveries + 1
                 return Claimed(*name, found[0][1], count, spent, suspect)
+            if isinstance(before, list) and before and before[0][2] >= candidate.min_idle:
+                # It was there to be claimed; so Redis has found it deleted, and no longer pending.
+                self._ledger.forget_nack(name)
+                self._note_vanished()
         return None
+
+    def _note_vanished(self) -> None:
+        self.vanished += 1
+        self._unreported += 1
+
+    def report(self) -> None:
+        """Log how many pending entries were found deleted since the last such line, if any."""
+        if self._unreported:
+            logger.error(
+                "%d pending entries of the group %s were deleted or trimmed from their stream before"
+                " they were handled, and are lost",
+                *(self._unreported, self._group.title),
+            )
+            self._unreported = 0

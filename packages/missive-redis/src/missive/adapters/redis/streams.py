@@ -35,6 +35,7 @@ from .members import Members, unique_name
 from .progress import Progress
 from .redelivery import Redelivery
 from .replies import UNFINISHED
+from .status import StreamsStatus
 from .trimming import trim
 
 if TYPE_CHECKING:
@@ -254,6 +255,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             heartbeat.close()
         consumer, self._consumer = self._consumer, None
         self._ledger.reading_since = None
+        self._redelivery.report()
         lost, self._lost = self._lost, False
         try:
             if consumer is not None and consumer.is_open and not lost:
@@ -456,6 +458,10 @@ class RedisStreamsAdapter(PollingAdapter[M]):
                     link.verify(reply)
 
     # Probing.
+
+    def status(self) -> StreamsStatus:
+        """Say how the adapter is doing; from any thread."""
+        return StreamsStatus.of(super().status(), self._redelivery.vanished)
 
     def lag(self) -> Lag:
         """Say how far the group is behind; from any thread, on a connection of its own.
