@@ -25,6 +25,7 @@ PACKAGES = (
     "missive.adapters.stdin",
     "missive.adapters.replay",
     "missive.adapters.redis",
+    "missive.webhooks",
     "missive.adapters.wsgi",
     "missive.dlq.sqlite",
     "missive.conformance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 from collections import Counter
@@ -88,6 +89,41 @@ def test_chunks_in_http_1_0(shared):
     )
     assert answer.split()[1] == b"400"
     assert shared.lines("handled") == []
+
+
+@pytest.mark.parametrize("other", [b"first", b"second"])
+def test_repeated_id(shared, other):
+    """An id that is sent twice is refused by every server, also where both are the same."""
+    answer = shared.exchange(
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nX-Id: first\r\nX-Id: "
+        + other
+        + b"\r\n\r\nack twice"
+    )
+    assert answer.split()[1] == b"400"
+    assert shared.lines("handled") == []
+
+
+def test_repeated_headers(shared):
+    """The values of another header that is sent twice arrive as one, joined by commas."""
+    answer = shared.exchange(
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nX-Note: one\r\nX-Note: two"
+        b"\r\n\r\nnote note"
+    )
+    assert answer.split()[1] == b"200"
+    (line,) = shared.lines("handled")
+    name, note = line.split(" ", 1)
+    assert (name, [part.strip() for part in note.split(",")]) == ("note", ["one", "two"])
+
+
+def test_compressed(shared):
+    """A compressed body is handled decompressed, and a bomb refused."""
+    body = gzip.compress(b"ack compressed " + b"." * 5000)
+    headers = {"Content-Encoding": "gzip"}
+    assert shared.request("POST", "/", body, **headers)[0] == 200
+    bomb = gzip.compress(b"ack bomb " + b"." * 10_000_000)
+    assert len(bomb) < 65536
+    assert shared.request("POST", "/", bomb, **headers)[0] == 413
+    assert shared.lines("handled") == ["compressed 5015"]
 
 
 def test_health(shared):

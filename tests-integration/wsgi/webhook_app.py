@@ -55,6 +55,13 @@ def ack(message: RawMessage, ctx: HandlingContext[RawMessage]) -> None:
     ctx.ack()
 
 
+@processor.handle_for(by_command(b"note"))
+def note_header(message: RawMessage, ctx: HandlingContext[RawMessage]) -> None:
+    """Note what a header holds."""
+    note("handled", f"{name_of(message)} {message.headers['X-Note']}")
+    ctx.ack()
+
+
 @processor.handle_for(by_command(b"nack"))
 def nack(message: RawMessage, ctx: HandlingContext[RawMessage]) -> None:
     """Ask for the message again."""

@@ -29,11 +29,13 @@ def test_the_readmes_application(programs, client_of, capsys):
     body = b'{"repository": {"full_name": "octocat/hello"}}'
     headers = {
         "X-GitHub-Event": "push",
+        "Content-Type": "application/json",
         "X-Hub-Signature-256": "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest(),
     }
     for application in (programs["application"], programs["both"]):
         client = client_of(application)
         assert client.post(body, "/github", headers).json == {"result": "ack"}
-        assert client.post(body, "/github").status == 401
+        unsigned = {"Content-Type": "application/json"}
+        assert client.post(body, "/github", unsigned).status == 401
     assert capsys.readouterr().out == "a push to octocat/hello\n" * 2
     assert client_of(programs["both"]).post(body, "/stripe").status == 401

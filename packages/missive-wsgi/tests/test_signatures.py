@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import hmac
 from functools import partial
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from missive import ConfigurationError, Headers, RawMessage
 from missive.adapters.wsgi import WSGIAdapter, signatures
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 # GitHub's own example:
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
@@ -54,6 +56,16 @@ SHOPIFY_SECRET = "shpss_test"
 SHOPIFY_BODY = b'{"id":1}'
 SHOPIFY_SIGNATURE = "1GxccvotnkOedTjSm8S0m/VA3yAUKshyqT52ccNYHj4="
 
+# Twilio's own example: https://www.twilio.com/docs/usage/security
+TWILIO_SECRET = "12345"
+TWILIO_URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
+TWILIO_TYPE = "application/x-www-form-urlencoded; charset=utf-8"
+TWILIO_BODY = (
+    b"CallSid=CA1234567890ABCDE&Caller=%2B14158675309&Digits=1234&From=%2B14158675309"
+    b"&To=%2B18005551212"
+)
+TWILIO_SIGNATURE = "RSOYDt4T1cUTdK1PDd93/VVr8B8="
+
 
 def at(moment):
     """Make a clock that stands still."""
@@ -71,6 +83,12 @@ def stripe_headers(*parts):
 
 
 STRIPE_HEADERS = (f"t={STRIPE_TIME}", f"v1={STRIPE_SIGNATURE}")
+
+
+def twilio(secrets):
+    """Make Twilio's verifier, called for the URL of its example."""
+    return partial(signatures.twilio(secrets), url=TWILIO_URL)
+
 
 #: For each scheme: its factory without secrets, the right secret, body, headers.
 EXAMPLES = {
@@ -103,6 +121,18 @@ EXAMPLES = {
         STANDARD_SECRET,
         STANDARD_BODY,
         Headers(STANDARD_HEADERS),
+    ),
+    "twilio": (
+        twilio,
+        TWILIO_SECRET,
+        TWILIO_BODY,
+        Headers({"X-Twilio-Signature": TWILIO_SIGNATURE, "Content-Type": TWILIO_TYPE}),
+    ),
+    "zoom": (
+        partial(signatures.zoom, clock=at(SLACK_TIME)),
+        SLACK_SECRET,
+        SLACK_BODY,
+        Headers({"x-zm-signature": SLACK_SIGNATURE, "x-zm-request-timestamp": str(SLACK_TIME)}),
     ),
     "hmac_sha256": (
         partial(signatures.hmac_sha256, header="X-Signature"),
@@ -156,7 +186,7 @@ def test_changed_header(name, data):
     """A header that was changed at any one place is refused, and never raises."""
     factory, secret, body, headers = EXAMPLES[name]
     changed = dict(headers)
-    victim = data.draw(st.sampled_from(sorted(changed)))
+    victim = data.draw(st.sampled_from(sorted(set(changed) - {"Content-Type"})))
     value = changed[victim]
     place = data.draw(st.integers(0, len(value) - 1))
     character = data.draw(st.characters(codec="latin-1"))
@@ -221,13 +251,26 @@ def test_several_signatures():
     """One right signature among several in the header is enough."""
     wrong = "0" * 64
     github = signatures.github(GITHUB_SECRET)
-    several = Headers({"X-Hub-Signature-256": f"sha256={wrong},{GITHUB_SIGNATURE}"})
+    several = Headers({"X-Hub-Signature-256": f"sha256={wrong} {GITHUB_SIGNATURE}"})
     assert github(GITHUB_BODY, several)
     stripe = signatures.stripe(STRIPE_SECRET, clock=at(STRIPE_TIME))
     assert stripe(STRIPE_BODY, stripe_headers(STRIPE_HEADERS[0], f"v1={wrong}", STRIPE_HEADERS[1]))
     standard = signatures.standard_webhooks(STANDARD_SECRET, clock=at(STANDARD_TIME))
     signature = f"v1,AAAA v1a,BBBB {STANDARD_HEADERS['webhook-signature']}"
     assert standard(STANDARD_BODY, Headers({**STANDARD_HEADERS, "webhook-signature": signature}))
+
+
+@each_scheme
+@pytest.mark.parametrize("comma", [",", ", "])
+def test_repeated_header(name, comma):
+    """A header of the signature that is sent twice, so that servers join it, is refused."""
+    factory, secret, body, headers = EXAMPLES[name]
+    for victim in set(headers) - {"Content-Type"}:
+        for other in (headers[victim], "other"):
+            for value in (f"{headers[victim]}{comma}{other}", f"{other}{comma}{headers[victim]}"):
+                if name == "stripe" and other == "other":
+                    continue  # a part of a header that may have many, as in Stripe's own library
+                assert factory(secret)(body, Headers({**headers, victim: value})) is False
 
 
 def test_stripe_takes_only_v1():
@@ -294,15 +337,16 @@ def test_no_secret(name, secrets):
 @pytest.mark.parametrize("prefix", ["", "sha256=", "HMAC ", "v1,", "v1, "])
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 def test_prefixes(prefix, encoding):
-    """A prefix may hold what separates signatures; one of several has to match, after its prefix."""
+    """A prefix may hold white space and commas; one of several signatures has to match."""
     verify = signatures.hmac_sha256("key", header="X", prefix=prefix, encoding=encoding)
     digest = hmac.digest(b"key", b"body", "sha256")
     good = prefix + (digest.hex() if encoding == "hex" else base64.b64encode(digest).decode())
     bad = prefix + "abc"
-    for value in (good, f" {good} ", f"{bad} {good}", f"{good},{bad}", f"{bad}, {good}"):
+    for value in (good, f" {good} ", f"{bad} {good}", f"{good} {bad}"):
         assert verify(b"body", Headers({"X": value})) is True
         assert verify(b"other", Headers({"X": value})) is False
-    for value in ("", prefix, bad, f"{bad} {bad}", f"x{good}", f"{good}x"):
+    refused = ["", prefix, bad, f"{bad} {bad}", f"x{good}", f"{good}x"]
+    for value in (*refused, f"{good},{bad}", f"{bad}, {good}"):
         assert verify(b"body", Headers({"X": value})) is False
 
 
@@ -369,25 +413,162 @@ def test_own_verifier(client_of, processor):
     adapter.close()
 
 
-@pytest.mark.parametrize("result", [None, 1, "yes", {"id": 1}])
-def test_only_true_is_a_yes(client_of, processor, result):
-    """Whatever a verifier returns that is not True is a no."""
+@pytest.mark.parametrize("result", [None, 1, "yes", {"card": 4111}, False])
+def test_only_true_is_a_yes(client_of, processor, handled, result, caplog):
+    """Whatever a verifier returns that is not True is answered 401, and one line says what it was."""
     adapter = WSGIAdapter(RawMessage, processor, verify=lambda body, headers: result)
     assert client_of(adapter).post(b"ack").status == 401
+    (record,) = caplog.records
+    what = "False" if result is False else f"a {type(result).__name__}"
+    assert f"verify returned {what}" in record.getMessage()
+    assert "4111" not in caplog.text
+    assert handled == []
 
 
 def test_verifier_raises(client_of, processor, handled, caplog):
-    """A verifier that raises is answered 500; no handler is called, and no detail shown."""
+    """A verifier that raises is answered 401, and one line says where; nothing shows the body."""
 
     def verify(raw_body, headers):
         raise LookupError(f"the key for {raw_body}")
 
     adapter = WSGIAdapter(RawMessage, processor, verify=verify)
-    answer = client_of(adapter).post(b"ack card=4111")
-    assert (answer.status, answer.json) == (500, {"result": "error"})
+    assert client_of(adapter).post(b"ack card=4111").status == 401
     assert handled == []
-    assert "LookupError" in caplog.text
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "LookupError at " in record.getMessage()
     assert "4111" not in caplog.text
+
+
+def test_verifier_of_the_request(client_of, processor):
+    """A verifier of one argument is given the request: method, URL, headers and body."""
+    seen = []
+
+    def verify(request):
+        seen.append((request.method, request.url, request.headers["x-token"], request.body))
+        return True
+
+    adapter = WSGIAdapter(RawMessage, processor, verify=verify, path="/hooks/grün")
+    client = client_of(adapter)
+    answer = client.post(
+        b"ack",
+        "/hooks/gr\xc3\xbcn",
+        {"X-Token": "t", "Host": "example.com"},
+        SCRIPT_NAME="/app",
+        QUERY_STRING="a=%20b&c",
+    )
+    assert answer.status == 200
+    url = "http://example.com/app/hooks/gr%C3%BCn?a=%20b&c"
+    assert seen == [("POST", url, "t", b"ack")]
+    adapter.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "the header Stripe-Signature is missing"),
+        ({"Stripe-Signature": "v1=00"}, "holds no timestamp"),
+        ({"Stripe-Signature": "t=x,v1=00"}, "is not a time"),
+        ({"Stripe-Signature": f"t={STRIPE_TIME - 301},v1=00"}, "301 s in the past, and 300 s"),
+        ({"Stripe-Signature": f"t={STRIPE_TIME + 999},v1=00"}, "999 s in the future, and 300 s"),
+        ({"Stripe-Signature": f"t={STRIPE_TIME},v0=00"}, "no signature of the scheme v1"),
+        ({"Stripe-Signature": f"t={STRIPE_TIME},v1=00"}, "the signature differs"),
+        ({"Stripe-Signature": f"t={STRIPE_TIME},t=1,v1=00"}, "was sent more than once"),
+        ({"X-Hub-Signature-256": "sha256=0"}, "it has X-Hub-Signature-256, of another scheme"),
+    ],
+)
+def test_why_a_request_is_refused(client_of, processor, headers, reason, caplog):
+    """The log says which check refused a request, and the sender is not told."""
+    verify = signatures.stripe(STRIPE_SECRET, clock=at(STRIPE_TIME))
+    adapter = WSGIAdapter(RawMessage, processor, verify=verify, path="/stripe")
+    answer = client_of(adapter).post(b'{"card": 4111}', "/stripe", headers)
+    assert (answer.status, answer.json) == (401, {"error": "unauthorized"})
+    (record,) = caplog.records
+    assert record.getMessage().startswith("refused a request on /stripe: ")
+    assert reason in record.getMessage()
+    assert "4111" not in caplog.text
+
+
+@each_scheme
+@pytest.mark.parametrize("form", ["{}\n", " {}", "{}\t", "{}\r\n"])
+def test_white_space_around_a_secret(name, form):
+    """A secret with white space at its ends, as read from a file, is refused without showing it."""
+    factory, secret, _, _ = EXAMPLES[name]
+    with pytest.raises(ConfigurationError, match="white space") as caught:
+        factory(
+            ["another", form.format(secret)] if name != "standard_webhooks" else form.format(secret)
+        )
+    assert secret not in str(caught.value)
+    if name != "standard_webhooks":
+        with pytest.raises(ConfigurationError, match="white space"):
+            factory(form.format(secret).encode())
+
+
+def test_a_key_of_bytes_may_be_any():
+    """A key of Standard Webhooks is random bytes where it is given as bytes."""
+    assert signatures.standard_webhooks(b" key\n")
+
+
+def test_twilio_url(client_of, processor):
+    """Twilio's signature is over the URL that it called, which ProxyFix restores behind a proxy."""
+    adapter = WSGIAdapter(
+        RawMessage, processor, path="/myapp.php", verify=signatures.twilio(TWILIO_SECRET)
+    )
+    processor.set_dlq({})
+    headers = {
+        "X-Twilio-Signature": TWILIO_SIGNATURE,
+        "Content-Type": TWILIO_TYPE,
+        "Host": "internal:8000",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "mycompany.com",
+    }
+    query = {"QUERY_STRING": "foo=1&bar=2"}
+    assert client_of(adapter).post(TWILIO_BODY, "/myapp.php", headers, **query).status == 401
+    behind_a_proxy = client_of(ProxyFix(adapter, x_proto=1, x_host=1))
+    assert behind_a_proxy.post(TWILIO_BODY, "/myapp.php", headers, **query).status == 200
+    query = {"QUERY_STRING": "foo=1&bar=3"}
+    assert behind_a_proxy.post(TWILIO_BODY, "/myapp.php", headers, **query).status == 401
+    adapter.close()
+
+
+def test_twilio_port():
+    """Twilio may sign the URL with its port or without it."""
+    verify = signatures.twilio(TWILIO_SECRET)
+    headers = EXAMPLES["twilio"][3]
+    assert verify(TWILIO_BODY, headers, url=TWILIO_URL.replace(".com", ".com:443"))
+    assert verify(TWILIO_BODY, headers, url=TWILIO_URL.replace(".com", ".com:8443"))
+    assert not verify(TWILIO_BODY, headers, url=TWILIO_URL.replace(".com", ".com:x"))
+
+
+def sign_twilio(url):
+    """Sign a URL as Twilio does where the body is no form."""
+    return base64.b64encode(hmac.digest(TWILIO_SECRET.encode(), url.encode(), "sha1")).decode()
+
+
+def test_twilio_json():
+    """A body of Twilio's that is no form is verified by the hash in its URL, and not without."""
+    verify = signatures.twilio(TWILIO_SECRET)
+    body = b'{"a": 1}'
+    url = f"https://example.com/hook?bodySHA256={hashlib.sha256(body).hexdigest()}"
+    headers = {"X-Twilio-Signature": sign_twilio(url), "Content-Type": "application/json"}
+    assert verify(body, headers, url=url)
+    assert not verify(body + b" ", headers, url=url)
+    assert not verify(body, headers, url=url + "0")
+    bare = "https://example.com/hook"
+    assert not verify(body, {**headers, "X-Twilio-Signature": sign_twilio(bare)}, url=bare)
+    assert verify(b"", {**headers, "X-Twilio-Signature": sign_twilio(bare)}, url=bare)
+
+
+def test_signed_as_sent(client_of, processor, handled):
+    """The signature of a compressed body is over what was sent; one over the plain body is refused."""
+    adapter = WSGIAdapter(RawMessage, processor, verify=signatures.github("key"))
+    body = gzip.compress(b"plain")
+    for signed, status in ((body, 200), (b"plain", 401)):
+        signature = "sha256=" + hmac.digest(b"key", signed, "sha256").hex()
+        headers = {"X-Hub-Signature-256": signature, "Content-Encoding": "gzip"}
+        assert client_of(adapter).post(body, headers=headers).status == status
+    assert handled == [b"plain"]
+    adapter.close()
 
 
 async def verify_async(raw_body, headers):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from os import getpid
@@ -13,33 +12,25 @@ from missive import (
     Adapter,
     Capabilities,
     ConfigurationError,
-    DeadLetterStore,
-    DeadLetterWriteFailed,
-    Headers,
     M,
-    MessageError,
     Outcome,
     ProcessingContext,
     Processor,
-    Verdict,
-    format_id,
     read_options,
 )
-from missive.hooks import place_of
 from missive.messages import check_message_cls
+from missive.webhooks import AnswerLike, Sender, Verifier, WebhookRequest, options
+from missive.webhooks.answers import DRAINING
+from missive.webhooks.challenges import Challenge
+from missive.webhooks.intake import Intake
 
-from . import options, responses
-from .bodies import read_body
-from .delivery import RequestDelivery, decode, encode
+from .delivery import encode
 from .process import ServerProcess
-from .responses import Response
+from .reception import Reception
 from .serving import DevelopmentServer, InterruptHandler, OtherServer
-from .signatures import Verifier
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-logger = logging.getLogger("missive.adapters.wsgi")
 
 
 class WSGIAdapter(Adapter[M]):
@@ -56,12 +47,23 @@ class WSGIAdapter(Adapter[M]):
     :param message_cls: makes a message of the bytes of a body.
     :param processor: the processor to run.
     :param path: the only path that takes messages, below where the application is mounted.
-    :param max_content_length: the longest body that is taken, in bytes.
-    :param verify: tells whether a request is its sender's own; see :mod:`.signatures`.
+    :param max_content_length: the longest body that is taken, in bytes; a compressed one is as long
+        as that neither before nor after it is decompressed.
+    :param sender: what there is to know of a sender; see :mod:`missive.webhooks.senders`. Options
+        that are given too replace the sender's.
+    :param verify: says whether a request is its sender's own; see
+        :mod:`missive.webhooks.signatures`. Or a function of (raw_body, headers) or (request) that
+        returns True for those that are; what it raises refuses the request.
     :param id_header: the header with the sender's own id of a message, the same when it sends it
-        again: ``X-GitHub-Delivery``, ``webhook-id``.
+        again: ``X-GitHub-Delivery``, ``webhook-id``. Sent twice, it is refused.
+    :param id_from: instead a function that returns the sender's id of a message, which it is given.
     :param content_types: the media types that are taken, such as ``application/json``; any unless
         given.
+    :param challenge: answers handshakes: a function that is given each request which is no message
+        yet, and returns ``(status, headers, body)`` or None; or several; see
+        :mod:`missive.webhooks.challenges`.
+    :param answer: answers messages: a function of outcome and message that returns ``(status,
+        headers, body)``, or None for the usual answer.
     :param health_paths: the paths that say whether the process lives, and whether it is ready for
         messages; None for neither.
     :param nack_status: the status for a nack, from 400 to 599; senders tell "send again" from
@@ -92,9 +94,13 @@ class WSGIAdapter(Adapter[M]):
         *,
         path: str = "/",
         max_content_length: int = 1024 * 1024,
-        verify: Verifier | None = None,
+        sender: Sender | None = None,
+        verify: Verifier | Callable[[WebhookRequest], bool] | None = None,
         id_header: str | None = None,
+        id_from: Callable[[M], object] | None = None,
         content_types: Iterable[str] | None = None,
+        challenge: Challenge | Iterable[Challenge] | None = None,
+        answer: Callable[[Outcome, M], AnswerLike | None] | None = None,
         health_paths: tuple[str, str] | None = ("/healthz", "/readyz"),
         nack_status: int = 500,
         retry_after: int | None = None,
@@ -108,22 +114,29 @@ class WSGIAdapter(Adapter[M]):
             raise ConfigurationError("drain_timeout of a WSGIAdapter must be 0 s or more")
         self.message_cls = message_cls
         self.path = options.check_path("path", path)
-        self.max_content_length = options.check_count(
-            "max_content_length", max_content_length, "bytes"
-        )
         self.drain_timeout = drain_timeout
         self.health_paths = options.check_health_paths(health_paths, path)
-        self.content_types = options.check_types(content_types)
-        self.id_header = id_header
-        self._id_key = options.environ_key(id_header)
-        self._verify = options.check_verify(verify)
-        self._challenge: Callable[[bytes], str | None] | None = getattr(verify, "challenge", None)
-        self._nacked = responses.nacked(options.check_status(nack_status), retry_after)
+        self.intake: Intake[M] = Intake(
+            message_cls,
+            path=path,
+            limit=options.check_count("max_content_length", max_content_length, "bytes"),
+            sender=sender,
+            verify=verify,
+            id_header=id_header,
+            id_from=id_from,
+            content_types=content_types,
+            challenge=challenge,
+            answer=answer,
+            nack_status=nack_status,
+            retry_after=retry_after,
+        )
+        reception = Reception(self, self.intake)
+        # Most requests go to _receive without a detour (benchmarks/wsgi.py).
+        self._answer, self._receive = reception.answer, reception.receive
+        self._path_info = encode(path)
         self.ready = threading.Event()
         self.address: tuple[str, int] | None = None
         self.shutdown_handler = InterruptHandler()
-        self._path_info = encode(path)
-        self._get_paths = {encode(each): each for each in self.health_paths}
         self._running = threading.Lock()
         # By process id, since a server forks after the adapter was built, and setdefault is atomic.
         self._process: ServerProcess[M] = ServerProcess(self)
@@ -173,6 +186,21 @@ class WSGIAdapter(Adapter[M]):
         return adapter
 
     @property
+    def max_content_length(self) -> int:
+        """The longest body that is taken, in bytes."""
+        return self.intake.limit
+
+    @property
+    def id_header(self) -> str | None:
+        """The header with the sender's id of a message, if there is one."""
+        return self.intake.id_header
+
+    @property
+    def content_types(self) -> frozenset[str] | None:
+        """The media types that are taken; None for any."""
+        return self.intake.content_types
+
+    @property
     def app(self) -> WSGIApplication:
         """The WSGI application: the adapter itself."""
         return self
@@ -183,152 +211,19 @@ class WSGIAdapter(Adapter[M]):
         if process.pid != getpid():
             process = self.process
         method = environ["REQUEST_METHOD"]
-        if method == "POST" and (environ.get("PATH_INFO") or "/") == self._path_info:
-            if process.refusing:
-                return responses.DRAINING.send(start_response)
-            return self._receive(environ, process).send(start_response)
-        response = self._answer_other(environ, process)
-        if method == "HEAD":
-            return response.send_head(start_response)
-        return response.send(start_response)
+        if method == "POST" and environ.get("PATH_INFO") == self._path_info:
+            answer = DRAINING if process.refusing else self._receive(environ, process)
+        else:
+            answer = self._answer(environ, process)
+        # A copy, since PEP 3333 lets a server change the list that it is given.
+        start_response(answer.line, answer.headers.copy())
+        return () if method == "HEAD" else answer.parts
 
     def ack(self, message: M) -> None:
         """Do nothing: the response says so, by the outcome."""
 
     def nack(self, message: M) -> None:
         """Do nothing: the response says so, by the outcome."""
-
-    # A request, step by step.
-
-    def _answer_other(self, environ: WSGIEnvironment, process: ServerProcess[M]) -> Response:
-        """Answer a request that is no message."""
-        path_info = environ.get("PATH_INFO") or "/"
-        if path_info == self._path_info:
-            return responses.POST_ONLY
-        path = self._get_paths.get(path_info)
-        if path is None:
-            return responses.NOT_FOUND
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return responses.GET_ONLY
-        if path == self.health_paths[0]:
-            return responses.ALIVE
-        return responses.ALIVE if self._is_ready(process) else responses.NOT_READY
-
-    def _is_ready(self, process: ServerProcess[M]) -> bool:
-        if process.refusing:
-            return False
-        try:
-            if process.broken:  # perhaps what the before-hooks need is there again
-                self._open(process)
-            dlq = self.processor.dlq
-            if isinstance(dlq, DeadLetterStore):
-                dlq.check()
-        except BaseException as error:
-            if _ends_server(error):
-                raise
-            logger.warning("not ready: %s at %s", type(error).__name__, place_of(error))
-            self.ready.clear()
-            return False
-        if process.ctx is not None:
-            self._set_ready(process)
-        return True
-
-    def _set_ready(self, process: ServerProcess[M]) -> None:
-        self.ready.set()
-        if process.refusing:  # since stop() was called meanwhile
-            self.ready.clear()
-
-    def _receive(self, environ: WSGIEnvironment, process: ServerProcess[M]) -> Response:
-        """Take a message; this and what it calls runs for every one (benchmarks/wsgi.py)."""
-        if self.content_types is not None or "HTTP_CONTENT_ENCODING" in environ:
-            refusal = self._refuse_type(environ)
-            if refusal is not None:
-                return refusal
-        body = read_body(environ, self.max_content_length)
-        if isinstance(body, Response):
-            return body
-        message_id = self._id_key and environ.get(self._id_key)
-        mount = environ.get("SCRIPT_NAME")
-        delivery = RequestDelivery(
-            body,
-            environ,
-            decode(message_id) if message_id else None,
-            decode(mount) + self.path if mount else self.path,
-        )
-        process.in_hand.add(delivery)
-        try:
-            # Looked at again, now that whoever waits for what is in hand sees this delivery.
-            if process.refusing:
-                return responses.DRAINING
-            if self._verify is not None:
-                answer = self._identify(delivery)
-                if answer is not None:
-                    return answer
-            ctx = process.ctx or self._open(process)
-            if ctx is None:
-                return responses.DRAINING
-            # The outcome belongs to this request: it is settled here, in the request's own thread.
-            verdict = ctx.take_bytes(body, delivery)
-            return responses.ACKED if verdict is None else self._settle(ctx, verdict, process)
-        except BaseException as error:
-            if _ends_server(error):
-                raise
-            return self._fail(delivery, error)
-        finally:
-            process.in_hand.discard(delivery)
-            if process.refusing:
-                process.note_done()
-
-    def _refuse_type(self, environ: WSGIEnvironment) -> Response | None:
-        coding = environ.get("HTTP_CONTENT_ENCODING")
-        if coding and coding.strip().lower() != "identity":
-            return responses.UNSUPPORTED_CODING
-        if self.content_types is not None:
-            media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-            if media_type not in self.content_types:
-                return responses.UNSUPPORTED_TYPE
-        return None
-
-    def _identify(self, delivery: RequestDelivery) -> Response | None:
-        """Answer a request that is not its sender's own, or that poses a challenge."""
-        assert self._verify is not None
-        delivery.headers = headers = Headers(delivery.read_headers())
-        if self._verify(delivery.raw_data, headers) is not True:
-            logger.warning("refused a request on %s: it is not signed as it must be", self.path)
-            return responses.UNSIGNED
-        if self._challenge is not None:
-            challenge = self._challenge(delivery.raw_data)
-            if challenge is not None:
-                return Response(200, {"challenge": challenge})
-        return None
-
-    def _settle(
-        self, ctx: ProcessingContext[M], verdict: Verdict[M], process: ServerProcess[M]
-    ) -> Response:
-        (outcome,) = ctx.settle((verdict,))
-        if outcome is Outcome.ACKED:
-            return responses.ACKED
-        if outcome is Outcome.NACKED:
-            return self._nacked
-        self._set_ready(process)  # the DLQ can be written, if it could not before
-        return responses.DEAD_LETTERED
-
-    def _fail(self, delivery: RequestDelivery, error: BaseException) -> Response:
-        """Answer where a polling adapter would stop; the sender still has the message."""
-        if isinstance(error, DeadLetterWriteFailed):  # which settlement has logged
-            self.ready.clear()
-        else:
-            logger.error(
-                "answered 500 to %s on %s: %s at %s",
-                format_id(error.message.message_id)
-                if isinstance(error, MessageError)
-                else delivery.name,
-                delivery.source,
-                type(error).__name__,
-                place_of(error),
-            )
-            logger.debug("the error in full", exc_info=error)
-        return responses.ERROR
 
     # The life of a process.
 
@@ -339,18 +234,28 @@ class WSGIAdapter(Adapter[M]):
             self._process = self._processes.setdefault(getpid(), ServerProcess(self))
         return self._process
 
-    def _open(self, process: ServerProcess[M]) -> ProcessingContext[M] | None:
+    def open_process(self, process: ServerProcess[M]) -> ProcessingContext[M] | None:
+        """Run the before-hooks of a process, unless that was done; None after its end.
+
+        :raises BaseException: what a hook raised.
+        """
         ctx = process.open()
         if ctx is not None:
-            self._set_ready(process)
+            self.set_ready(process)
         return ctx
+
+    def set_ready(self, process: ServerProcess[M]) -> None:
+        """Note that a message that is sent now would be handled."""
+        self.ready.set()
+        if process.refusing:  # since stop() was called meanwhile
+            self.ready.clear()
 
     def open(self) -> None:
         """Run the before-hooks of this process now, rather than ahead of its first message.
 
         :raises BaseException: what a hook raised.
         """
-        self._open(self.process)
+        self.open_process(self.process)
 
     def close(self) -> None:
         """End this process's run: refuse messages, wait for those in hand, run the after-hooks.
@@ -372,7 +277,7 @@ class WSGIAdapter(Adapter[M]):
     def announce(self, address: tuple[str, int]) -> None:
         """Take note that a server listens, unless ``stop`` was called meanwhile."""
         self.address = address
-        self._set_ready(self.process)
+        self.set_ready(self.process)
 
     def run(
         self,
@@ -428,14 +333,3 @@ class WSGIAdapter(Adapter[M]):
         """Begin anew where this process's run was ended before."""
         if self.process.refusing:
             self._process = self._processes[getpid()] = ServerProcess(self)
-
-
-def _ends_server(error: BaseException) -> bool:
-    """Tell whether an error is an exit that the server hears of.
-
-    In the main thread it may be a signal's, and the server ends by it. In any other it would end
-    that thread alone, some servers would lose a thread, and the sender would wait for ever.
-    """
-    return (
-        not isinstance(error, Exception) and threading.current_thread() is threading.main_thread()
-    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from missive import Delivery, format_id
+from missive import Delivery, Headers, format_id
+from missive.webhooks import WebhookRequest
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.wrappers import Request
+from werkzeug.wsgi import get_host
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -26,7 +30,7 @@ class RequestDelivery(Delivery):
     __slots__ = ("_request", "environ")
 
     _request: Request
-    message_id: str | None
+    message_id: bytes | str | None
 
     def __init__(
         self,
@@ -47,18 +51,33 @@ class RequestDelivery(Delivery):
     @property
     def name(self) -> str:
         """What logs call the delivery: its id in the printable form, if the sender gave one."""
-        if not self.message_id:
+        message_id = self.message_id
+        if not message_id:
             return "a message without an id"
-        return format_id(self.message_id.encode("utf-8", "surrogateescape"))
+        if isinstance(message_id, str):
+            message_id = message_id.encode("utf-8", "surrogateescape")
+        return format_id(message_id)
+
+    def become(self, body: bytes, content_type: str | None) -> None:
+        """Change the delivery into what it would be had its body been sent decoded.
+
+        :param body: the decoded body.
+        :param content_type: what it is; None for what was sent.
+        """
+        self.raw_data = body
+        self.environ = environ = dict(self.environ)
+        environ.pop("HTTP_CONTENT_ENCODING", None)
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        if content_type is not None:
+            environ["CONTENT_TYPE"] = content_type
 
     def read_headers(self) -> HeaderSource:
-        """Give the headers of the request."""
-        if self.headers is not None:
-            return self.headers
-        return [(name, decode(value)) for name, value in EnvironHeaders(self.environ)]
+        """Return the headers of the request."""
+        return _headers_of(self.environ)
 
     def make_native(self) -> Request:
-        """Give werkzeug's ``Request``, the same whenever it is asked for; its body can be read."""
+        """Return werkzeug's ``Request``, the same whenever it is asked for; its body can be read."""
         try:
             return self._request
         except AttributeError:
@@ -69,6 +88,47 @@ class RequestDelivery(Delivery):
             environ["wsgi.input"] = BytesIO(self.raw_data)
             self._request = Request(environ)
             return self._request
+
+
+class EnvironRequest(WebhookRequest):
+    """What a verifier sees of a request; its headers and URL are made when asked for.
+
+    :param body: the body.
+    :param environ: the WSGI environment.
+    """
+
+    def __init__(self, body: bytes, environ: WSGIEnvironment) -> None:
+        self.body = body
+        self.method = environ["REQUEST_METHOD"]
+        self._environ = environ
+        self._made: Headers | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; names without regard to case."""
+        if self._made is None:
+            self._made = Headers(_headers_of(self._environ))
+        return self._made
+
+    @property
+    def url(self) -> str:
+        """The URL, by PEP 3333; middleware such as werkzeug's ``ProxyFix`` makes it the sender's."""
+        environ = self._environ
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        query = environ.get("QUERY_STRING")
+        return (
+            f"{environ['wsgi.url_scheme']}://{get_host(environ)}"
+            f"{quote(path or '/', safe=_PATH, encoding='latin-1')}"
+            f"{'?' + decode(query) if query else ''}"
+        )
+
+
+#: The characters that need no escape in the path of a URL, RFC 3986, section 3.3.
+_PATH = "/:@!$&'()*+,;=~"
+
+
+def _headers_of(environ: WSGIEnvironment) -> list[tuple[str, str]]:
+    return [(name, decode(value)) for name, value in EnvironHeaders(environ)]
 
 
 def decode(value: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import TYPE_CHECKING, Generic
 
-from missive import DrainTimeout, M, ProcessingContext
+from missive import DrainTimeout, M, Message, Outcome, ProcessingContext
 from missive.hooks import Nest, place_of
 
 from .delivery import RequestDelivery
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .adapter import WSGIAdapter
 
 logger = logging.getLogger("missive.adapters.wsgi.process")
+
+ACKED = Outcome.ACKED
 
 
 class ServerProcess(Generic[M]):
@@ -66,6 +68,31 @@ class ServerProcess(Generic[M]):
                 self.ctx = ctx
                 atexit.register(self._close_at_exit)
             return self.ctx
+
+    # What calls the core, beside open and close.
+
+    def take(self, delivery: RequestDelivery) -> Outcome | None:
+        """Have a delivery handled and settled, in the thread of its request.
+
+        :returns: the outcome; None after the end.
+        :raises BaseException: what left it unsettled.
+        """
+        ctx = self.ctx or self._adapter.open_process(self)
+        if ctx is None:
+            return None
+        verdict = ctx.take_bytes(delivery.raw_data, delivery)
+        return ACKED if verdict is None else ctx.settle((verdict,))[0]
+
+    def take_whole(self, delivery: RequestDelivery) -> tuple[Outcome | None, Message | None]:
+        """Do the same as :meth:`take`, and return the message too.
+
+        :raises BaseException: what left it unsettled.
+        """
+        ctx = self.ctx or self._adapter.open_process(self)
+        if ctx is None:
+            return None, None
+        verdict = ctx.process_delivery(delivery)
+        return ctx.settle((verdict,))[0], verdict.message
 
     def note_done(self) -> None:
         """Tell who waits that a delivery is in hand no more; needed while ``refusing`` is set."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from missive import ConfigurationError
 from missive.hooks import check_function
 
 from . import signatures
-from .signatures import Verifier
-
-#: The characters of a header's name, RFC 9110, section 5.1.
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+from .answers import TOKEN
+from .challenges import Challenge
+from .verifying import WhyNot, as_why_not
 
 
 def check_path(name: str, path: str) -> str:
@@ -70,7 +68,7 @@ def check_status(nack_status: int) -> int:
 
 
 def check_types(content_types: Iterable[str] | None) -> frozenset[str] | None:
-    """Refuse what is no list of media types; give them as they are compared.
+    """Refuse what is no list of media types; return them as they are compared.
 
     :raises ConfigurationError: one is none.
     """
@@ -86,7 +84,7 @@ def check_types(content_types: Iterable[str] | None) -> frozenset[str] | None:
     return frozenset(each.strip().lower() for each in types)
 
 
-def check_verify(verify: Any) -> Verifier | None:
+def check_verify(verify: Any) -> WhyNot | None:
     """Refuse what could not verify, and above all what would let everything pass.
 
     :raises InvalidHandler: it is not callable, or async.
@@ -99,20 +97,45 @@ def check_verify(verify: Any) -> Verifier | None:
             f"verify is signatures.{verify.__name__} itself, which verifies nothing; call it with"
             f" your secret: verify=signatures.{verify.__name__}(secret)"
         )
-    check_function(verify, "verify", ("raw_body", "headers"))
-    verifier: Verifier = verify
-    return verifier
+    return as_why_not(verify)
 
 
-def environ_key(header: str | None) -> str | None:
-    """Give the name that a header has in the environment of a request.
+def check_id(id_header: str | None, id_from: Any) -> None:
+    """Refuse two sources of a message's id, and one that cannot be.
 
-    :raises ConfigurationError: it is no name of a header.
+    :raises ConfigurationError: the header is no name of a header, or both are given.
+    :raises InvalidHandler: ``id_from`` is not callable with a message, or async.
     """
-    if header is None:
-        return None
-    if not isinstance(header, str) or not _TOKEN.fullmatch(header):
+    if id_header is not None and (not isinstance(id_header, str) or not TOKEN.fullmatch(id_header)):
         raise ConfigurationError(
-            f"id_header={header!r} is no name of a header; give such as X-GitHub-Delivery"
+            f"id_header={id_header!r} is no name of a header; give such as X-GitHub-Delivery"
         )
-    return "HTTP_" + header.upper().replace("-", "_")
+    if id_from is None:
+        return
+    check_function(id_from, "id_from", ("message",))
+    if id_header is not None:
+        raise ConfigurationError(
+            "id_header and id_from would both say what the id of a message is; give one of them"
+        )
+
+
+def check_challenges(challenge: Any) -> tuple[Challenge, ...]:
+    """Refuse what cannot answer a handshake; return one or several as several.
+
+    :raises InvalidHandler: one is not callable with a request, or async.
+    """
+    if challenge is None:
+        return ()
+    given: Any = challenge
+    if callable(given) or not isinstance(given, Iterable):
+        given = (given,)
+    several = cast("Iterable[Any]", given)
+    return tuple(check_function(each, "a challenge", ("request",)) for each in several)
+
+
+def check_answer(answer: Any) -> Callable[..., Any] | None:
+    """Refuse what cannot answer.
+
+    :raises InvalidHandler: it is not callable with an outcome and a message, or async.
+    """
+    return None if answer is None else check_function(answer, "answer", ("outcome", "message"))
