@@ -11,7 +11,7 @@ import pytest
 from missive.adapters.redis import RedisPubSubAdapter, RedisStreamsAdapter
 from recorder import Recorder
 from redis.sentinel import Sentinel
-from redis_server import DEADLINE, RedisServer, eventually
+from redis_server import DEADLINE, RedisServer, eventually, free_port
 from running import Running
 
 
@@ -44,13 +44,13 @@ def group(make_server: Callable[..., RedisServer], program: str, tmp_path: Path)
     sentinel = Sentinel([("127.0.0.1", watcher.port)], socket_timeout=1)
     with watcher.client() as client:
         eventually(lambda: client.sentinel_slaves("main"), "the Sentinel does not know the replica")
-    yield master, sentinel.master_for("main")
+    yield master, sentinel.master_for("main"), watcher
     watcher.stop()
 
 
 def test_streams_go_on_with_the_new_master(group: Any) -> None:
     """A client of Sentinel leads to whichever server is the master by then."""
-    master, client = group
+    master, client, _ = group
     recorder = Recorder()
     adapter: Any = RedisStreamsAdapter(
         missive.RawMessage, recorder.processor, "orders", "billing", client=client, retry_after=1
@@ -69,7 +69,7 @@ def test_streams_go_on_with_the_new_master(group: Any) -> None:
 
 def test_pubsub_goes_on_with_the_new_master(group: Any) -> None:
     """A client of Sentinel leads to whichever server is the master by then."""
-    master, client = group
+    master, client, _ = group
     recorder = Recorder()
     adapter: Any = RedisPubSubAdapter(missive.RawMessage, recorder.processor, "c", client=client)
     with Running(adapter):
@@ -78,3 +78,29 @@ def test_pubsub_goes_on_with_the_new_master(group: Any) -> None:
         eventually(adapter.ready.is_set, "it did not go on", DEADLINE)
         client.publish("c", b"after")
         eventually(lambda: recorder.bodies == [b"after"], "it does not listen")
+
+
+@pytest.mark.parametrize("query", ["streams=orders&group=billing&retry_after=1", "channels=orders"])
+def test_sentinels_are_named_by_a_url(group: Any, query: str) -> None:
+    """The adapter goes on with the new master, and passes over a Sentinel that is away."""
+    master, client, watcher = group
+    recorder = Recorder()
+    url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{watcher.port}/main/0?{query}"
+    adapter: Any = missive.from_url(url, missive.RawMessage, recorder.processor)
+
+    def say(body: str) -> None:
+        if "streams" in query:
+            client.xadd("orders", {"data": body})
+        else:
+            client.publish("orders", body)
+
+    with Running(adapter):
+        say("before")
+        recorder.wait_for(1)
+        assert client.wait(1, 5000) == 1
+        master.kill()
+        eventually(lambda: adapter.status().reconnections, "it was not noticed")
+        eventually(adapter.ready.is_set, "it did not go on", DEADLINE)
+        say("after")
+        eventually(lambda: b"after" in recorder.bodies, "it does not read")
+    assert set(recorder.bodies) == {b"before", b"after"}

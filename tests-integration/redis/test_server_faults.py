@@ -159,10 +159,30 @@ def test_a_full_server_is_waited_for(
     adapter = adapter_of(server, recorder)
     with Running(adapter, wait=False), server.client() as client:
         eventually(lambda: "cannot connect" in caplog.text, "it does not try")
+        assert "Redis cannot serve now: OOM: its memory is full" in caplog.text
         assert not adapter.ready.is_set()
         client.config_set("maxmemory", 0)
         client.xadd("orders", {"data": "x"})
         recorder.wait_for(1)
+
+
+def test_the_log_says_once_why_redis_cannot_serve(
+    make_server: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line with what Redis said and what it means, however often it is tried."""
+    server = make_server(**{"min-replicas-to-write": "1"})
+    recorder = Recorder()
+    with server.client() as client, Running(adapter_of(server, recorder), wait=False):
+
+        def refused() -> int:
+            stats = client.info("commandstats").get("cmdstat_xgroup|create", {})
+            return int(stats.get("rejected_calls", 0))
+
+        eventually(lambda: refused() >= 4, "it does not try")
+        client.config_set("min-replicas-to-write", 0)
+        client.xadd("orders", {"data": "x"})
+        recorder.wait_for(1)
+    assert caplog.text.count("Redis cannot serve now: NOREPLICAS: it has fewer replicas") == 1
 
 
 def test_a_server_that_is_loading_is_waited_for(

@@ -1,6 +1,7 @@
 """Redis: Pub/Sub channels, and Streams in consumer groups."""
 
 from .__about__ import __version__
+from .deployments import RedisDeployment
 from .entries import StreamEntry
 from .errors import RedisRefused, RedisUnavailable
 from .lag import Lag
@@ -11,6 +12,7 @@ from .streams import RedisStreamsAdapter
 __all__ = [
     "__version__",
     "Lag",
+    "RedisDeployment",
     "RedisPubSubAdapter",
     "RedisRefused",
     "RedisStreamsAdapter",

@@ -1,41 +1,22 @@
-"""Connections: how an adapter is told which Redis to speak to."""
+"""Connections: how an adapter gets to the Redis it was told of, by URL or client."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from missive import ConfigurationError
 
+from .cluster import ClusterNodes
+from .urls import ENCODING, ServerURL, is_text, read_url
+
 if TYPE_CHECKING:
-    from redis import Redis
+    from redis import ConnectionPool, Redis
     from redis.connection import AbstractConnection
 
 #: How long a connection may take to open, and an answer to come, in seconds, unless the URL or
 #: the client say otherwise.
 TIMEOUT = 5.0
-
-#: What in the query of a URL is for redis-py, which documents it at ``redis.from_url``.
-CONNECTION_OPTIONS = frozenset(
-    {
-        "client_name",
-        "db",
-        "password",
-        "socket_connect_timeout",
-        "socket_timeout",
-        "ssl_ca_certs",
-        "ssl_ca_path",
-        "ssl_cert_reqs",
-        "ssl_certfile",
-        "ssl_check_hostname",
-        "ssl_keyfile",
-        "ssl_password",
-        "username",
-    }
-)
-
-_ENCODING = "percent-encode what is no plain letter in a password ('/' is %2F)"
 
 #: Settings that decide how redis-py answers, waits and tries again: here all that is Missive's.
 _OWN_SETTINGS: Mapping[str, Any] = {
@@ -49,37 +30,23 @@ _OWN_SETTINGS: Mapping[str, Any] = {
 
 
 def connection_maker(
-    adapter: object, url: str, client: Redis | None
+    adapter: object, url: str, client: Redis | None, keys: tuple[bytes, ...] = ()
 ) -> Callable[[], AbstractConnection]:
-    """Give what makes connections, none of them open yet, from a URL or like those of a client.
+    """Return what makes connections, from a URL or like those of a client.
 
     A connection is one of its own, never taken from the client's pool: it subscribes, blocks, and
     lives as long as the adapter runs. What the client knows of addresses (Sentinel), TLS and
     credentials holds for it.
 
+    :param keys: what will be read; in a cluster, from the node that serves it.
     :raises ConfigurationError: the URL cannot be read, or the client is not of a kind that serves.
     """
-    from redis import ConnectionPool, Redis
     from redis.connection import Connection
     from redis.exceptions import RedisError
 
     name = type(adapter).__name__
-    if client is None:
-        _check_database(name, read_url(url))
-        try:
-            pool: ConnectionPool = cast(Any, ConnectionPool).from_url(url)
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(
-                f"{name} cannot use its URL ({error}); give redis://host:port/db, rediss:// for"
-                " TLS, or unix:///path"
-            ) from error
-    elif isinstance(client, Redis):
-        pool = client.connection_pool
-    else:
-        raise ConfigurationError(
-            f"{name} cannot use a {type(client).__module__}.{type(client).__name__} as its client;"
-            " give a redis.Redis, or a URL"
-        )
+    parts = read_url(url) if client is None else None
+    pool = _pool_of_url(name, url, parts) if parts is not None else _pool_of_client(name, client)
     settings = {
         key: value
         for key, value in pool.connection_kwargs.items()
@@ -95,10 +62,10 @@ def connection_maker(
         # A peer that vanished is noticed even while nothing is asked of it.
         settings["socket_keepalive"] = True
 
-    def make_connection() -> AbstractConnection:
+    def make_connection(**place: Any) -> AbstractConnection:
         # By way of the pool, for which the connections of Sentinel hold a weak reference only.
         make: Callable[..., AbstractConnection] = pool.connection_class
-        return make(**settings)
+        return make(**{**settings, **place})
 
     try:
         make_connection()
@@ -106,36 +73,83 @@ def connection_maker(
         raise ConfigurationError(
             f"{name} cannot use its URL or client: redis-py does not take one of its settings"
         ) from error
+    if parts is not None and parts.kind == "cluster":
+        return ClusterNodes(name, make_connection, parts.hosts, keys)
     return make_connection
 
 
-def read_url(url: str) -> SplitResult:
-    """Read the parts of a URL.
+def _pool_of_client(name: str, client: object) -> ConnectionPool:
+    from redis import Redis
 
-    What cannot be read may be part of a password, so no error shows it.
+    if not isinstance(client, Redis):
+        raise ConfigurationError(
+            f"{name} cannot use a {type(client).__module__}.{type(client).__name__} as its client;"
+            " give a redis.Redis, or a URL"
+        )
+    return client.connection_pool
 
-    :raises ConfigurationError: it cannot be read.
-    """
+
+def _pool_of_url(name: str, url: str, parts: ServerURL) -> ConnectionPool:
+    if not all(is_text(value) for _, value in parts.query):
+        raise ConfigurationError(f"{name} cannot use its URL: what its query says is not UTF-8")
+    if parts.kind == "sentinel":
+        return _pool_of_sentinels(name, parts)
+    if parts.kind == "cluster":
+        if parts.path not in ("", "0"):
+            raise ConfigurationError(f"{name} cannot use its URL: a cluster has database 0 alone")
+        url = parts.of_one()
+    else:
+        _check_database(name, parts.scheme, parts.path)
+    return _read_pool(name, url)
+
+
+def _read_pool(name: str, url: str) -> ConnectionPool:
+    from redis import ConnectionPool
+
     try:
-        parts = urlsplit(url)
-        _ = parts.port
-        names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-        if parts.fragment or any("@" in name for name in names):
-            raise ValueError("they begin in the middle of a password")
-    except (ValueError, TypeError, AttributeError):
+        pool: ConnectionPool = cast(Any, ConnectionPool).from_url(url)
+    except (ValueError, TypeError) as error:
         raise ConfigurationError(
-            "the URL of the Redis server cannot be read: give redis://user:password@host:port/db,"
-            f" and {_ENCODING}"
-        ) from None
-    return parts
+            f"{name} cannot use its URL ({error}); give redis://host:port/db, rediss:// for"
+            " TLS, or unix:///path"
+        ) from error
+    return pool
 
 
-def _check_database(name: str, parts: SplitResult) -> None:
+def _pool_of_sentinels(name: str, parts: ServerURL) -> ConnectionPool:
+    """Return the pool of a client whose connections lead to the master that Sentinels name."""
+    from redis.sentinel import Sentinel
+
+    service, _, database = parts.path.partition("/")
+    if not service:
+        raise ConfigurationError(
+            f"{name} cannot use its URL: give the name of the service behind the Sentinels, as in"
+            f" {parts.scheme}+sentinel://host:port,host:port/service/0"
+        )
+    _check_database(name, parts.scheme, database)
+    own = [pair for pair in parts.query if not pair[0].startswith("sentinel_")]
+    settings = dict(_read_pool(name, parts._replace(query=own).of_one(database)).connection_kwargs)
+    for key in ("host", "port"):
+        settings.pop(key, None)
+    for key in ("socket_timeout", "socket_connect_timeout"):
+        settings.setdefault(key, TIMEOUT)
+    if parts.scheme == "rediss":
+        settings["ssl"] = True
+    asking = {key: value for key, value in settings.items() if key.startswith(("ssl", "socket_"))}
+    for key, value in parts.query:
+        if key.startswith("sentinel_"):
+            asking[key.removeprefix("sentinel_")] = value
+    make: Any = Sentinel
+    sentinel = make(parts.hosts, sentinel_kwargs=asking, **settings)
+    pool: ConnectionPool = sentinel.master_for(service).connection_pool
+    return pool
+
+
+def _check_database(name: str, scheme: str, database: str) -> None:
     """Refuse what redis-py would take for no database at all."""
-    database = parts.path.strip("/")
-    if parts.scheme in ("redis", "rediss") and database and not database.isdecimal():
+    if scheme in ("redis", "rediss") and database and not database.isdecimal():
         raise ConfigurationError(
-            f"{name} cannot use its URL: the database behind its host must be a number; {_ENCODING}"
+            f"{name} cannot use its URL: the database behind its host must be a number; {ENCODING}"
         )
 
 
@@ -149,30 +163,3 @@ def _check_host(name: str, host: object) -> None:
                 f"{name} cannot use its URL: its host is none; each part of a name has 1 to 63"
                 " characters"
             ) from None
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Split a URL of an adapter into the one for redis-py and the one with the adapter's options.
-
-    :raises ConfigurationError: it cannot be read.
-    """
-    parts = read_url(url)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    scheme = parts.scheme.partition("+")[0]
-    ours = [pair for pair in pairs if pair[0] not in CONNECTION_OPTIONS]
-    theirs = [pair for pair in pairs if pair[0] in CONNECTION_OPTIONS]
-    return (
-        urlunsplit((scheme, parts.netloc, parts.path, urlencode(theirs), "")),
-        urlunsplit((parts.scheme, "", "", urlencode(ours), "")),
-    )
-
-
-def read_names(text: str) -> list[str]:
-    """Read names with commas between them.
-
-    :raises ValueError: there is none.
-    """
-    names = [name for name in text.split(",") if name]
-    if not names:
-        raise ValueError("give names with commas between them")
-    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import NoReturn
 
@@ -9,26 +10,26 @@ from missive import TransportRefused
 
 from redis import exceptions
 
-#: Answers that go away by themselves: a server that starts, fails over, or is full.
-TRANSIENT_CODES = frozenset(
-    {
-        "BUSY",
-        "CLUSTERDOWN",
-        "LOADING",
-        "MASTERDOWN",
-        "MISCONF",
-        "NOREPLICAS",
-        "OOM",
-        "READONLY",
-        "TRYAGAIN",
-    }
-)
+logger = logging.getLogger("missive.adapters.redis.errors")
+
+#: Answers that go away by themselves, and what they mean.
+TRANSIENT_CODES = {
+    "BUSY": "a script keeps it busy",
+    "CLUSTERDOWN": "slots of its cluster are served by no node",
+    "LOADING": "it is loading its data",
+    "MASTERDOWN": "it is a replica that has lost its master",
+    "MISCONF": "it cannot save its data to disk, so it takes no writes",
+    "NOREPLICAS": "it has fewer replicas than min-replicas-to-write asks for",
+    "OOM": "its memory is full (maxmemory, and a policy that evicts nothing)",
+    "READONLY": "it is a replica, as after a failover; reading in a group is a write",
+    "TRYAGAIN": "a slot of its cluster is being moved",
+}
 
 _REMEDIES = {
     "NOPERM": "grant the user what the adapter needs (ACL SETUSER; the README lists it)",
     "NOAUTH": "give the password in the URL, or a client that has it",
     "WRONGPASS": "give the user and the password that the server knows",
-    "MOVED": "give the URL of the cluster node that serves the stream",
+    "MOVED": "give the URL of the cluster node that serves the stream, or redis+cluster://…",
     "ASK": "wait until the slot has moved, then give the URL of the node that serves the stream",
     "CROSSSLOT": "run one adapter for each stream, or give the streams one hash tag",
     "PROTOCOL": "check host and port: what listens there does not speak Redis's protocol",
@@ -58,6 +59,24 @@ class RedisUnavailable(exceptions.ConnectionError):
         self.code = text.partition(" ")[0]
 
 
+class Outage:
+    """Logs why Redis cannot serve: one line for each reason until it serves again."""
+
+    def __init__(self) -> None:
+        self._code: str | None = None
+
+    def note(self, error: Exception) -> None:
+        """Log what Redis said, if it said something that was not logged."""
+        if isinstance(error, RedisUnavailable) and error.code != self._code:
+            self._code = error.code
+            meaning = TRANSIENT_CODES.get(error.code, "it is asked again")
+            logger.warning("Redis cannot serve now: %s: %s", error.code, meaning)
+
+    def end(self) -> None:
+        """Note that Redis serves again."""
+        self._code = None
+
+
 class RedisRefused(TransportRefused):
     """Redis refused in a way that trying again does not mend; see ``__cause__``.
 
@@ -73,14 +92,15 @@ class RedisRefused(TransportRefused):
         )
 
 
-def raise_lasting(error: Exception, adapter: object) -> NoReturn:
+def raise_lasting(error: Exception, adapter: object, *, follows_moves: bool = False) -> NoReturn:
     """Raise an error of a connection as what it means.
 
+    :param follows_moves: the next connection leads to the node of a cluster that serves by then.
     :raises RedisRefused: no new attempt mends it.
     :raises redis.exceptions.ConnectionError: a new attempt may.
     """
     if isinstance(error, ServerError):
-        if error.code in TRANSIENT_CODES:
+        if error.code in TRANSIENT_CODES or (follows_moves and error.code in ("MOVED", "ASK")):
             raise RedisUnavailable(str(error)) from error
         raise RedisRefused(adapter, error.code, str(error)) from error
     code = _code_of(error)

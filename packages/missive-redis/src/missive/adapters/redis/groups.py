@@ -9,6 +9,7 @@ from redis import exceptions
 
 from .errors import ServerError
 from .links import Link
+from .names import encode
 
 if TYPE_CHECKING:
     from .links import Command
@@ -156,8 +157,3 @@ def is_no_group(reply: object) -> bool:
 def is_no_key(reply: object) -> bool:
     """Whether a reply says that there is no such stream."""
     return isinstance(reply, ServerError) and str(reply).startswith("ERR no such key")
-
-
-def encode(name: str) -> bytes:
-    """Return a name of a stream, a group or a consumer as Redis has it."""
-    return name.encode("utf-8", "surrogateescape")

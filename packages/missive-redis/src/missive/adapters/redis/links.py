@@ -39,15 +39,17 @@ class Link:
     def __init__(self, make_connection: Callable[[], AbstractConnection], adapter: object) -> None:
         self._adapter = adapter
         # Any: redis-py annotates too little of it.
-        self._connection: Any = cast(Any, make_connection())
+        self._connection: Any = None
+        self._follows_moves: bool = getattr(make_connection, "follows_moves", False)
         self._buffer = bytearray(CHUNK_SIZE)
         try:
+            self._connection = cast(Any, make_connection())
             self._connection.connect()
-        except (exceptions.RedisError, OSError) as error:
-            self._connection.disconnect()
-            raise_lasting(error, adapter)
-        except BaseException:  # of the user's own: a provider of credentials
-            self._connection.disconnect()
+        except BaseException as error:  # of the user's own too: a provider of credentials
+            if self._connection is not None:
+                self._connection.disconnect()
+            if isinstance(error, (exceptions.RedisError, OSError)):
+                raise_lasting(error, adapter)
             raise
         # redis-py gives its socket no public name, though waiting for several things needs it.
         self.socket: socket.socket = self._connection._sock
@@ -167,7 +169,7 @@ class Link:
         """
         if isinstance(reply, ServerError):
             self.close()
-            raise_lasting(reply, self._adapter)
+            raise_lasting(reply, self._adapter, follows_moves=self._follows_moves)
 
     def abort(self) -> None:
         """End whatever another thread waits for on this link: it finds the connection lost."""

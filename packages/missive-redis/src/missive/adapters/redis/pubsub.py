@@ -15,13 +15,15 @@ from missive import (
     M,
     NackUnsupported,
     PollingAdapter,
-    read_options,
 )
 
 from redis import exceptions
 
-from .connections import connection_maker, read_names, split_url
+from .connections import connection_maker
+from .errors import Outage, RedisUnavailable
 from .links import Link
+from .names import check_names, decode, encode
+from .urls import read_adapter_url, read_names
 
 if TYPE_CHECKING:
     from missive import PollingOptions, Processor
@@ -111,8 +113,8 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
-        self.channels = _names("channels", channels)
-        self.patterns = _names("patterns", patterns)
+        self.channels = check_names(self, "channels", _several(channels))
+        self.patterns = check_names(self, "patterns", _several(patterns))
         if not self.channels and not self.patterns:
             self.patterns = ("*",)
         if not health_check_interval > 0:
@@ -121,6 +123,7 @@ class RedisPubSubAdapter(PollingAdapter[M]):
             )
         self.health_check_interval = health_check_interval
         self._make_connection = connection_maker(self, url, client)
+        self._outage = Outage()
         self._link: Link | None = None
         self._early: list[Delivery] = []  # what came before all subscriptions were confirmed
         self._names: dict[bytes, str] = {}
@@ -147,15 +150,28 @@ class RedisPubSubAdapter(PollingAdapter[M]):
             "patterns": read_names,
             "health_check_interval": float,
         }
-        server, own = split_url(url)
-        given: dict[str, Any] = {"url": server, **read_options(own, readers), **options}
+        server, own = read_adapter_url(url, readers)
+        given: dict[str, Any] = {"url": server, **own, **options}
         return cls(message_cls, processor, **given)
 
     def open(self) -> None:
         """Connect and subscribe; return when the server has confirmed every subscription."""
+        if not self.reconnecting:
+            self._gap_since = None  # that of a run before this one
+        try:
+            self._subscribe()
+        except RedisUnavailable as error:
+            self._outage.note(error)
+            raise
+        self._outage.end()
+        self._note_gap()
+        self._ping_sent = None
+        self._heard = self._caught_up = monotonic()
+
+    def _subscribe(self) -> None:
         link = self._link = Link(self._make_connection, self)
-        commands = [("SUBSCRIBE", *self.channels)] if self.channels else []
-        commands += [("PSUBSCRIBE", *self.patterns)] if self.patterns else []
+        commands = [("SUBSCRIBE", *map(encode, self.channels))] if self.channels else []
+        commands += [("PSUBSCRIBE", *map(encode, self.patterns))] if self.patterns else []
         lacking = len(self.channels) + len(self.patterns)
         replies = link.call(*commands)
         while True:
@@ -167,9 +183,6 @@ class RedisPubSubAdapter(PollingAdapter[M]):
             if lacking <= 0:
                 break
             replies = link.receive()
-        self._note_gap()
-        self._ping_sent = None
-        self._heard = self._caught_up = monotonic()
 
     def _note_gap(self) -> None:
         """Log what a reconnection may have lost."""
@@ -255,7 +268,7 @@ class RedisPubSubAdapter(PollingAdapter[M]):
     def _decode(self, channel: bytes) -> str:
         if len(self._names) >= NAMES_KEPT:
             self._names.clear()
-        name = self._names[channel] = channel.decode("utf-8", "surrogateescape")
+        name = self._names[channel] = decode(channel)
         return name
 
     def ack(self, message: M) -> None:
@@ -269,13 +282,5 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         raise NackUnsupported(message, self)
 
 
-def _names(what: str, given: Iterable[str] | str) -> tuple[str, ...]:
-    """Give names as a tuple, without those that stand twice.
-
-    :raises ConfigurationError: one of them is no name.
-    """
-    names = (given,) if isinstance(given, str) else tuple(given)
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError(f"{what} must be names, not {name!r}")
-    return tuple(dict.fromkeys(names))
+def _several(given: Iterable[str] | str) -> Iterable[str]:
+    return (given,) if isinstance(given, str) else given

@@ -17,26 +17,27 @@ from missive import (
     MissiveError,
     PollingAdapter,
     read_flag,
-    read_options,
 )
 
 from redis import exceptions
 
-from .connections import connection_maker, read_names, split_url
+from .connections import connection_maker
 from .consumer import BLOCK, Consumer
 from .entries import RejectedEntry, StreamEntry
-from .errors import RedisUnavailable
-from .groups import Group, encode, is_no_group
+from .errors import Outage, RedisUnavailable
+from .groups import Group, is_no_group
 from .heartbeat import Heartbeat
 from .lag import Lag, measure
 from .ledger import Ledger
 from .links import Link
 from .members import Members, unique_name
+from .names import check_names, encode
 from .progress import Progress
 from .redelivery import Redelivery
 from .replies import UNFINISHED
 from .status import StreamsStatus
 from .trimming import trim
+from .urls import read_adapter_url, read_names
 
 if TYPE_CHECKING:
     from missive import PollingOptions, Processor
@@ -123,10 +124,12 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
-        names = (streams,) if isinstance(streams, str) else tuple(dict.fromkeys(streams))
-        self._check_names(streams=names, group=(group,), body_field=(body_field,))
-        if consumer is not None:
-            self._check_names(consumer=(consumer,))
+        names = check_names(self, "streams", (streams,) if isinstance(streams, str) else streams)
+        if not names:
+            raise ConfigurationError(f"{type(self).__name__} needs the names of streams")
+        check_names(self, "group", (group,))
+        check_names(self, "body_field", (body_field,))
+        check_names(self, "consumer", () if consumer is None else (consumer,))
         self._check_counts(
             batch_size=batch_size,
             max_deliveries=max_deliveries,
@@ -156,7 +159,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self.trim = trim
         self.flush_interval = min(FLUSH_INTERVAL, retry_after / 4)
         self._own_name = consumer is None
-        self._make_connection = connection_maker(self, url, client)
+        self._make_connection = connection_maker(self, url, client, tuple(map(encode, names)))
         self._group = Group(names, group, start, trims=trim)
         self._body_field = encode(body_field)
         self._ledger = Ledger(self._group)
@@ -165,17 +168,11 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self._members = Members(self._group, retry_after)
         self._consumer: Consumer | None = None
         self._heartbeat: Heartbeat | None = None
+        self._outage = Outage()
         self._lost = False  # the connection broke while it was used, and was not closed since
         self._restored = False  # the group was made anew, and nothing was read since
         self._claims_in_a_row = 0
         self._trim_wanted = False
-
-    def _check_names(self, **names: Sequence[object]) -> None:
-        for what, given in names.items():
-            if not given or not all(isinstance(name, str) and name for name in given):
-                raise ConfigurationError(
-                    f"{what} of {type(self).__name__} must be a name, not {given!r}"
-                )
 
     def _check_counts(self, **counts: object) -> None:
         for what, count in counts.items():
@@ -210,8 +207,8 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             "start": str,
             "trim": read_flag,
         }
-        server, own = split_url(url)
-        given: dict[str, Any] = {"url": server, **read_options(own, readers), **options}
+        server, own = read_adapter_url(url, readers)
+        given: dict[str, Any] = {"url": server, **own, **options}
         for name in ("streams", "group"):
             if name not in given:
                 raise ConfigurationError(f"the URL lacks {name}=…, which {cls.__name__} needs")
@@ -225,14 +222,11 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             self._begin()
         self._redelivery.forget()
         self._restored = False
-        consumer = Consumer(self._open_link, self._group, self._ledger, self._progress)
         try:
-            if self.reconnecting and self._own_name:
-                self._redelivery.recover(consumer.link)
-        except BaseException:
-            consumer.close()
+            self._consumer = self._make_consumer()
+        except RedisUnavailable as error:
+            self._outage.note(error)
             raise
-        self._consumer = consumer
         self._heartbeat = Heartbeat(
             self._open_link, self._ledger, self._group, self.retry_after, self.wake
         )
@@ -244,6 +238,16 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self._group.consumer = encode(self.consumer)
         self._ledger.begin()
         self._redelivery.begin()
+
+    def _make_consumer(self) -> Consumer:
+        consumer = Consumer(self._open_link, self._group, self._ledger, self._progress)
+        try:
+            if self.reconnecting and self._own_name:
+                self._redelivery.recover(consumer.link)
+        except BaseException:
+            consumer.close()
+            raise
+        return consumer
 
     def _open_link(self) -> Link:
         return Link(self._make_connection, self)
@@ -293,8 +297,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             yield consumer
         except self.connection_errors as error:
             self._lost = True
-            if isinstance(error, RedisUnavailable):
-                logger.warning("Redis cannot serve now: %s", error.code)
+            self._outage.note(error)
             raise
 
     # Reading.
@@ -334,6 +337,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             return []
         link.verify(reply)
         self._restored = False
+        self._outage.end()
         entries: list[StreamEntry] = []
         body_field, progress = self._body_field, self._progress
         for key, items in reply or ():
