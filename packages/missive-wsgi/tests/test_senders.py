@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 import time
 from urllib.parse import quote_plus, urlencode
 
@@ -457,3 +459,12 @@ def test_requests():
     assert (request.method, request.media_type) == ("POST", "text/plain")
     assert (request.query("a"), request.query("b"), request.query("c")) == ("1", "", None)
     assert repr(request) == "<WebhookRequest POST, 4 bytes>"
+
+
+def test_free_of_wsgi():
+    """What judges and answers requests needs nothing of WSGI, so that another interface can use it."""
+    program = (
+        "import sys, missive.webhooks.intake\n"
+        "assert not [name for name in sys.modules if 'wsgi' in name or 'werkzeug' in name]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

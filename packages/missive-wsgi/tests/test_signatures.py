@@ -440,6 +440,18 @@ def test_verifier_raises(client_of, processor, handled, caplog):
     assert "4111" not in caplog.text
 
 
+def test_signature_raises(client_of, processor, handled, caplog):
+    """A signature that cannot be judged at all is refused too, whatever middleware put there."""
+    adapter = WSGIAdapter(
+        RawMessage, processor, verify=signatures.standard_webhooks(b"key", clock=at(STANDARD_TIME))
+    )
+    headers = {"webhook-timestamp": str(STANDARD_TIME), "webhook-signature": "v1,AAAA"}
+    answer = client_of(adapter).post(b"{}", headers=headers, HTTP_WEBHOOK_ID="\ud800")
+    assert answer.status == 401
+    assert "UnicodeEncodeError at " in caplog.text
+    assert handled == []
+
+
 def test_verifier_of_the_request(client_of, processor):
     """A verifier of one argument is given the request: method, URL, headers and body."""
     seen = []

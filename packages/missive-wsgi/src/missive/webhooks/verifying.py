@@ -104,22 +104,30 @@ def as_why_not(verify: Any) -> WhyNot:
     :param verify: a SignatureVerifier, or a user's function of (raw_body, headers) or (request).
     :raises InvalidHandler: it is not callable so, or is async.
     """
-    if isinstance(verify, SignatureVerifier):
-        return verify.why_not
-    takes_request = _takes_request(verify)
+    judge = verify.why_not if isinstance(verify, SignatureVerifier) else _as_judge(verify)
 
     def why_not(request: WebhookRequest) -> str | None:
         try:
-            result = verify(request) if takes_request else verify(request.body, request.headers)
+            return judge(request)
         except Exception as error:
             return f"verify raised {type(error).__name__} at {place_of(error)}"
+
+    return why_not
+
+
+def _as_judge(verify: Any) -> WhyNot:
+    """Return a function that says why a user's function refuses a request."""
+    takes_request = _takes_request(verify)
+
+    def judge(request: WebhookRequest) -> str | None:
+        result = verify(request) if takes_request else verify(request.body, request.headers)
         if result is True:
             return None
         if result is False:
             return "verify returned False"
         return f"verify returned a {type(result).__name__}, and only True accepts a request"
 
-    return why_not
+    return judge
 
 
 def _takes_request(verify: Any) -> bool:
