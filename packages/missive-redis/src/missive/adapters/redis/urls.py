@@ -70,7 +70,8 @@ def read_url(url: str) -> ServerURL:
     """
     try:
         parts = urlsplit(url)
-        scheme, _, kind = parts.scheme.removesuffix("+streams").partition("+")
+        scheme, *words = parts.scheme.split("+")  # another word is the adapter's, such as streams
+        kind = next((word for word in words if word in _PORTS), "")
         query = parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape")
         if parts.fragment or any("@" in name for name, _ in query):
             raise ValueError("they begin in the middle of a password")
@@ -82,7 +83,7 @@ def read_url(url: str) -> ServerURL:
         else:
             _ = parts.port
             places = ()
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError):
         raise ConfigurationError(
             "the URL of the Redis server cannot be read: give redis://user:password@host:port/db,"
             " redis+sentinel://host:port,host:port/service/db or"
@@ -106,14 +107,13 @@ def read_adapter_url(
     :param readers: for each option, what turns its text into the value.
     :raises ConfigurationError: it cannot be read.
     """
-    query = read_url(url).query
-    parts = urlsplit(url)
+    read, parts = read_url(url), urlsplit(url)
+    query = read.query
     theirs = [pair for pair in query if pair[0] in CONNECTION_OPTIONS]
     if not all(map(is_text, (value for _, value in theirs))):
         raise ConfigurationError("a setting of the connection in the URL is not UTF-8")
-    server = urlunsplit(
-        (parts.scheme.removesuffix("+streams"), parts.netloc, parts.path, urlencode(theirs), "")
-    )
+    scheme = f"{read.scheme}+{read.kind}" if read.kind else read.scheme
+    server = urlunsplit((scheme, parts.netloc, parts.path, urlencode(theirs), ""))
     ours = [pair for pair in query if pair[0] not in CONNECTION_OPTIONS]
     return server, _read_own(parts.scheme, ours, readers)
 
