@@ -419,7 +419,7 @@ def test_only_true_is_a_yes(client_of, processor, handled, result, caplog):
     adapter = WSGIAdapter(RawMessage, processor, verify=lambda body, headers: result)
     assert client_of(adapter).post(b"ack").status == 401
     (record,) = caplog.records
-    what = "False" if result is False else f"a {type(result).__name__}"
+    what = "False" if result is False else type(result).__name__
     assert f"verify returned {what}" in record.getMessage()
     assert "4111" not in caplog.text
     assert handled == []

@@ -68,7 +68,7 @@ class Intake(Generic[M]):
         nack_status: int = 500,
         retry_after: int | None = None,
     ) -> None:
-        sender = sender or Sender("none")
+        sender = options.check_sender(sender)
         if id_header is None and id_from is None:
             id_header, id_from = sender.id_header, sender.id_from
         verify = sender.verify if verify is None else verify

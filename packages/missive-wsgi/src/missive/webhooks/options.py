@@ -11,6 +11,7 @@ from missive.hooks import check_function
 from . import signatures
 from .answers import TOKEN
 from .challenges import Challenge
+from .senders import Sender
 from .verifying import WhyNot, as_why_not
 
 
@@ -82,6 +83,21 @@ def check_types(content_types: Iterable[str] | None) -> frozenset[str] | None:
                 " without parameters"
             )
     return frozenset(each.strip().lower() for each in types)
+
+
+def check_sender(sender: Any) -> Sender:
+    """Refuse what is no sender; return one that knows nothing where none is given.
+
+    :raises ConfigurationError: it is no sender.
+    """
+    if sender is None:
+        return Sender("none")
+    if not isinstance(sender, Sender):
+        raise ConfigurationError(
+            f"sender is a {type(sender).__name__}, which is no sender; give one of"
+            " missive.webhooks.senders, called with your secret: sender=senders.github(secret)"
+        )
+    return sender
 
 
 def check_verify(verify: Any) -> WhyNot | None:

@@ -125,7 +125,7 @@ def _as_judge(verify: Any) -> WhyNot:
             return None
         if result is False:
             return "verify returned False"
-        return f"verify returned a {type(result).__name__}, and only True accepts a request"
+        return f"verify returned {type(result).__name__}, and only True accepts a request"
 
     return judge
 
