@@ -91,8 +91,9 @@ class ClusterNodes:
         connection.send_command("XLEN", self._key)
         try:
             connection.read_response()
-        except exceptions.MovedError as moved:
-            return moved.host or host, moved.port
+        except exceptions.MovedError as error:
+            moved: Any = error  # redis-py annotates too little of it
+            return str(moved.host or host), int(moved.port)
         except exceptions.ResponseError as refusal:
             # What else it is, as a key that is no stream, shows when it is used.
             if isinstance(refusal, exceptions.ClusterDownError):

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from missive import MissiveError
 
@@ -150,7 +150,7 @@ class Heartbeat:
             for key in keys
         ]
         return {
-            key: [entry_id for entry_id, *_ in reply]
+            key: [entry[0] for entry in cast("list[list[Any]]", reply)]
             for key, reply in zip(keys, self._say(*looks), strict=True)
             if isinstance(reply, list)
         }

@@ -101,4 +101,4 @@ class Members:
         (reply,) = link.call(("EVAL", _REMOVE, 1, key, self._group.name, consumer))
         if isinstance(reply, ServerError) and reply.code == "NOPERM":
             self._may_remove = False
-        return reply == 1
+        return bool(reply == 1)

@@ -21,7 +21,7 @@ from redis import exceptions
 
 from .connections import connection_maker
 from .errors import Outage, RedisUnavailable
-from .links import Link
+from .links import Command, Link
 from .names import check_names, decode, encode
 from .urls import read_adapter_url, read_names
 
@@ -170,8 +170,11 @@ class RedisPubSubAdapter(PollingAdapter[M]):
 
     def _subscribe(self) -> None:
         link = self._link = Link(self._make_connection, self)
-        commands = [("SUBSCRIBE", *map(encode, self.channels))] if self.channels else []
-        commands += [("PSUBSCRIBE", *map(encode, self.patterns))] if self.patterns else []
+        commands: list[Command] = []
+        if self.channels:
+            commands.append(("SUBSCRIBE", *map(encode, self.channels)))
+        if self.patterns:
+            commands.append(("PSUBSCRIBE", *map(encode, self.patterns)))
         lacking = len(self.channels) + len(self.patterns)
         replies = link.call(*commands)
         while True:
