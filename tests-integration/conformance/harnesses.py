@@ -29,6 +29,8 @@ from missive.dlq.sqlite import SQLiteDLQ
 
 #: The tests of missive-redis know how to find and start a server.
 REDIS_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-redis/tests"
+#: What the first version of the SQLite store made.
+SCHEMA_1 = Path(__file__).resolve().parents[2] / "packages/missive-dlq-sqlite/tests/schema_1.sql"
 
 
 class RunnableTestAdapter(TestAdapter[Any]):
@@ -422,6 +424,23 @@ class SQLiteHarness(DLQHarness):
         with closing(sqlite3.connect(self.path)) as connection:
             connection.execute("CREATE TABLE diary (day TEXT, entry TEXT)")
             connection.commit()
+
+    def older(self) -> Mapping[bytes, tuple[bytes, str]]:
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript(SCHEMA_1.read_text())
+            connection.execute("INSERT INTO origins VALUES (1, 'handling', 'E', 'h', 'M', '', '')")
+            for number in range(1, 4):
+                connection.execute(
+                    "INSERT INTO letters (position, id, origin, first_failed, last_failed, failures,"
+                    " kind, reason) VALUES (?, ?, 1, 0, 0, 1, 7, 'it failed')",
+                    (number, b"%d" % number),
+                )
+                connection.execute(
+                    "INSERT INTO contents (position, body) VALUES (?, ?)",
+                    (number, b"body %d" % number),
+                )
+            connection.commit()
+        return {b"%d" % number: (b"body %d" % number, "it failed") for number in range(1, 4)}
 
     def newer(self) -> None:
         self._close(self.open())

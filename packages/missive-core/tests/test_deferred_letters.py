@@ -7,7 +7,8 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from missive import ConfigurationError, DeadLetter, MemoryDLQ, RawMessage
+from missive import Claim, ConfigurationError, DeadLetter, MemoryDLQ, RawMessage
+from missive.letters.shelf import Shelf
 from missive.letters.timeline import Timeline
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
@@ -44,6 +45,50 @@ def test_no_due_time(due: datetime | None) -> None:
         with pytest.raises(ConfigurationError, match="due time"):
             keep([deferred(1), deferred(2)._replace(due=due)])
     assert store.counts() == (0, 0, 0, 0)
+
+
+def test_apart_from_dead_letters() -> None:
+    """A deferred message is no item of the mapping until it is given up; a claim keeps it deferred."""
+    store = MemoryDLQ()
+    store.defer([deferred(number, minutes=number) for number in (1, 2, 3)])
+    assert store.next_due() == NOON + timedelta(minutes=1)
+    for missing in (store.__getitem__, store.__delitem__, store.pop):
+        with pytest.raises(KeyError):
+            missing(b"1")
+    ((claim, _),) = store.claim_due(1)
+    assert store.claim_of(b"1") == claim
+    assert store.give_up() == 2
+    assert list(store) == [b"2", b"3"]
+    assert store.retry_now() == 1
+    assert store.retry_now([b"2", b"x"]) == 0
+    assert store.counts() == (2, 1, 0, 1)
+    assert store.purge(older_than=timedelta(days=1)) == 0
+    assert store.next_due() is None
+    assert store.remove(claim)
+    assert store.renew(claim) is None
+
+
+def test_a_shelf_of_letters_from_elsewhere() -> None:
+    """A shelf that is given letters and claims knows what is due and what is claimed."""
+    claim = Claim(b"1", "token", 1, NOON + timedelta(minutes=1))
+    shelf = Shelf({b"1": deferred(1), b"2": deferred(2)}, {b"1": claim}, 2)
+    assert shelf.counts(NOON) == (0, 2, 1, 1)
+    assert shelf.counts(claim.expires) == (0, 2, 2, 0)
+
+
+def test_what_makes_no_sense() -> None:
+    """States, filters and leases that there are not are refused by name, and nothing is changed."""
+    store = MemoryDLQ()
+    store.defer([deferred(1)])
+    for filters in ({"state": "undead"}, {"reazon": "x"}, {"until": NOON.replace(tzinfo=None)}):
+        with pytest.raises(ConfigurationError, match=next(iter(filters))):
+            store.retry_now(**filters)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="the filter reason"):
+        store.letters(reason=1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="lease"):
+        store.claim_due(1, -1.0)
+    assert store.retry_now(state="dead") == 0
+    assert store.counts() == (0, 1, 1, 0)
 
 
 def test_claims_on_very_many_messages_leave_nothing_behind() -> None:

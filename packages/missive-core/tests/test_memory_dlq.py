@@ -20,7 +20,6 @@ from missive import (
     RawMessage,
     dlq_from_url,
 )
-from missive.letters import MAX_HISTORY, MAX_LEASE
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -181,22 +180,6 @@ class TestMapping:
         with pytest.raises(TypeError):
             hash(MemoryDLQ())
 
-    def test_changes_while_iterating(self) -> None:
-        """Iteration gives each letter that stays once, none that went and none that came."""
-        store = MemoryDLQ()
-        for id in (b"1", b"2", b"3", b"4"):
-            store.put(make_letter(id))
-        seen = []
-        for letter in store.letters():
-            seen.append(letter.id)
-            if letter.id == b"1":
-                del store[b"2"]
-                del store[b"3"]
-                store.put(make_letter(b"3"))
-                store.put(make_letter(b"5"))
-        assert seen == [b"1", b"4"]
-        assert list(store) == [b"1", b"4", b"3", b"5"]
-
 
 class TestMessages:
     def test_class_of_messages(self) -> None:
@@ -218,86 +201,6 @@ class TestMessages:
         message, reason = store[b"1"]
         assert type(message) is RawMessage
         assert (message.raw_data, message.message_id, reason) == (b"body", b"1", "reason")
-
-
-class TestPut:
-    def test_same_message_again(self) -> None:
-        """The same id, source and body again is another failure of the one letter."""
-        store = MemoryDLQ()
-        store.put_many([make_letter(source="s"), make_letter(b"2")])
-        store.put(make_letter(source="s", minutes=5, reason="later", stage="matching"))
-        letter = store.letter(b"1")
-        assert letter.failures == 2
-        assert [failure.reason for failure in letter.history] == ["reason", "later"]
-        assert (letter.reason, letter.stage, letter.position) == ("later", "matching", 1)
-        assert letter.last_failed - letter.first_failed == timedelta(minutes=5)
-        assert list(store) == [b"1", b"2"]
-
-    @pytest.mark.parametrize("other", [{"body": b"other"}, {"source": "other"}])
-    def test_same_id_of_another_message(self, other: dict[str, object]) -> None:
-        """The same id with another body or source is kept beside it, and counted there again."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        store.put(make_letter(**other))  # type: ignore[arg-type]
-        store.put(make_letter(**other))  # type: ignore[arg-type]
-        first, second = store.letters()
-        assert first == make_letter().with_history()._replace(position=1)
-        assert second.id.startswith(b"1#")
-        assert second.failures == 2
-        assert second.message_id == b""
-
-    def test_beside_even_when_the_first_has_gone(self) -> None:
-        """A letter kept beside another stays where it is when that one is removed."""
-        store = MemoryDLQ()
-        store.put_many([make_letter(), make_letter(body=b"other")])
-        del store[b"1"]
-        store.put(make_letter(body=b"other"))
-        (letter,) = store.letters()
-        assert letter.failures == 2
-
-    def test_id_beside_is_taken_too(self) -> None:
-        """Where even the id with its digest is another's, one more is found."""
-        store = MemoryDLQ()
-        taken = make_letter(body=b"other").beside_id()
-        store.put_many([make_letter(), make_letter(taken, b"third")])
-        store.put(make_letter(body=b"other"))
-        assert list(store) == [b"1", taken, taken + b"-2"]
-
-    def test_empty_id_beside_others(self) -> None:
-        """An empty id is an id like any other, also where letters are beside each other."""
-        store = MemoryDLQ()
-        store.put_many([make_letter(), make_letter(body=b"other"), make_letter(b"")])
-        assert list(store)[2] == b""
-
-    def test_history_is_bounded(self) -> None:
-        """Of very many failures the newest are kept singly, and all are counted."""
-        store = MemoryDLQ()
-        for number in range(MAX_HISTORY + 10):
-            store.put(make_letter(minutes=number, reason=str(number)))
-        letter = store.letter(b"1")
-        assert letter.failures == MAX_HISTORY + 10
-        assert [failure.reason for failure in letter.history] == [
-            str(number) for number in range(10, MAX_HISTORY + 10)
-        ]
-        assert letter.first_failed == NOON
-
-    def test_clock_set_back(self) -> None:
-        """A clock that was set back makes no failure earlier than the one before it."""
-        store = MemoryDLQ()
-        store.put(make_letter(minutes=10))
-        store.put(make_letter(minutes=5))
-        letter = store.letter(b"1")
-        assert letter.first_failed == letter.last_failed == NOON + timedelta(minutes=10)
-
-    def test_restore(self) -> None:
-        """A restored letter is as it was, its history included, in the place of the one there."""
-        store, other = MemoryDLQ(), MemoryDLQ()
-        for minutes in (0, 1):
-            store.put(make_letter(minutes=minutes, traceback="t", headers={"a": "b"}, source="s"))
-        other.put_many([make_letter(body=b"other"), make_letter(b"2")])
-        other.restore(store.letter(b"1"))
-        assert other.letter(b"1") == store.letter(b"1")
-        assert list(other) == [b"1", b"2"]
 
 
 class TestReading:
@@ -336,20 +239,6 @@ class TestReading:
         """Letters are found by every filter given, in order, from a position on."""
         assert b"".join(letter.id for letter in store.letters(**filters)) == ids  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize(
-        "filters",
-        [{"since": datetime(2024, 5, 1)}, {"until": "yesterday"}, {"reason": 1}, {"reazon": "x"}],  # noqa: DTZ001
-    )
-    def test_senseless_filters(self, store: MemoryDLQ, filters: dict[str, object]) -> None:
-        """A filter that cannot be compared is refused at once, by name."""
-        with pytest.raises(ConfigurationError, match=next(iter(filters))):
-            store.letters(**filters)  # type: ignore[arg-type]
-
-    def test_limit_below_nothing(self, store: MemoryDLQ) -> None:
-        """A limit below 0 gives nothing."""
-        assert list(store.letters(limit=-1)) == []
-        assert store.summary(limit=-1) == []
-
     def test_oldest(self, store: MemoryDLQ) -> None:
         """The oldest is the one that came first, with the time of its first failure in UTC."""
         message, reason, at = store.oldest()
@@ -372,20 +261,6 @@ class TestReading:
         assert store.summary(limit=1) == rows[:1]
         assert "reason" not in repr(make_letter())
         assert repr(rows[0]) == "<SummaryRow: 2 of E in h>"
-
-    def test_purge(self, store: MemoryDLQ) -> None:
-        """Purging removes what failed last longer ago than asked, and matches every filter."""
-        now = datetime.now(timezone.utc)
-        store.put(make_letter(b"5", first_failed=now, last_failed=now, reason="a"))
-        assert store.purge(older_than=timedelta(hours=1), reason="a", handler="h") == 2
-        assert store.purge(older_than=timedelta(hours=1)) == 2
-        assert list(store) == [b"5"]
-        assert store.purge(older_than=timedelta(0)) == 1
-
-    def test_purge_of_an_age_before_all_time(self, store: MemoryDLQ) -> None:
-        """Nothing is older than the calendar."""
-        assert store.purge(older_than=timedelta(days=10**6)) == 0
-        assert len(store) == 4
 
     def test_purge_beside_others(self, store: MemoryDLQ) -> None:
         """What failed again or went while others were purged is neither removed nor counted."""
@@ -486,94 +361,6 @@ class TestClaims:
         assert store.claim_of(b"1") is None
         assert store.claim(b"1", lease=0) is not None
         assert store.claim_of(b"1") is None
-
-    def test_one_claim_at_a_time(self) -> None:
-        """A claimed letter can be claimed by nobody else until it is released."""
-        store = MemoryDLQ()
-        assert store.claim(b"1") is None
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        assert store.claim(b"1") is None
-        assert store.release(claim)
-        assert not store.release(claim)
-        assert store.claim(b"1") is not None
-
-    def test_expired_claim(self) -> None:
-        """An expired claim gives way to another, and then neither removes nor renews."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        lost = claimed(store, b"1", lease=0)
-        assert store.claim(b"1") is not None
-        assert not store.remove(lost)
-        assert store.renew(lost) is None
-        assert b"1" in store
-
-    @pytest.mark.parametrize("lease", [float("inf"), float("nan"), 1e12, MAX_LEASE + 1, -1])
-    def test_senseless_lease(self, lease: float) -> None:
-        """A claim that would never expire is refused, and the letter stays free."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        with pytest.raises(ConfigurationError, match="lease"):
-            store.claim(b"1", lease=lease)
-        claim = claimed(store, b"1", lease=MAX_LEASE)
-        with pytest.raises(ConfigurationError, match="lease"):
-            store.renew(claim, lease=lease)
-
-    def test_renewed_claim(self) -> None:
-        """A renewed claim holds for longer, and removes its letter."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        claim = claimed(store, b"1", lease=0)
-        renewed = store.renew(claim, lease=60)
-        assert renewed is not None
-        assert renewed.expires > claim.expires
-        assert store.claim(b"1") is None
-        assert store.remove(claim)
-        assert not store
-
-    def test_letter_that_failed_since(self) -> None:
-        """A letter that failed again since it was claimed is not removed by that claim."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        store.put(make_letter())
-        assert not store.remove(claim)
-        assert store.letter(b"1").failures == 2
-
-    def test_letter_that_came_anew(self) -> None:
-        """A letter that was removed and came again is not touched by the old claim."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        store.clear()
-        store.put(make_letter())
-        assert not store.remove(claim)
-        assert b"1" in store
-
-    @pytest.mark.parametrize("how", ["assigned", "restored"])
-    def test_letter_that_was_replaced(self, how: str) -> None:
-        """A claim ends with the letter that it was made for, not with what took its place."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        if how == "assigned":
-            store[b"1"] = (RawMessage(b"other"), "reason")
-        else:
-            store.restore(make_letter(body=b"other"))
-        assert not store.remove(claim)
-        assert store.renew(claim) is None
-        assert store.letter(b"1").raw_data == b"other"
-        assert store.claim(b"1") is not None
-
-    def test_failure_assigned(self) -> None:
-        """A failure of the same message leaves the claim, which then removes nothing."""
-        store = MemoryDLQ()
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        store[b"1"] = (RawMessage(b"body"), "again")
-        assert store.claim(b"1") is None
-        assert not store.remove(claim)
-        assert store.release(claim)
 
 
 def test_by_url() -> None:

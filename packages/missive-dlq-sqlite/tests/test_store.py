@@ -9,17 +9,13 @@ from typing import Any
 
 import pytest
 from missive import (
-    Claim,
-    ConfigurationError,
     DeadLetter,
-    DeadLetterStore,
     DeadLetterStoreError,
     Failure,
-    JSONMessage,
     RawMessage,
 )
 from missive.dlq.sqlite import SQLiteDLQ
-from missive.letters import MAX_HISTORY, MAX_LEASE, MAX_TRACEBACK
+from missive.letters import MAX_LEASE, MAX_TRACEBACK
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -53,115 +49,16 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLiteDLQ]
         yield store
 
 
-def claimed(store: DeadLetterStore, id: bytes = b"1", **options: Any) -> Claim:
-    """Claim a letter that nobody holds."""
-    found = store.claim(id, **options)
-    assert found is not None
-    claim, letter = found
-    assert letter == store.letter(id)
-    return claim
-
-
 class TestPut:
-    def test_whole_record(self, store: SQLiteDLQ) -> None:
-        """Every field of a letter comes back as it was."""
-        store.put(whole_letter())
-        assert store.letter(b"1") == whole_letter().with_history()._replace(position=1)
-
     def test_nothing(self, store: SQLiteDLQ) -> None:
         """Putting no letters does nothing."""
         store.put_many([])
         assert not store
 
-    def test_same_message_again(self, store: SQLiteDLQ) -> None:
-        """The same id, source and body again is another failure of the one letter."""
-        store.put_many([whole_letter(), make_letter(b"2")])
-        store.put(
-            whole_letter(minutes=5)._replace(
-                reason="later", stage="matching", host="b-host", traceback=None, headers={}
-            )
-        )
-        letter = store.letter(b"1")
-        assert letter == whole_letter()._replace(
-            reason="later",
-            stage="matching",
-            host="b-host",
-            traceback=None,
-            headers={},
-            failures=2,
-            last_failed=NOON + timedelta(minutes=5),
-            position=1,
-            history=(
-                Failure(NOON, "handling", "reason", "app.Broken", "app.handle"),
-                Failure(
-                    NOON + timedelta(minutes=5), "matching", "later", "app.Broken", "app.handle"
-                ),
-            ),
-        )
-        assert list(store) == [b"1", b"2"]
-
     def test_same_message_twice_in_a_batch(self, store: SQLiteDLQ) -> None:
         """Within one batch, too, the same message is one letter."""
         store.put_many([make_letter(), make_letter(b"2"), make_letter(), make_letter()])
         assert [letter.failures for letter in store.letters()] == [3, 1]
-
-    @pytest.mark.parametrize(
-        "other", [{"raw_data": b"other"}, {"source": "other"}, {"source": ""}], ids=str
-    )
-    def test_same_id_of_another_message(self, store: SQLiteDLQ, other: dict[str, Any]) -> None:
-        """The same id with another body or source is kept beside it, and counted there again."""
-        store.put(make_letter())
-        store.put_many([make_letter()._replace(**other), make_letter(b"2")])
-        store.put(make_letter()._replace(**other))
-        first, second, third = store.letters()
-        assert first == make_letter().with_history()._replace(position=1)
-        assert second.id == make_letter()._replace(**other).beside_id()
-        assert (second.failures, second.message_id) == (2, b"1")
-        assert third.id == b"2"
-        message, _ = store[second.id]
-        assert message.message_id == b"1"
-
-    def test_beside_even_when_the_first_has_gone(self, store: SQLiteDLQ) -> None:
-        """A letter kept beside another stays where it is when that one is removed."""
-        store.put_many([make_letter(), make_letter(body=b"other")])
-        del store[b"1"]
-        store.put(make_letter(body=b"other"))
-        (letter,) = store.letters()
-        assert letter.failures == 2
-
-    def test_id_beside_is_taken_too(self, store: SQLiteDLQ) -> None:
-        """Where even the id with its digest is another's, one more is found."""
-        taken = make_letter(body=b"other").beside_id()
-        store.put_many([make_letter(), make_letter(taken, b"third")])
-        store.put(make_letter(body=b"other"))
-        assert list(store) == [b"1", taken, taken + b"-2"]
-
-    def test_empty_id_beside_others(self, store: SQLiteDLQ) -> None:
-        """An empty id is an id like any other, also where letters are beside each other."""
-        store.put_many([make_letter(), make_letter(body=b"other"), make_letter(b"")])
-        assert list(store)[2] == b""
-
-    def test_history_is_bounded(self, store: SQLiteDLQ) -> None:
-        """Of very many failures the newest are kept singly, and all are counted."""
-        store.put_many(
-            make_letter(minutes=number, reason=str(number)) for number in range(MAX_HISTORY + 10)
-        )
-        letter = store.letter(b"1")
-        assert letter.failures == MAX_HISTORY + 10
-        assert [failure.reason for failure in letter.history] == [
-            str(number) for number in range(10, MAX_HISTORY + 10)
-        ]
-        assert letter.first_failed == NOON
-
-    def test_clock_set_back(self, store: SQLiteDLQ) -> None:
-        """A clock that was set back changes neither the order nor makes a failure earlier."""
-        store.put_many([make_letter(minutes=10), make_letter(b"2", minutes=5)])
-        store.put(make_letter(minutes=2))
-        letter = store.letter(b"1")
-        assert letter.first_failed == letter.last_failed == NOON + timedelta(minutes=10)
-        assert [failure.at for failure in letter.history] == [letter.first_failed] * 2
-        message, _, at = store.oldest()
-        assert (message.message_id, at) == (b"1", NOON + timedelta(minutes=10))
 
     def test_traceback_is_capped(self, tmp_path: Path) -> None:
         """Of a traceback the end is kept, as much as the store was asked for."""
@@ -301,13 +198,6 @@ class TestReading:
         monkeypatch.setattr("missive.dlq.sqlite.reading.PAGE_SIZE", page_size)
         assert b"".join(letter.id for letter in filled.letters(**filters)) == ids
 
-    def test_senseless_filters(self, store: SQLiteDLQ) -> None:
-        """A filter that cannot be compared is refused at once, by name."""
-        with pytest.raises(ConfigurationError, match="since"):
-            store.letters(since=datetime(2024, 5, 1))  # noqa: DTZ001
-        with pytest.raises(ConfigurationError, match="reazon"):
-            store.letters(reazon="x")  # type: ignore[call-arg]
-
     @pytest.mark.parametrize("number", [2**63, 2**70])
     def test_very_large_numbers(self, filled: SQLiteDLQ, number: int) -> None:
         """A limit or a position that is too large for SQLite is as good as its largest."""
@@ -315,11 +205,6 @@ class TestReading:
         assert len(list(filled.letters(newest_first=True, after=number))) == 4
         assert list(filled.letters(after=number)) == []
         assert filled.summary(limit=number) == filled.summary()
-
-    def test_limit_below_nothing(self, filled: SQLiteDLQ) -> None:
-        """A limit below 0 gives nothing."""
-        assert list(filled.letters(limit=-1)) == []
-        assert filled.summary(limit=-1) == []
 
     def test_number_that_cannot_be_kept(self, store: SQLiteDLQ) -> None:
         """A number too large for SQLite is not taken for a letter that is too large."""
@@ -330,24 +215,6 @@ class TestReading:
         """What a filter asks for is never taken for SQL."""
         for text in ("a' OR 1=1 --", "%", "*", "?"):
             assert list(filled.letters(reason=text, handler=text)) == []
-
-    def test_oldest(self, filled: SQLiteDLQ) -> None:
-        """The oldest is the one that came first, with the time of its first failure in UTC."""
-        message, reason, at = filled.oldest()
-        assert (message.message_id, reason, at) == (b"1", "a", NOON + timedelta(minutes=1))
-        assert at.utcoffset() == timedelta(0)
-
-    def test_summary(self, filled: SQLiteDLQ) -> None:
-        """Letters are counted by error, handler and reason, the most frequent first."""
-        filled.put(
-            make_letter(b"2", reason="a", handler="h", error_type="E", source="t", minutes=9)
-        )
-        rows = filled.summary()
-        assert [tuple(row) for row in rows] == [
-            ("E", "h", "a", 3, NOON + timedelta(minutes=1), NOON + timedelta(minutes=9)),
-            (None, None, "a", 1, NOON + timedelta(minutes=3), NOON + timedelta(minutes=3)),
-        ]
-        assert filled.summary(limit=1) == rows[:1]
 
     def test_positions_are_never_used_twice(self, filled: SQLiteDLQ) -> None:
         """A letter that comes after the newest was removed stands behind where that was."""
@@ -382,43 +249,7 @@ class TestReading:
         assert peak < 5_000_000
 
 
-class TestMessages:
-    def test_class_of_messages(self) -> None:
-        """Messages come back as the class that the store was given, with their envelope."""
-        with SQLiteDLQ(":memory:", message_cls=JSONMessage) as store:
-            store.put(make_letter(b"1", b"[1]", source="s", headers={"a": "b"}))
-            message, _ = store[b"1"]
-            assert isinstance(message, JSONMessage)
-            assert message.get_json() == [1]
-            assert (message.message_id, message.source, message.headers) == (b"1", "s", {"A": "b"})
-
-    def test_class_that_fails(self) -> None:
-        """A message class that fails leaves the letter readable, as a RawMessage."""
-
-        def fail(raw_data: bytes) -> JSONMessage:
-            raise ValueError("no")
-
-        with SQLiteDLQ(":memory:", message_cls=fail) as store:
-            store.put(make_letter(message_class="gone.Class"))
-            message, reason = store[b"1"]
-            assert (type(message), message.raw_data, reason) == (RawMessage, b"body", "reason")
-
-
 class TestRemoving:
-    def test_restore(self, store: SQLiteDLQ, tmp_path: Path) -> None:
-        """A restored letter is as it was, its history included, in the place of the one there."""
-        for minutes in range(3):
-            store.put(whole_letter(minutes=minutes)._replace(reason=str(minutes)))
-        with SQLiteDLQ(tmp_path / "other.db") as other:
-            other.put_many([make_letter(body=b"other"), make_letter(b"2")])
-            other.put(make_letter(body=b"other"))
-            other.restore(store.letter(b"1"))
-            assert other.letter(b"1") == store.letter(b"1")
-            other.put(whole_letter(minutes=9))
-            assert other.letter(b"1").failures == 4
-            assert len(other.letter(b"1").history) == 4
-            assert list(other) == [b"1", b"2"]
-
     def test_history_of_another_make(self, store: SQLiteDLQ) -> None:
         """A history whose last failure is not the letter's own comes back as it was given."""
         history = tuple(Failure(NOON, "settling", f"time {number}") for number in range(3))
@@ -427,23 +258,6 @@ class TestRemoving:
         store.put(make_letter(minutes=1))
         assert store.letter(b"1").failures == 6
         assert store.letter(b"1").history[:3] == history
-
-    def test_purge(self, store: SQLiteDLQ) -> None:
-        """Purging removes what failed last longer ago than asked, and matches every filter."""
-        now = datetime.now(timezone.utc)
-        store.put_many([make_letter(b"1"), make_letter(b"2", handler="h"), make_letter(b"3")])
-        store.put(make_letter(b"4", first_failed=now, last_failed=now))
-        store.put(make_letter(b"3", first_failed=now, last_failed=now))
-        assert store.purge(older_than=timedelta(hours=1), handler="h") == 1
-        assert store.purge(older_than=timedelta(hours=1)) == 1
-        assert list(store) == [b"3", b"4"]
-        assert store.purge(older_than=timedelta(0)) == 2
-
-    def test_purge_of_an_age_before_all_time(self, store: SQLiteDLQ) -> None:
-        """Nothing is older than the calendar."""
-        store.put(make_letter())
-        assert store.purge(older_than=timedelta(days=10**6)) == 0
-        assert len(store) == 1
 
     def test_nothing_is_left_behind(self, store: SQLiteDLQ) -> None:
         """With a letter go its content and its history, also where it is deleted by SQL."""
@@ -456,46 +270,6 @@ class TestRemoving:
 
 
 class TestClaims:
-    def test_one_claim_at_a_time(self, store: SQLiteDLQ) -> None:
-        """A claimed letter can be claimed by nobody else until it is released."""
-        assert store.claim(b"1") is None
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        assert store.claim(b"1") is None
-        assert store.release(claim)
-        assert not store.release(claim)
-        assert store.claim(b"1") is not None
-
-    def test_expired_claim(self, store: SQLiteDLQ) -> None:
-        """An expired claim gives way to another, and then neither removes nor renews."""
-        store.put(make_letter())
-        lost = claimed(store, b"1", lease=0)
-        assert store.claim(b"1") is not None
-        assert not store.remove(lost)
-        assert store.renew(lost) is None
-        assert b"1" in store
-
-    def test_renewed_claim(self, store: SQLiteDLQ) -> None:
-        """A renewed claim holds for longer, and removes its letter."""
-        store.put(make_letter())
-        claim = claimed(store, b"1", lease=0)
-        renewed = store.renew(claim, lease=60)
-        assert renewed is not None
-        assert renewed.expires > claim.expires
-        assert store.claim(b"1") is None
-        assert store.remove(claim)
-        assert not store
-
-    @pytest.mark.parametrize("lease", [float("inf"), float("nan"), 1e12, MAX_LEASE + 1, -1])
-    def test_senseless_lease(self, store: SQLiteDLQ, lease: float) -> None:
-        """A claim that would never expire is refused, and the letter stays free."""
-        store.put(make_letter())
-        with pytest.raises(ConfigurationError, match="lease"):
-            store.claim(b"1", lease=lease)
-        claim = claimed(store, b"1", lease=MAX_LEASE)
-        with pytest.raises(ConfigurationError, match="lease"):
-            store.renew(claim, lease=lease)
-
     def test_clock_set_back(self, store: SQLiteDLQ) -> None:
         """A claim that holds for longer than any may, by a clock that was far ahead, does not count."""
         store.put(make_letter())
@@ -507,46 +281,6 @@ class TestClaims:
                 (ahead, ahead),
             )
         assert store.claim(b"1") is not None
-
-    def test_letter_that_failed_since(self, store: SQLiteDLQ) -> None:
-        """A letter that failed again since it was claimed is not removed by that claim."""
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        store.put(make_letter())
-        assert not store.remove(claim)
-        assert store.letter(b"1").failures == 2
-
-    def test_letter_that_came_anew(self, store: SQLiteDLQ) -> None:
-        """A letter that was removed and came again is not touched by the old claim."""
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        store.clear()
-        store.put(make_letter())
-        assert not store.remove(claim)
-        assert b"1" in store
-
-    @pytest.mark.parametrize("how", ["assigned", "restored"])
-    def test_letter_that_was_replaced(self, store: SQLiteDLQ, how: str) -> None:
-        """A claim ends with the letter that it was made for, not with what took its place."""
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        if how == "assigned":
-            store[b"1"] = (RawMessage(b"other"), "reason")
-        else:
-            store.restore(make_letter(body=b"other"))
-        assert not store.remove(claim)
-        assert store.renew(claim) is None
-        assert store.letter(b"1").raw_data == b"other"
-        assert store.claim(b"1") is not None
-
-    def test_failure_assigned(self, store: SQLiteDLQ) -> None:
-        """A failure of the same message leaves the claim, which then removes nothing."""
-        store.put(make_letter())
-        claim = claimed(store, b"1")
-        store[b"1"] = (RawMessage(b"body"), "again")
-        assert store.claim(b"1") is None
-        assert not store.remove(claim)
-        assert store.release(claim)
 
 
 class TestView:

@@ -7,12 +7,21 @@ import pickle
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from missive import Choice, Claim, DeadLetter, DeadLetterStoreError, MemoryDLQ, Message, SummaryRow
+from missive import (
+    Choice,
+    Claim,
+    Counts,
+    DeadLetter,
+    DeadLetterStoreError,
+    MemoryDLQ,
+    Message,
+    SummaryRow,
+)
 from missive.conformance import DLQConformance
-from missive.letters import MAX_LEASE
+from missive.letters import MAX_HISTORY, MAX_LEASE
 
 from .mutation import Mutants
 from .store import FileDLQ
@@ -464,7 +473,448 @@ class TellsFormerClaims(FileDLQ):
         return self.latest
 
 
+# Edges.
+
+
+@MUTANTS.add(sound, "D44")
+class RenewsWhatIsInForceAlone(FileDLQ):
+    """Renews no claim that has ended, though nobody else has the letter."""
+
+    def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
+        renewed: Claim | None = (
+            super().renew(claim, lease=lease) if self.claim_of(claim.id) else None
+        )
+        return renewed
+
+
+@MUTANTS.add(sound, "D45")
+class ClaimsOutliveTheirLetters(FileDLQ):
+    """Keeps the claim on a letter that is deleted, for the next with its id."""
+
+    def __delitem__(self, key: bytes) -> None:
+        with self.exclusive():
+            claims = dict(self._shelf.claims)
+            super().__delitem__(key)
+            self.kept = claims
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            super().put_many(letters)
+            self._shelf.claims.update(getattr(self, "kept", {}))
+
+
+@MUTANTS.add(sound, "D46")
+class TakesAnyLease(FileDLQ):
+    """Makes of a lease that makes no sense the longest or the shortest."""
+
+    def claim(self, id: bytes, *, lease: float = 300.0) -> Claimed | None:
+        found: Claimed | None = super().claim(id, lease=min(max(lease, 0), MAX_LEASE))
+        return found
+
+
+@MUTANTS.add(sound, "D47")
+class TakesTheFirstFreeId(FileDLQ):
+    """Keeps a letter under its id as soon as that is free, whatever is kept beside it."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            for one in letters:
+                if one.id in self._shelf.letters:
+                    super().put_many([one])
+                else:
+                    self.restore_many([one])
+
+
+@MUTANTS.add(sound, "D48")
+class KeepsTheOldestFailures(FileDLQ):
+    """Keeps the first failures singly, and forgets the newest."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            for one in letters:
+                before = self._shelf.letters.get(one.id)
+                super().put_many([one])
+                if before is not None and before.failures >= MAX_HISTORY:
+                    stored = self._shelf.letters[one.id]
+                    self._shelf.letters[one.id] = stored._replace(history=before.history)
+
+
+@MUTANTS.add(sound, "D49")
+class BelievesTheClock(FileDLQ):
+    """Lets a failure be earlier than the one before it."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            for one in letters:
+                super().put_many([one])
+                stored = self._shelf.letters[one.id]
+                self._shelf.letters[one.id] = stored._replace(last_failed=one.last_failed)
+
+
+@MUTANTS.add(sound, "D65")
+class PassesOverUnknownFilters(FileDLQ):
+    """Takes a filter that there is not for none."""
+
+    def letters(self, **options: Any) -> Iterator[DeadLetter]:
+        options.pop("reazon", None)
+        found: Iterator[DeadLetter] = super().letters(**options)
+        return found
+
+
+# Deferred messages.
+
+
+@MUTANTS.add(sound, "D70", "D73", "D62", "D80")
+class ForgetsTheAttempts(FileDLQ):
+    """Counts every try as the first."""
+
+    def letter(self, id: bytes) -> DeadLetter:
+        found: DeadLetter = super().letter(id)
+        return found._replace(attempt=1)
+
+
+@MUTANTS.add(sound, "D70")
+class DueToTheSecond(FileDLQ):
+    """Keeps due times to the second."""
+
+    def defer(self, letters: Iterable[DeadLetter]) -> None:
+        super().defer(
+            [one._replace(due=one.due and one.due.replace(microsecond=0)) for one in letters]
+        )
+
+
+@MUTANTS.add(sound, "D71")
+class CountsDeferredMessages(FileDLQ):
+    """Has deferred messages in its length."""
+
+    def __len__(self) -> int:
+        return super().__len__() + self.counts().deferred
+
+
+@MUTANTS.add(sound, "D71", "D72")
+class ShowsBothStates(FileDLQ):
+    """Takes deferred messages for dead letters, whatever it is asked for."""
+
+    def letters(self, **options: Any) -> Iterator[DeadLetter]:
+        found: Iterator[DeadLetter] = super().letters(**{**options, "state": None})
+        return found
+
+
+@MUTANTS.add(sound, "D72")
+class SummarizesTheDeadAlone(FileDLQ):
+    """Counts dead letters, whatever state it is asked for."""
+
+    def summary(self, *, limit: int | None = None, state: Any = "dead") -> list[SummaryRow]:
+        rows: list[SummaryRow] = super().summary(limit=limit)
+        return rows
+
+
+@MUTANTS.add(sound, "D73", "D81")
+class StaysDeferred(FileDLQ):
+    """Leaves a deferred message deferred when it is put."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            letters = list(letters)
+            super().put_many(letters)
+            for one in letters:
+                stored = self._shelf.letters[one.id]
+                if stored.failures > 1:
+                    self._shelf.put_due(stored, stored.last_failed)
+
+    def assign(self, letter: DeadLetter) -> None:
+        with self.exclusive():
+            super().assign(letter)
+            stored = self._shelf.letters[letter.id]
+            if stored.failures > 1:
+                self._shelf.put_due(stored, stored.last_failed)
+
+
+@MUTANTS.add(sound, "D73")
+class ForgetsHistoryAtTheEnd(FileDLQ):
+    """Keeps only the last failure when a deferred message becomes a dead letter."""
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            for one in letters:
+                stored = self._shelf.letters.get(one.id)
+                if stored is not None and stored.state == "deferred":
+                    self.restore_many([one])
+                else:
+                    super().put_many([one])
+
+
+@MUTANTS.add(sound, "D74")
+class ClaimsOutlastDeferral(FileDLQ):
+    """Keeps the claim on a message that is deferred again."""
+
+    def defer(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            claims = dict(self._shelf.claims)
+            super().defer(letters)
+            self._shelf.claims.update(claims)
+            for id in claims:
+                self._shelf.schedule(id)
+
+
+@MUTANTS.add(sound, "D75")
+class DefersHalfABatch(FileDLQ):
+    """Keeps what came of a batch before one that is never due."""
+
+    def defer(self, letters: Iterable[DeadLetter]) -> None:
+        for one in letters:
+            super().defer([one])
+
+
+@MUTANTS.add(sound, "D76")
+class DefersOverOtherMessages(FileDLQ):
+    """Takes another message with the same id for the same message, when it is deferred."""
+
+    def defer(self, letters: Iterable[DeadLetter]) -> None:
+        with self.exclusive():
+            for one in letters:
+                stored = self._shelf.letters.get(one.id, one)
+                super().defer([one._replace(raw_data=stored.raw_data, source=stored.source)])
+
+
+@MUTANTS.add(sound, "D77", "D62")
+class CountsClaimedAsDue(FileDLQ):
+    """Counts messages as due that somebody has claimed."""
+
+    def counts(self) -> Counts:
+        counts: Counts = super().counts()
+        now = datetime.now(timezone.utc)
+        due = sum(one.due <= now for one in self._shelf.letters.values() if one.due is not None)
+        return counts._replace(due=due)
+
+
+@MUTANTS.add(sound, "D78")
+class RetriesEverything(FileDLQ):
+    """Makes all messages due, whichever it is told."""
+
+    def retry_now(self, ids: Any = None, **filters: Any) -> int:
+        count: int = super().retry_now()
+        return count
+
+
+@MUTANTS.add(sound, "D79", "D95")
+class GivesNothingUp(FileDLQ):
+    """Says how many messages it would give up, and leaves them deferred."""
+
+    def give_up(self, ids: Any = None, **filters: Any) -> int:
+        return len(self.choose(ids, **{**filters, "state": "deferred"}))
+
+
+@MUTANTS.add(sound, "D79")
+class GivesUpWhatIsHandled(FileDLQ):
+    """Makes messages dead letters that somebody handles."""
+
+    def give_up(self, ids: Any = None, **filters: Any) -> int:
+        with self.exclusive():
+            for id in list(self._shelf.claims):
+                self._shelf.claims.pop(id)
+                self._shelf.schedule(id)
+            count: int = super().give_up(ids, **filters)
+            return count
+
+
+@MUTANTS.add(sound, "D80")
+class RestoresAsDead(FileDLQ):
+    """Takes every letter that is restored for a dead one."""
+
+    def restore_many(self, letters: Iterable[DeadLetter]) -> None:
+        super().restore_many([one.given_up() for one in letters])
+
+
+@MUTANTS.add(sound, "D81")
+class AssignsBesideTheState(FileDLQ):
+    """Leaves a deferred message as it is when its key is set."""
+
+    def assign(self, letter: DeadLetter) -> None:
+        with self.exclusive():
+            stored = self._shelf.letters.get(letter.id)
+            if stored is None or stored.state == "dead":
+                super().assign(letter)
+
+
+# Due messages.
+
+
+@MUTANTS.add(sound, "D90")
+class LatestFirst(FileDLQ):
+    """Gives the messages that were due last before those that wait longer."""
+
+    def claim_due(self, limit: int, lease: float = 300.0, *, now: Any = None) -> list[Claimed]:
+        with self.exclusive():
+            found: list[Claimed] = super().claim_due(1000, lease, now=now)
+            found.sort(key=lambda one: one[1].due or one[1].last_failed, reverse=True)
+            for claim, _ in found[limit:]:
+                self.release(claim)
+            return found[:limit]
+
+
+@MUTANTS.add(sound, "D90", "D97", "D78")
+class GivesWhatIsNotDue(FileDLQ):
+    """Gives messages whose time has not come."""
+
+    def claim_due(self, limit: int, lease: float = 300.0, *, now: Any = None) -> list[Claimed]:
+        with self.exclusive():
+            found: list[Claimed] = []
+            for one in list(self.letters(state="deferred")):
+                claimed = self.claim(one.id, lease=lease) if len(found) < limit else None
+                if claimed is not None:
+                    found.append(claimed)
+            return found
+
+
+@MUTANTS.add(sound, "D91")
+class LooksThenClaims(FileDLQ):
+    """Looks for what is due, and claims it afterwards, whatever became of it meanwhile."""
+
+    def claim_due(self, limit: int, lease: float = 300.0, *, now: Any = None) -> list[Claimed]:
+        moment = now or datetime.now(timezone.utc)
+        due = [
+            one
+            for one in self.letters(state="deferred")
+            if one.due is not None and one.due <= moment and self.claim_of(one.id) is None
+        ]
+        threading.Event().wait(0.005)
+        found = []
+        with self.exclusive():
+            for one in due[:limit]:
+                self._shelf.claims.pop(one.id, None)
+                claimed = self.claim(one.id, lease=lease)
+                if claimed is not None:
+                    found.append(claimed)
+        return found
+
+
+@MUTANTS.add(sound, "D92", "D96")
+class HandsOutOnce(FileDLQ):
+    """Never gives a message to another, though its lease has ended."""
+
+    def claim_due(self, limit: int, lease: float = 300.0, *, now: Any = None) -> list[Claimed]:
+        found: list[Claimed] = super().claim_due(limit, MAX_LEASE, now=now)
+        return found
+
+
+@MUTANTS.add(sound, "D93", "D95")
+class KeepsWhatIsGivenBack(FileDLQ):
+    """Does not give out again what was given back before the lease has ended."""
+
+    def release(self, claim: Claim) -> bool:
+        with self.exclusive():
+            return self._shelf.holds(claim)
+
+
+@MUTANTS.add(sound, "D93")
+class RenewsInName(FileDLQ):
+    """Says that a claim is renewed, and lets it end when it would have."""
+
+    def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
+        with self.exclusive():
+            return claim if self._shelf.holds(claim) else None
+
+
+@MUTANTS.add(sound, "D94")
+class ClaimsTheDeadAlone(FileDLQ):
+    """Gives a deferred message to whoever claims it by its id, claimed or not."""
+
+    def claim(self, id: bytes, *, lease: float = 300.0) -> Claimed | None:
+        with self.exclusive():
+            found = self._shelf.letters.get(id)
+            if found is not None and found.state == "deferred":
+                self._shelf.claims.pop(id, None)
+            claimed: Claimed | None = super().claim(id, lease=lease)
+            return claimed
+
+
+@MUTANTS.add(sound, "D95")
+class NextIsClaimed(FileDLQ):
+    """Says that a message is due that somebody has claimed."""
+
+    def next_due(self) -> datetime | None:
+        return min((one.due for one in self.letters(state="deferred") if one.due), default=None)
+
+
+@MUTANTS.add(sound, "D96")
+class LeasesByLength(FileDLQ):
+    """Takes a lease that ends later than a lease from now would for one that has ended."""
+
+    def claim_due(self, limit: int, lease: float = 300.0, *, now: Any = None) -> list[Claimed]:
+        latest = (now or datetime.now(timezone.utc)) + timedelta(seconds=lease)
+        with self.exclusive():
+            for id, claim in list(self._shelf.claims.items()):
+                if claim.expires > latest:
+                    self._shelf.claims.pop(id)
+                    self._shelf.schedule(id)
+            found: list[Claimed] = super().claim_due(limit, lease, now=now)
+            return found
+
+
+@MUTANTS.add(sound, "D97", "D96")
+class ForgetsLeasesWhenTheClockJumps(FileDLQ):
+    """Begins anew with all claims when the time differs much from when it looked last."""
+
+    looked: datetime | None = None
+
+    def claim_due(self, limit: int, lease: float = 300.0, *, now: Any = None) -> list[Claimed]:
+        moment = now or datetime.now(timezone.utc)
+        with self.exclusive():
+            if self.looked and abs(moment - self.looked) > timedelta(minutes=30):
+                for id in list(self._shelf.claims):
+                    self._shelf.claims.pop(id)
+                    self._shelf.schedule(id)
+            self.looked = moment
+            found: list[Claimed] = super().claim_due(limit, lease, now=now)
+            return found
+
+
 # Durability.
+
+
+@MUTANTS.add(sound, "D62")
+class ForgetsWhatIsDeferred(FileDLQ):
+    """Writes deferred messages as dead letters."""
+
+    def persist(self) -> None:
+        letters = self._shelf.letters
+        self._shelf.letters = {id: one.given_up() for id, one in letters.items()}
+        super().persist()
+        self._shelf.letters = letters
+
+
+@MUTANTS.add(sound, "D63")
+class ClaimsDueInThisProcessAlone(FileDLQ):
+    """Keeps claims on due messages in memory, where no other process sees them."""
+
+    def claim_due(self, limit: int, lease: float = 300.0, *, now: Any = None) -> list[Claimed]:
+        with self._lock:
+            self.refresh()
+            found = MemoryDLQ.claim_due(self, limit, lease, now=now)
+            threading.Event().wait(0.05)
+            return found
+
+    def remove(self, claim: Claim) -> bool:
+        return self.pop_any(claim.id)
+
+    def pop_any(self, id: bytes) -> bool:
+        """Remove a letter, whoever has claimed it."""
+        with self.exclusive():
+            there = id in self._shelf.letters
+            if there:
+                self._shelf.delete(id)
+                self.dirty = True
+            return True
+
+
+@MUTANTS.add(sound, "D64")
+class BeginsAnewWhenOlder(FileDLQ):
+    """Takes a store of an earlier version for an empty one."""
+
+    def load(self, content: bytes) -> None:
+        if b'"version": 1' not in content.partition(b"\n")[0]:
+            super().load(content)
 
 
 @MUTANTS.add(sound, "D52", "D53", "D54", "D55")

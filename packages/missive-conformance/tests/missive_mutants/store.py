@@ -18,7 +18,8 @@ from typing import Any
 from missive import Claim, DeadLetter, DeadLetterStoreError, Failure, MemoryDLQ
 from missive.letters.shelf import Shelf
 
-FORMAT, VERSION = "missive-mutants", 1
+#: Version 1 knew no deferred messages.
+FORMAT, VERSION = "missive-mutants", 2
 #: How long a lock is waited for, in seconds.
 LOCK_PATIENCE = 0.3
 
@@ -161,7 +162,7 @@ class FileDLQ(MemoryDLQ):
             raise DeadLetterStoreError(
                 f"{self.path} is no store of dead letters; give another path"
             ) from error
-        if told["version"] != VERSION:
+        if told["version"] > VERSION:
             raise DeadLetterStoreError(
                 f"{self.path} has version {told['version']}, and {VERSION} is known; update"
             )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Generator
+import zlib
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from missive import DLQ
+from missive import DLQ, MemoryDLQ
 from missive.conformance import DLQHarness
+from missive.conformance.dlq_lab import letter
 
-from .store import FORMAT, FileDLQ
+from .store import FORMAT, FileDLQ, row_of
 
 
 class FileHarness(DLQHarness):
@@ -43,6 +45,17 @@ class FileHarness(DLQHarness):
     def newer(self) -> None:
         head = {"format": FORMAT, "version": 99, "crc": 0}
         self.path.write_text(json.dumps(head) + "\nwho knows\n")
+
+    def older(self) -> Mapping[bytes, tuple[bytes, str]]:
+        store = MemoryDLQ()
+        store.put_many(letter(number, b"body %d" % number) for number in range(3))
+        rows = [row_of(found) for found in store.letters()]
+        for row in rows:
+            del row["state"], row["due"], row["attempt"]
+        rest = json.dumps({"letters": rows, "claims": [], "last": 3}).encode()
+        head = {"format": FORMAT, "version": 1, "crc": zlib.crc32(rest)}
+        self.path.write_bytes(json.dumps(head).encode() + b"\n" + rest)
+        return {found.id: (found.raw_data, found.reason) for found in store.letters()}
 
     def locked(self) -> AbstractContextManager[None]:
         return self._locked()

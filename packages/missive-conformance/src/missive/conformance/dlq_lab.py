@@ -57,6 +57,13 @@ def letter(
     return DeadLetter(**told)
 
 
+def deferred(number: int, body: bytes = b"a body", **fields: Any) -> DeadLetter:
+    """Make a deferred message like :func:`letter`; due a second after it failed, unless told."""
+    made = letter(number, body, **fields)
+    due = made.due if made.due is not None else made.last_failed + timedelta(seconds=1)
+    return made._replace(state="deferred", due=due)
+
+
 class DLQLab:
     """A started harness, and what a check does with it.
 
@@ -72,6 +79,8 @@ class DLQLab:
         self.folder = folder
         self.artefacts = artefacts or folder
         self.patience = harness_cls.patience
+        #: A time that does not come while the checks run.
+        self.far = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=365)
         self.accounts: list[Account] = []
         #: What the end of the lab is to undo, last first.
         self.at_end = ExitStack()

@@ -8,13 +8,23 @@ from typing import ClassVar
 
 import pytest
 
-from .dlq_checks import Durability, MappingChecks, StoreChecks
+from .dlq_checks import (
+    BoundChecks,
+    ClaimChecks,
+    DeferredChecks,
+    DueChecks,
+    Durability,
+    MappingChecks,
+    StoreChecks,
+)
 from .dlq_lab import DLQLab
 from .harness import DLQHarness
 from .suite import artefacts_of, keep_accounts, skip_unmet, started
 
 
-class DLQConformance(MappingChecks, StoreChecks, Durability):
+class DLQConformance(
+    MappingChecks, StoreChecks, BoundChecks, ClaimChecks, DeferredChecks, DueChecks, Durability
+):
     """Judges a DLQ. Subclass it as ``class TestMine(DLQConformance)``.
 
     Which checks run follows from what ``harness.dlq_cls`` is and what the harness offers; the rest

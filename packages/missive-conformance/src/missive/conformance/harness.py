@@ -177,6 +177,13 @@ class DLQHarness(Harness, ABC):
         """Put a store of a version that does not exist yet where the store would be."""
         raise NotOffered("newer")
 
+    def older(self) -> Mapping[bytes, tuple[bytes, str]]:
+        """Put a store of an earlier version where the store would be, with letters in it.
+
+        :returns: the body and the reason of each letter, by id, the oldest first.
+        """
+        raise NotOffered("older")
+
     def locked(self) -> AbstractContextManager[None]:
         """Hold the store so that nobody else can write to it, while in the ``with``."""
         raise NotOffered("locked")

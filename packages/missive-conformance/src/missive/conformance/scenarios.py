@@ -167,6 +167,38 @@ def write_letters(
         dlq.close()
 
 
+def handle_due(
+    harness: DLQHarness,
+    ledger: Ledger,
+    *,
+    limit: int,
+    lease: float,
+    hold_after: int | None = None,
+) -> None:
+    """Claim deferred messages, and note and remove each, until none is left.
+
+    :param limit: how many to claim at once.
+    :param lease: in seconds.
+    :param hold_after: stand still when so many were removed, to be killed.
+    """
+    store: Any = harness.open()
+    removed = 0
+    while store.counts().deferred:
+        found = store.claim_due(limit, lease)
+        for _, letter in found:
+            ledger.note("given", letter.raw_data)
+        for claim, letter in found:
+            if store.remove(claim):
+                ledger.note("removed", letter.raw_data)
+                removed += 1
+            if removed == hold_after:
+                ledger.mark({"event": "held"})
+                hold()
+        if not found:
+            threading.Event().wait(0.02)
+    store.close()
+
+
 def fill_disk(harness: DLQHarness, ledger: Ledger, *, limit: int, size: int) -> None:
     """Write letters until the disk is full, as a limit on the size of files plays it.
 
@@ -230,7 +262,8 @@ def drop_privileges() -> None:
 
 
 SCENARIOS = {
-    function.__name__: function for function in (work, write_letters, fill_disk, write_read_only)
+    function.__name__: function
+    for function in (work, write_letters, handle_due, fill_disk, write_read_only)
 }
 
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 # One lock for all stores of a process, so that a fork can wait for it: a child then finds every
 # store whole, and the lock free.
 _lock = threading.RLock()
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )

@@ -1,7 +1,19 @@
 """What DLQs are tested for, by topic."""
 
+from .bounds import BoundChecks
+from .claims import ClaimChecks
+from .deferred import DeferredChecks
+from .due import DueChecks
 from .durability import Durability
 from .mapping import MappingChecks
 from .store import StoreChecks
 
-__all__ = ["Durability", "MappingChecks", "StoreChecks"]
+__all__ = [
+    "BoundChecks",
+    "ClaimChecks",
+    "DeferredChecks",
+    "DueChecks",
+    "Durability",
+    "MappingChecks",
+    "StoreChecks",
+]

@@ -9,7 +9,7 @@ from typing import Any
 from missive import DeadLetterStoreError
 
 from ..contract import check, expect
-from ..dlq_lab import DLQLab, claimed, expect_entry, letter, message
+from ..dlq_lab import DLQLab, claimed, deferred, expect_entry, letter, message
 from ..ledger import number_of, numbered_body
 
 PERSISTENT = ("harness.persistent",)
@@ -193,6 +193,77 @@ class Durability:
         child.wait()
         events = [line["event"] for line in child.lines]
         expect(events[-1:] == ["refused-write"], f"it came to {events[-1:] or child.tail()}")
+
+    @check("D62", since="0.2", needs=(*PERSISTENT, "DeadLetterStore"), read=READ)
+    def test_d62_deferred_messages_outlive_the_process(self, lab: DLQLab) -> None:
+        """Deferred messages, their due times and the claims on them are there when the store is
+        opened again.
+        """
+        store = lab.open()
+        store.defer([deferred(1, attempt=2), deferred(2), deferred(3, due=lab.far)])
+        ((claim, _),) = store.claim_due(1, 600.0)
+        store.close()
+        again = lab.open()
+        counts = again.counts()
+        expect(counts == (0, 3, 1, 1), f"3 deferred, 1 due, 1 claimed became {tuple(counts)}")
+        expect(again.letter(b"letter-1").attempt == 2, "the attempts were forgotten")
+        expect(again.letter(b"letter-3").due == lab.far, "a due time was changed")
+        due = [found.id for _, found in again.claim_due(10)]
+        expect(due == [b"letter-2"], f"{len(due)} messages are given out, or the wrong one")
+        expect(again.remove(claim) is True, "the claim is worth nothing any more")
+
+    @check(
+        "D63",
+        since="0.2",
+        profile="full",
+        needs=(*PERSISTENT, "harness.shared", "DeadLetterStore"),
+        read=READ,
+    )
+    def test_d63_one_process_at_a_time(self, lab: DLQLab) -> None:
+        """Each due message goes to one process at a time; what a killed process held goes to
+        another when its lease has ended.
+        """
+        store = lab.open()
+        store.defer(
+            deferred(number, numbered_body(number, 64), id=b"letter-%d" % number)
+            for number in range(60)
+        )
+        killed = lab.child("handle_due", limit=3, lease=1.5, hold_after=10)
+        killed.wait_noted("held")
+        killed.kill()
+        children = [lab.child("handle_due", limit=3, lease=60.0) for _ in range(2)]
+        for child in children:
+            status = child.wait()
+            expect(status == 0, f"a process failed: {child.tail()}")
+        lines = [line for child in (killed, *children) for line in child.lines]
+        removed = [line["number"] for line in lines if line["event"] == "removed"]
+        expect(len(removed) == len(set(removed)), "a message was handled to its end twice")
+        expect(len(removed) == 60, f"of 60 messages {len(removed)} were handled")
+        given = [line["number"] for line in lines if line["event"] == "given"]
+        again = len(given) - 60
+        expect(again <= 3, f"{again} messages were given again, of 3 that a killed process held")
+        expect(store.counts().deferred == 0, f"{store.counts().deferred} messages are left")
+
+    @check(
+        "D64",
+        since="0.2",
+        needs=(*PERSISTENT, "harness.older", "DeadLetterStore"),
+        read=READ,
+    )
+    def test_d64_an_older_store_becomes_a_new_one(self, lab: DLQLab) -> None:
+        """A store of an earlier version is opened with its letters, all dead, and keeps deferred
+        messages from then on.
+        """
+        expected = lab.harness.older()
+        store = lab.open()
+        expect(list(store) == list(expected), f"of {len(expected)} letters {len(store)} are there")
+        for key, (body, reason) in expected.items():
+            expect_entry(store, key, body, reason)
+        store.defer([deferred(1, id=b"deferred now")])
+        store.close()
+        again = lab.open()
+        counts = again.counts()
+        expect(counts[:2] == (len(expected), 1), f"opened again it counts {tuple(counts)}")
 
 
 def _contents(lab: DLQLab) -> dict[str, bytes]:
