@@ -215,7 +215,8 @@ def terminal(project: Path) -> Callable[..., tuple[int, str]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "missive.cli", *map(str, args)],
             cwd=project,
-            env={**os.environ, "TERM": "xterm-256color"},
+            # COLUMNS, which the tools around a test may set, would hide the terminal's own width.
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

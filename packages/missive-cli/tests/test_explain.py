@@ -59,9 +59,9 @@ def test_says_for_each_message_what_matches(missive):
     assert done.returncode == 1
     assert done.stdout.splitlines()[:5] == [
         "line 1: overlapping.begins",
-        f"line 2: {several}; overlapping.fifth raised IndexError",
-        "line 3: no handler",
-        f"line 4: {several}",
+        f"line 2: {several}; overlapping.fifth raised IndexError (header kind = no key)",
+        "line 3: no handler (header kind = no key)",
+        f"line 4: {several} (header kind = no key)",
         "line 5: cannot be built: ValueError",
     ]
     assert "unspeakable" not in done.stdout + done.stderr
@@ -96,7 +96,7 @@ def test_reads_standard_input_and_is_content_with_one_handler_each(missive, file
     """Without a file, or with ``-``, messages come from standard input; all well is exit code 0."""
     done = missive("explain", "app:adapter", *file, input='{"label": "greet"}\r\n\n')
     assert done.returncode == 0
-    assert done.stdout.startswith("line 1: app.greet\n")
+    assert done.stdout.startswith("line 1: app.greet (JSON label = 'greet')\n")
     assert "1 message, 0 without exactly one handler" in done.stderr
 
 
@@ -105,7 +105,7 @@ def test_takes_a_whole_file_as_one_message(missive, project):
     (project / "body.json").write_text('{\n"label":\n"greet"}\n')
     done = missive("explain", "app:adapter", "body.json", "--whole")
     assert done.returncode == 0
-    assert done.stdout.startswith("body.json: app.greet\n")
+    assert done.stdout.startswith("body.json: app.greet (JSON label = 'greet')\n")
 
 
 def test_handlers_lists_them_with_file_and_line(missive):

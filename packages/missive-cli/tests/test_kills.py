@@ -25,7 +25,7 @@ def test_letters_survive(start, missive, project, signum):
         assert len(store) == 3
     done = missive("run", "app:adapter", "--dlq", "sqlite:///dead.db", input=BREAK)
     assert done.returncode == 0, done.stderr
-    assert "4 letters in 1 groups" in missive("dlq", "summary", "sqlite:///dead.db").stderr
+    assert "4 letters in 1 group\n" in missive("dlq", "summary", "sqlite:///dead.db").stderr
 
 
 def test_a_replay_that_was_killed_can_be_repeated(start, missive, project):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from missive import Handler, KeyedMatcher, otherwise
+from missive import NO_KEY, Handler, KeyedMatcher, otherwise
 
 
 def describe_matcher(matcher: object) -> str:
@@ -29,6 +30,29 @@ def place(handler: Handler[Any]) -> str:
     except FileNotFoundError:  # it was deleted
         here = ""
     return f"{handler.file.removeprefix(here)}:{handler.line}"
+
+
+def looked_up(handlers: Iterable[Handler[Any]], message: Any) -> dict[str, str]:
+    """Give the keys that are looked up for a message, by what they are keys of.
+
+    Where a key function raises, the name of the error stands for the key.
+    """
+    found: dict[str, str] = {}
+    for handler in handlers:
+        matcher: object = handler.matcher
+        if not isinstance(matcher, KeyedMatcher):
+            continue
+        key = cast("KeyedMatcher[Any]", matcher).family.key
+        name = _key(key)
+        if name in found:
+            continue
+        try:
+            value = key(message)
+        except Exception as error:  # it is the user's function
+            found[name] = f"{type(error).__name__}"
+        else:
+            found[name] = "no key" if value is NO_KEY else repr(value)
+    return found
 
 
 def _key(key: object) -> str:

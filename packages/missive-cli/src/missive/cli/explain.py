@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 import click
 from missive import Delivery, Explanation, ProcessingContext, TestAdapter
 
-from .describe import place
+from .describe import looked_up, place
 from .exits import ExitCode, Failed
 from .options import debug_option, json_option, message_option, target_options
 from .schemes import open_store
 from .targets import Target, load_target
-from .terminal import escaped, note, table, write, write_json
+from .terminal import escaped, note, plural, table, write, write_json
 
 HELP = """\
 Say for each message which matchers hit and which raised; no handler is called.
@@ -137,6 +137,9 @@ class Tally:
         return {
             "message": name,
             "result": result,
+            "keys": looked_up(
+                explanation.hits if result == "one" else self._processor.handlers, message
+            ),
             "hits": hits,
             "raised": [
                 {"handler": handler.name, "error": type(error).__name__, "place": place(handler)}
@@ -165,10 +168,10 @@ class Tally:
         table(("handler", "messages"), list(totals["matched"].items()))
         for overlap in totals["overlaps"]:
             both = " and ".join(overlap["handlers"])
-            write(f"overlap: {both} both match {_count(overlap['messages'])}")
+            write(f"overlap: {both} both match {plural(overlap['messages'], 'message')}")
         for name in totals["never_matched"]:
             write(f"never matched: {name}")
-        note(f"{_count(self._messages)}, {self.problems} without exactly one handler")
+        note(f"{plural(self._messages, 'message')}, {self.problems} without exactly one handler")
 
 
 def _result(explanation: Explanation[Any]) -> str:
@@ -186,8 +189,5 @@ def _line(found: dict[str, Any]) -> str:
             what = f"{len(found['hits'])} handlers: {what}"
         for raised in found["raised"]:
             what += f"; {raised['handler']} raised {raised['error']}"
-    return f"{escaped(found['message'])}: {escaped(what)}"
-
-
-def _count(messages: int) -> str:
-    return "1 message" if messages == 1 else f"{messages} messages"
+    keys = ", ".join(f"{name} = {value}" for name, value in found.get("keys", {}).items())
+    return f"{escaped(found['message'])}: {escaped(what)}{f' ({escaped(keys)})' if keys else ''}"

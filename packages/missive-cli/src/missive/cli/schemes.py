@@ -105,6 +105,13 @@ def _distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
 
 
+def is_store_url(text: str) -> bool:
+    """Return whether a text is the URL of a store, rather than a target, an id or a file."""
+    scheme, colon, rest = text.partition(":")
+    known = {point.name for point in entry_points(group="missive.dlqs")} | DISTRIBUTIONS.keys()
+    return bool(colon) and (rest.startswith("//") or scheme in known)
+
+
 def masked(url: str) -> str:
     """Give a URL fit to be shown: without the password."""
     return _PASSWORD.sub(r"\1\2***", url)

@@ -8,14 +8,14 @@ from typing import IO
 import click
 from missive import LetterFilters
 
-from ..options import MessageId, debug_option, message_option, target_options
+from ..options import debug_option, message_option, target_options
 from ..targets import load_target
-from ..terminal import note
-from .filters import filter_options
+from ..terminal import note, plural
+from .filters import filter_options, nothing_matches
 from .progress import counted
 from .pytest_file import write_test
 from .records import to_record
-from .store import letter_of, opened, store_argument
+from .store import StoreCommand, letter_of, opened, store_argument
 
 HELP = """\
 Write letters as JSON Lines, which import reads back without loss.
@@ -30,14 +30,16 @@ sends the very message of one letter to the processor of TARGET.
 """
 
 
-@click.command(help=HELP, short_help="Write letters as JSON Lines, or one as a test.")
+@click.command(
+    cls=StoreCommand, help=HELP, short_help="Write letters as JSON Lines, or one as a test."
+)
 @store_argument
 @click.argument("target", required=False)
 @filter_options
 @click.option(
     "--output", "-o", type=click.File("w", lazy=True), default="-", help="Write it there."
 )
-@click.option("--as-pytest", "test_id", metavar="ID", type=MessageId(), help="Write a test.")
+@click.option("--as-pytest", "test_id", metavar="ID", help="Write a test.")
 @target_options
 @message_option
 @click.option(
@@ -49,7 +51,7 @@ def export(
     target: str | None,
     filters: LetterFilters,
     output: IO[str],
-    test_id: bytes | None,
+    test_id: str | None,
     message: str | None,
 ) -> None:
     """Export letters."""
@@ -71,4 +73,6 @@ def export(
             output.write(json.dumps(to_record(letter), separators=(",", ":")) + "\n")
             written += 1
         output.flush()
-    note(f"{written} letters exported")
+        if not written and filters:
+            raise nothing_matches(store, filters)
+    note(f"{plural(written, 'letter')} exported")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import click
-from missive import LetterFilters
+from missive import DeadLetterStore, LetterFilters
+from missive.letters import shortened
 
+from ..exits import Failed
 from ..options import Moment
+from ..terminal import escaped, moment, plural
+
+#: How many values of a filter are named, and how much of each, where none matches.
+_NAMED, _LONGEST = 5, 80
 
 _TEXTS = {
     "--reason": "Only letters with just this reason.",
@@ -37,6 +44,39 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--since", type=Moment(), help="Only letters that failed last then or later."
     )(packed)
     return text_filter_options(packed)
+
+
+def group_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--group``."""
+    return click.option(
+        "--group", metavar="NUMBER", help="Only letters of this group, as summary numbers them."
+    )(command)
+
+
+def nothing_matches(store: DeadLetterStore, filters: LetterFilters) -> Failed:
+    """Say that no letter matches, and what there is instead."""
+    rows = store.summary()
+    total = sum(row.count for row in rows)
+    if not total:
+        return Failed("no letter matches: the store has none")
+    there: list[str] = []
+    for name in ("reason", "handler", "error_type"):
+        if filters.get(name) is not None:
+            counts: Counter[str] = Counter()
+            for row in rows:
+                counts[getattr(row, name) or "''"] += row.count
+            values = [
+                f"{shortened(escaped(value), _LONGEST)} ({count})"
+                for value, count in counts.most_common(_NAMED)
+            ]
+            more = len(counts) - len(values)
+            values += [f"{more} more"] if more > 0 else []
+            there.append(f"by {name.replace('_', ' ')}: {', '.join(values)}")
+    if filters.keys() & {"since", "until"}:
+        there.append(f"the last failed at {moment(max(row.last_seen for row in rows))}")
+    return Failed(
+        "; ".join([f"no letter matches; the store has {plural(total, 'letter')}", *there])
+    )
 
 
 def _packing(command: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:

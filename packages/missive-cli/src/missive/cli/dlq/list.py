@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
-from missive import DeadLetter, LetterFilters, format_id
+from missive import DeadLetter, DeadLetterStore, LetterFilters, format_id
 from missive.letters import MAX_REASON, shortened
 
 from ..options import debug_option, json_option
-from ..terminal import note, table, write_json
-from .filters import filter_options
-from .store import opened, store_argument
+from ..terminal import Abridged, ago, is_terminal, note, short_name, table, write_json
+from .filters import filter_options, group_option, nothing_matches
+from .groups import kind_of, kind_with
+from .prefixes import short_ids
+from .store import StoreCommand, opened, store_argument
 
 #: How many letters a page has.
 PAGE = 50
@@ -22,6 +24,10 @@ REASON = 500
 
 COLUMNS = ("last failed", "id", "failures", "stage", "handler", "error", "reason")
 
+_ID = COLUMNS.index("id")
+FLEXIBLE = ("id", "handler", "error", "reason")
+STYLES = {"error": "red", "failures": "bold"}
+
 HELP = """\
 List letters, oldest first, a page at a time.
 
@@ -29,15 +35,18 @@ List letters, oldest first, a page at a time.
   missive dlq list sqlite:///dead-letters.db
   missive dlq list sqlite:///dead-letters.db --newest-first --limit 10
   missive dlq list sqlite:///dead-letters.db --reason 'no matching handlers' --since 2h
+  missive dlq list sqlite:///dead-letters.db --group 482
   missive dlq list sqlite:///dead-letters.db --json --all | jq -r .id
 
-Where there is more, the last line on standard error says how to go on.
+On a terminal ids are shown by their beginnings, which all commands take. Where there is more, the
+last line on standard error says how to go on.
 """
 
 
-@click.command("list", help=HELP, short_help="List letters, a page at a time.")
+@click.command("list", cls=StoreCommand, help=HELP, short_help="List letters, a page at a time.")
 @store_argument
 @filter_options
+@group_option
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1), default=PAGE, show_default=True, help="A page."
 )
@@ -49,6 +58,7 @@ Where there is more, the last line on standard error says how to go on.
 def list_letters(
     url: str,
     filters: LetterFilters,
+    group: str | None,
     limit: int,
     everything: bool,
     after: int | None,
@@ -58,19 +68,29 @@ def list_letters(
     """List letters."""
     with opened(url) as store:
         found = store.letters(
-            limit=None if everything else limit + 1,
+            limit=None if everything or group else limit + 1,
             after=after,
             newest_first=newest_first,
             **filters,
         )
+        if group is not None:
+            kind = kind_with(group, store.letters())
+            found = (letter for letter in found if kind_of(letter) == kind)
         page = Page(found, None if everything else limit)
         if as_json:
             for letter in page:
                 write_json(_summary(letter))
         else:
-            table(COLUMNS, (_row(letter) for letter in page))
+            rows: Iterable[tuple[object, ...]] = map(_row, page)
+            if is_terminal() and not everything:
+                rows = _shortened(store, rows)
+            table(COLUMNS, rows, flexible=FLEXIBLE, styles=STYLES)
         if page.more:
             note(f"there are more; go on with --after {page.last}")
+        elif page.last is None and after is None and (filters or group):
+            raise nothing_matches(store, filters)
+        elif page.last is None:
+            note(f"no letters{'' if after is None else ' after that'}")
 
 
 class Page:
@@ -97,14 +117,25 @@ class Page:
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
     return (
-        letter.last_failed,
+        ago(letter.last_failed),
         format_id(letter.id),
         letter.failures,
         letter.stage,
         letter.handler,
-        letter.error_type,
+        short_name(letter.error_type),
         shortened(letter.reason, REASON),
     )
+
+
+def _shortened(
+    store: DeadLetterStore, rows: Iterable[tuple[object, ...]]
+) -> list[tuple[object, ...]]:
+    """Give rows whose ids are shown by their beginnings."""
+    kept = list(rows)
+    shortest = short_ids(store, (str(row[_ID]) for row in kept))
+    return [
+        (*row[:_ID], Abridged(row[_ID], shortest[str(row[_ID])]), *row[_ID + 1 :]) for row in kept
+    ]
 
 
 def _summary(letter: DeadLetter) -> dict[str, Any]:

@@ -13,10 +13,10 @@ T = TypeVar("T")
 class Bar:
     """Shows how far something is.
 
-    :param advance: moves the bar on by one.
+    :param advance: moves the bar on, by so many.
     """
 
-    def __init__(self, advance: Callable[[], None]) -> None:
+    def __init__(self, advance: Callable[[int], None]) -> None:
         self.advance = advance
 
 
@@ -28,7 +28,7 @@ def bar(total: int | None, what: str) -> Generator[Bar, None, None]:
     :param what: what is being done.
     """
     if not sys.stderr.isatty():
-        yield Bar(lambda: None)
+        yield Bar(lambda _: None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -44,7 +44,7 @@ def bar(total: int | None, what: str) -> Generator[Bar, None, None]:
     )
     with progress:
         task = progress.add_task(what, total=total)
-        yield Bar(lambda: progress.advance(task))
+        yield Bar(lambda count: progress.advance(task, count))
 
 
 def counted(things: Iterable[T], total: int | None, what: str) -> Iterator[T]:
@@ -52,4 +52,4 @@ def counted(things: Iterable[T], total: int | None, what: str) -> Iterator[T]:
     with bar(total, what) as progress:
         for thing in things:
             yield thing
-            progress.advance()
+            progress.advance(1)

@@ -11,7 +11,7 @@ from ..options import Age, debug_option, json_option
 from .asking import yes_option
 from .filters import text_filter_options
 from .removing import remove
-from .store import opened, store_argument
+from .store import StoreCommand, opened, store_argument
 
 HELP = """\
 Remove the letters whose last failure is longer ago than this. Asks unless --yes.
@@ -22,7 +22,7 @@ Remove the letters whose last failure is longer ago than this. Asks unless --yes
 """
 
 
-@click.command(help=HELP, short_help="Remove old letters.")
+@click.command(cls=StoreCommand, help=HELP, short_help="Remove old letters.")
 @store_argument
 @click.option("--older-than", type=Age(), required=True, help="90s, 15m, 2h, 30d, 1w.")
 @text_filter_options

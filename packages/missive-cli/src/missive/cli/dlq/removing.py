@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from missive import Choice, DeadLetterStore
 
-from ..terminal import note, write_json
+from ..terminal import note, plural, write_json
 from .asking import confirm
 
 
@@ -18,16 +18,15 @@ def remove(
     :param which: what the letters have in common, for the question.
     :raises Failed: the operator does not agree.
     """
-    confirm(f"Remove {_letters(len(choice))}{which} for good?", yes=yes or not choice)
+    confirm(f"Remove {plural(len(choice), 'letter')}{which} for good?", yes=yes or not choice)
     removed = store.remove_chosen(choice)
     changed = len(choice) - removed
     if as_json:
         write_json({"removed": removed, "changed": changed} if changed else {"removed": removed})
         return
-    note(f"{_letters(removed)} removed")
+    note(f"{plural(removed, 'letter')} removed")
     if changed:
-        note(f"{_letters(changed)} failed again, changed or left the store meanwhile: not removed")
-
-
-def _letters(count: int) -> str:
-    return "1 letter" if count == 1 else f"{count} letters"
+        note(
+            f"{plural(changed, 'letter')} failed again, changed or left the store meanwhile: not"
+            " removed"
+        )

@@ -11,10 +11,10 @@ import click
 from missive import DeadLetter
 
 from ..options import debug_option, json_option
-from ..terminal import note, write_json
+from ..terminal import note, plural, write_json
 from .progress import counted
 from .records import BadRecord, from_record
-from .store import opened, store_argument
+from .store import StoreCommand, opened, store_argument
 
 #: How many letters are written at once; the disk is waited for once each.
 BATCH = 500
@@ -31,7 +31,9 @@ file may be imported again.
 """
 
 
-@click.command("import", help=HELP, short_help="Read letters back from JSON Lines.")
+@click.command(
+    "import", cls=StoreCommand, help=HELP, short_help="Read letters back from JSON Lines."
+)
 @store_argument
 @click.argument("file", type=click.File("rb"), default="-")
 @json_option("Write the count as JSON.")
@@ -47,7 +49,7 @@ def import_letters(url: str, file: BinaryIO, as_json: bool) -> None:
     if as_json:
         write_json({"imported": imported})
     else:
-        note(f"{imported} letters imported")
+        note(f"{plural(imported, 'letter')} imported")
 
 
 def _read(file: BinaryIO) -> Iterator[DeadLetter]:

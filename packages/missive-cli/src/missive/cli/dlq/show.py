@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 
 import click
 from missive import Claim, DeadLetter, format_id
 from missive.letters import MAX_REASON, shortened
 
-from ..options import MessageId, debug_option, json_option
-from ..terminal import escaped, is_terminal, moment, write, write_json
+from ..options import debug_option, json_option
+from ..terminal import ago, escaped, is_terminal, moment, plural, write, write_json
 from .list import REASON
 from .records import to_record
-from .store import held_by, letter_of, opened, store_argument
+from .store import StoreCommand, held_by, letter_of, opened, store_argument
 
 #: How many bytes a line of the hexadecimal view has.
 BYTES_A_LINE = 16
@@ -31,17 +32,17 @@ escaped; --raw gives just the body's bytes.
 """
 
 
-@click.command(help=HELP, short_help="Show one letter whole.")
+@click.command(cls=StoreCommand, help=HELP, short_help="Show one letter whole.")
 @store_argument
-@click.argument("id", type=MessageId())
+@click.argument("id", metavar="ID")
 @click.option("--raw", is_flag=True, help="Write the bytes of the body, and nothing else.")
 @json_option("Write the whole record as JSON.")
 @debug_option
-def show(url: str, id: bytes, raw: bool, as_json: bool) -> None:
+def show(url: str, id: str, raw: bool, as_json: bool) -> None:
     """Show a letter."""
     with opened(url) as store:
         letter = letter_of(store, id)
-        claim = store.claim_of(id)
+        claim = store.claim_of(letter.id)
     if raw:
         sys.stdout.buffer.write(letter.raw_data)
     elif as_json:
@@ -61,7 +62,7 @@ def _sections(letter: DeadLetter, claim: Claim | None) -> Iterator[tuple[str, It
     if letter.traceback:
         yield "traceback", iter(letter.traceback.splitlines())
     kind, lines = _body(letter.raw_data)
-    yield f"body ({len(letter.raw_data)} bytes, {kind})", lines
+    yield f"body ({plural(len(letter.raw_data), 'byte')}, {kind})", lines
 
 
 def _fields(letter: DeadLetter, claim: Claim | None) -> Iterator[str]:
@@ -75,8 +76,8 @@ def _fields(letter: DeadLetter, claim: Claim | None) -> Iterator[str]:
         "error": letter.error_type,
         "reason": shortened(letter.reason, MAX_REASON),
         "failures": str(letter.failures),
-        "first failed": moment(letter.first_failed),
-        "last failed": moment(letter.last_failed),
+        "first failed": _when(letter.first_failed),
+        "last failed": _when(letter.last_failed),
         "claimed": held_by(claim) if claim is not None else None,
         "host": letter.host,
         "version": f"missive-core {letter.version}",
@@ -86,10 +87,15 @@ def _fields(letter: DeadLetter, claim: Claim | None) -> Iterator[str]:
             yield f"{name:<13} {escaped(value)}"
 
 
+def _when(when: datetime) -> str:
+    relative = ago(when).short
+    return f"{moment(when)} ({relative})" if relative.endswith("ago") else moment(when)
+
+
 def _history(letter: DeadLetter) -> Iterator[str]:
     kept = len(letter.history)
-    if letter.failures > kept:
-        yield f"({letter.failures - kept} earlier failures are not kept)"
+    if lost := letter.failures - kept:
+        yield f"({plural(lost, 'earlier failure')} not kept)"
     for failure in letter.history:
         reason = escaped(shortened(failure.reason, REASON))
         what = [failure.stage, failure.handler, failure.error_type, reason]

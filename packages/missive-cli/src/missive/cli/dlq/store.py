@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
-from missive import Claim, DeadLetter, DeadLetterStore, format_id
+from missive import Claim, DeadLetter, DeadLetterStore
 
-from ..exits import Failed
-from ..schemes import open_store
+from ..schemes import is_store_url, open_store
 from ..terminal import moment
+from ..variables import read_variable
+from .prefixes import find_id
+
+#: Where the commands take the URL of the store from, as ``missive run`` does.
+VARIABLE = "MISSIVE_DLQ"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class StoreCommand(click.Command):
+    """A command on a store, whose URL is its first argument, or else in ``MISSIVE_DLQ``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the URL of the environment first where the arguments do not begin with one."""
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        first = given.get("url")
+        if isinstance(first, str) and is_store_url(first):
+            return super().parse_args(ctx, args)
+        url = read_variable(VARIABLE)
+        if url is not None:
+            return super().parse_args(ctx, [url, *args])
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            raise click.UsageError(
+                f"no store is named; give its URL, such as sqlite:///letters.db, or set {VARIABLE}"
+            ) from error
+
+
 def store_argument(command: F) -> F:
     """Give a command the argument that names the store."""
-    return click.argument("url", metavar="URL")(command)
+    return click.argument("url", metavar="[URL]")(command)
 
 
 @contextmanager
@@ -36,25 +60,15 @@ def opened(url: str, *, existing: bool = True) -> Generator[DeadLetterStore, Non
         store.close()
 
 
-def letter_of(store: DeadLetterStore, id: bytes) -> DeadLetter:
-    """Give the letter with an id.
+def letter_of(store: DeadLetterStore, typed: str) -> DeadLetter:
+    """Give the letter whose id, or the beginning of whose id, was typed.
 
-    :raises Failed: there is none.
+    :raises click.UsageError: several ids begin with it.
+    :raises Failed: none does.
     """
-    try:
-        return store.letter(id)
-    except KeyError as error:
-        raise Failed(
-            f"there is no letter {format_id(id)} in the store (any more);"
-            " missive dlq list shows which there are"
-        ) from error
+    return store.letter(find_id(store, typed))
 
 
 def held_by(claim: Claim) -> str:
     """Say until when a letter is claimed, and by whom if the store knows."""
     return f"until {moment(claim.expires)} by {claim.owner or 'another replay'}"
-
-
-def not_there(ids: Iterable[bytes]) -> Failed:
-    """Name letters that were asked for and that the store does not have."""
-    return Failed(f"not in the store: {', '.join(map(format_id, ids))}")

@@ -1,39 +1,59 @@
-"""``missive dlq summary``: letters by error, handler and reason."""
+"""``missive dlq summary``: letters by error, handler and the line that raised."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 import click
-from missive import SummaryRow
-from missive.letters import MAX_REASON, shortened
+from missive import LetterFilters
 
 from ..options import debug_option, json_option
-from ..terminal import note, table, write_json
-from .list import REASON
-from .store import opened, store_argument
+from ..terminal import (
+    ago,
+    is_encodable,
+    note,
+    plural,
+    short_name,
+    table,
+    write_json,
+)
+from .filters import filter_options, nothing_matches
+from .groups import Group, group
+from .store import StoreCommand, opened, store_argument
 
-#: How many groups are shown. Reasons may be as many as letters, where each names its message.
+#: How many groups are shown.
 GROUPS = 100
 #: How many characters the bar over time has.
-BAR = 16
+BAR = 8
 
-COLUMNS = ("letters", "error", "handler", "reason", "first seen", "last seen", "when")
+COLUMNS = (
+    *("group", "letters", "error", "handler", "raised at", "reason"),
+    *("first seen", "last seen", "when"),
+)
+FLEXIBLE = ("error", "handler", "raised at", "reason")
+STYLES = {"group": "cyan", "letters": "bold", "error": "red"}
+#: What is left out first where a terminal is narrow.
+OPTIONAL = ("first seen", "when", "raised at")
 
 HELP = """\
-Count the letters by error, handler and reason, the most frequent first.
+Count the letters by error, handler and the line that raised, the most frequent first.
 
 \b
   missive dlq summary sqlite:///dead-letters.db
+  missive dlq summary sqlite:///dead-letters.db --since 2h
   missive dlq summary sqlite:///dead-letters.db --json | jq .count
 
-The bar runs from the first time that any letter of the groups shown was seen to the last; it is
-drawn where letters of the row were.
+A group's number stays the same; list, replay and delete take it as --group. In its reason numbers
+are shown as #, quoted texts and ids as an ellipsis. The bar runs from the first time that any
+letter of the groups shown was seen to the last; it is drawn where letters of the row were.
 """
 
 
-@click.command(help=HELP, short_help="Count letters by error, handler and reason.")
+@click.command(
+    cls=StoreCommand, help=HELP, short_help="Count letters by error, handler and raising line."
+)
 @store_argument
+@filter_options
 @click.option(
     "--limit",
     metavar="N",
@@ -44,33 +64,63 @@ drawn where letters of the row were.
 )
 @json_option()
 @debug_option
-def summary(url: str, limit: int, as_json: bool) -> None:
+def summary(url: str, filters: LetterFilters, limit: int, as_json: bool) -> None:
     """Summarise letters."""
     with opened(url) as store:
-        rows = store.summary(limit=limit)
-        total = len(store)
+        groups = group(store.letters(**filters))
+        if not groups and filters:
+            raise nothing_matches(store, filters)
+    shown = groups[:limit]
     if as_json:
-        for row in rows:
-            write_json({**row._asdict(), "reason": shortened(row.reason, MAX_REASON)})
+        for one in shown:
+            write_json(_record(one))
         return
-    begin = min((row.first_seen for row in rows), default=None)
-    end = max((row.last_seen for row in rows), default=None)
-    table(COLUMNS, [(*_cells(row), _bar(row, begin, end)) for row in rows])
-    shown = sum(row.count for row in rows)
-    note(f"{shown} letters in {len(rows)} groups")
-    if shown < total:
-        note(f"{total - shown} letters are in other groups; see more with --limit")
+    _show(shown)
+    count = sum(one.letters for one in shown)
+    note(f"{plural(count, 'letter')} in {plural(len(shown), 'group')}")
+    if left := sum(one.letters for one in groups[limit:]):
+        verb = "is" if left == 1 else "are"
+        note(f"{plural(left, 'letter')} {verb} in other groups; see more with --limit")
 
 
-def _cells(row: SummaryRow) -> tuple[object, ...]:
-    reason = shortened(row.reason, REASON)
-    return row.count, row.error_type, row.handler, reason, row.first_seen, row.last_seen
+def _record(one: Group) -> dict[str, object]:
+    return {
+        "group": one.number,
+        "error_type": one.kind.error_type,
+        "handler": one.kind.handler,
+        "place": one.kind.place,
+        "reason": one.reason,
+        "count": one.letters,
+        "first_seen": one.first_seen,
+        "last_seen": one.last_seen,
+    }
 
 
-def _bar(row: SummaryRow, begin: datetime | None, end: datetime | None) -> str:
-    """Draw when the letters of a row were seen, between two moments."""
+def _show(groups: list[Group]) -> None:
+    begin = min((one.first_seen for one in groups), default=None)
+    end = max((one.last_seen for one in groups), default=None)
+    rows = [[*_cells(one), _bar(one, begin, end)] for one in groups]
+    table(COLUMNS, rows, flexible=FLEXIBLE, optional=OPTIONAL, styles=STYLES)
+
+
+def _cells(one: Group) -> list[object]:
+    return [
+        one.number,
+        one.letters,
+        short_name(one.kind.error_type),
+        one.kind.handler,
+        one.kind.place,
+        one.reason,
+        ago(one.first_seen),
+        ago(one.last_seen),
+    ]
+
+
+def _bar(one: Group, begin: datetime | None, end: datetime | None) -> str:
+    """Draw when the letters of a group were seen, between two moments."""
+    full, empty = ("█", "·") if is_encodable("█·") else ("#", ".")
     if begin is None or end is None or begin == end:
-        return "█" * BAR
-    first = int((row.first_seen - begin) / (end - begin) * (BAR - 1))
-    last = int((row.last_seen - begin) / (end - begin) * (BAR - 1))
-    return "·" * first + "█" * (last - first + 1) + "·" * (BAR - 1 - last)
+        return full * BAR
+    first = int((one.first_seen - begin) / (end - begin) * (BAR - 1))
+    last = int((one.last_seen - begin) / (end - begin) * (BAR - 1))
+    return empty * first + full * (last - first + 1) + empty * (BAR - 1 - last)
