@@ -32,7 +32,7 @@ ROWS = (
     ("stable_id", "Same id when it comes again", None),
     ("delivery_count", "Deliveries counted", None),
     ("headers", "Headers", None),
-    ("out_of_order_ack", "Acked in any order", None),
+    ("ordered_acks", "Acks in the order of delivery", None),
     ("binary_safe", "Any bytes", None),
     ("empty_body", "Empty bodies", None),
     ("max_bytes", "Longest body", None),

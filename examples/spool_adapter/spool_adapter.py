@@ -8,10 +8,11 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from missive import Capabilities, ConfigurationError, Delivery, M, PollingAdapter, Processor
+from missive import Capabilities, ConfigurationError, Delivery, M, Processor
+from missive.polling import PollingAdapter
 
 if TYPE_CHECKING:
-    from missive import PollingOptions
+    from missive.polling import PollingOptions
     from typing_extensions import Unpack
 
 #: How many files are read at once, at most.

@@ -38,7 +38,7 @@ def letter(id: bytes, **changes) -> core.DeadLetter:
     fields.setdefault(
         "history",
         (
-            core.Failure(
+            core.letters.Failure(
                 fields["last_failed"],
                 fields["stage"],
                 fields["reason"],

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from missive import DeadLetter, Failure
+from missive import DeadLetter
+from missive.letters import Failure
 
 SQLiteDLQ = pytest.importorskip("missive.dlq.sqlite").SQLiteDLQ
 

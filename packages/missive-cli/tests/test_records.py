@@ -9,8 +9,9 @@ from datetime import timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from missive import DeadLetter, Failure, RawMessage
+from missive import DeadLetter, RawMessage
 from missive.cli.dlq.records import BadRecord, from_record, to_record
+from missive.letters import Failure
 
 #: Any text that Python can hold, lone surrogates included: headers may have some.
 texts = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -34,6 +35,10 @@ letters = st.builds(
     traceback=maybe,
     handler=maybe,
     failures=st.integers(1, 10**12),
+    position=st.none(),
+    due=st.none() | moments,
+    attempt=st.integers(0, 10**12),
+    state=st.sampled_from(("dead", "deferred")),
     history=st.lists(failures, max_size=3).map(tuple),
     host=texts,
     version=texts,

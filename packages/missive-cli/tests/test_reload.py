@@ -24,7 +24,7 @@ import missive
 processor = missive.Processor()
 
 
-class Waiting(missive.PollingAdapter[missive.RawMessage]):
+class Waiting(missive.polling.PollingAdapter[missive.RawMessage]):
     def open(self):
         print("{word}", os.getpid(), flush=True)
 

@@ -277,7 +277,7 @@ import missive
 processor = missive.Processor()
 
 
-class Unreachable(missive.PollingAdapter[missive.RawMessage]):
+class Unreachable(missive.polling.PollingAdapter[missive.RawMessage]):
     connection_errors = (ConnectionError,)
     fatal_errors = (PermissionError,)
     error = ConnectionRefusedError("no")

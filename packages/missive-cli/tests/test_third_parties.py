@@ -8,7 +8,7 @@ THIRD_PARTY = """\
 import missive
 
 
-class TickAdapter(missive.PollingAdapter):
+class TickAdapter(missive.polling.PollingAdapter):
     @classmethod
     def from_url(cls, url, message_cls, processor, **options):
         return cls(message_cls, processor, **options)
@@ -20,7 +20,7 @@ class TickAdapter(missive.PollingAdapter):
 
     def receive(self, timeout):
         if not self.ticks:
-            raise missive.EndOfInput
+            raise missive.polling.EndOfInput
         return [self.ticks.pop()]
 
     def ack(self, message): ...
@@ -126,5 +126,5 @@ def test_one_that_cannot_be_used_is_named(missive, refused, break_it, content, e
     assert "the adapter for tick: (third_party:TickAdapter of third-party 1.0) " in adapter
     assert expected in adapter
     store = refused(missive("dlq", "summary", "shout:"))
-    assert "the store for shout: (third_party:ShoutingDLQ of third-party 1.0) " in store
+    assert "store for shout: (third_party:ShoutingDLQ of third-party 1.0) " in store
     assert "hunter2" not in adapter + store

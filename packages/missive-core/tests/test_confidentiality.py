@@ -108,6 +108,6 @@ def test_reprs_of_what_hooks_are_told_show_no_content() -> None:
     client = processor.test_client(Plain)
     client.send(SECRET)
     with processor.context(Plain, client) as ctx:
-        told.append(repr(ctx.process(Plain(SECRET))))
+        told.append(repr(ctx.process(missive.Delivery(SECRET))))
     assert len(told) == 4
     assert SECRET.decode() not in str(told)

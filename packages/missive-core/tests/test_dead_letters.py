@@ -11,13 +11,11 @@ from missive import (
     ConfigurationError,
     DeadLetter,
     DeadLetterStore,
-    DeadLetterStoreBusy,
     DeadLetterStoreError,
-    DeadLetterStoreFull,
-    DeadLetterStoreRefused,
     JSONMessage,
     RawMessage,
 )
+from missive.errors import DeadLetterStoreBusy, DeadLetterStoreFull, DeadLetterStoreRefused
 from missive.letters import (
     MAX_REASON,
     MAX_TRACEBACK,
@@ -218,7 +216,7 @@ class TestLetter:
         assert before <= letter.first_failed == letter.last_failed <= datetime.now(timezone.utc)
         assert letter.id == letter.message_id == message.message_id
         assert letter.raw_data == b"body"
-        assert letter.message_class == "missive.messages.RawMessage"
+        assert letter.message_class == "missive.message.RawMessage"
         assert (letter.error_type, letter.handler) == ("ValueError", "a.handler")
         assert letter.traceback == format_traceback(error)
         assert letter.host

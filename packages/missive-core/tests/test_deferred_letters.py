@@ -7,7 +7,8 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from missive import Claim, ConfigurationError, DeadLetter, MemoryDLQ, RawMessage
+from missive import ConfigurationError, DeadLetter, MemoryDLQ, RawMessage
+from missive.letters import Claim
 from missive.letters.shelf import Shelf
 from missive.letters.timeline import Timeline
 

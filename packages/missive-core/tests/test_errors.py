@@ -5,16 +5,8 @@ import pickle
 from collections.abc import Callable
 
 import pytest
-from missive import (
-    ConfigurationError,
-    DeadLetterStoreBusy,
-    DeadLetterStoreRefused,
-    DrainTimeout,
-    MissiveError,
-    NoMatchingHandler,
-    RawMessage,
-    UnknownScheme,
-)
+from missive import ConfigurationError, DrainTimeout, MissiveError, RawMessage, UnknownScheme
+from missive.errors import DeadLetterStoreBusy, DeadLetterStoreRefused, NoMatchingHandler
 
 
 @pytest.mark.parametrize("carry", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])

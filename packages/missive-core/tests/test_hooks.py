@@ -232,10 +232,10 @@ def test_an_around_hook_must_yield_exactly_once() -> None:
             for _ in range(times):
                 yield
 
-        with pytest.raises(missive.HookError, match=f"around.*{problem}") as caught:
+        with pytest.raises(missive.errors.HookError, match=f"around.*{problem}") as caught:
             processor.test_client().send(b"x")
         assert caught.value.hook is around
-    with pytest.raises(missive.InvalidHandler, match="does not yield"):
+    with pytest.raises(missive.errors.InvalidHandler, match="does not yield"):
         missive.Processor[missive.RawMessage]().around_handling(lambda *args: None)  # type: ignore[arg-type]
 
 
@@ -317,9 +317,9 @@ def test_a_decision_outside_of_the_handling_is_refused() -> None:
     client.send(message)
     (ctx,) = kept
     for late in (ctx.ack, ctx.nack, lambda: ctx.processing_ctx.ack(message)):
-        with pytest.raises(missive.DecisionTooLate, match="not being handled"):
+        with pytest.raises(missive.errors.DecisionTooLate, match="not being handled"):
             late()
-    assert repr(ctx).startswith("<HandlingContext of <RawMessage")
+    assert repr(ctx).startswith("<HandlingContext dead-lettered: <RawMessage")
 
 
 def test_handling_context_runs_the_hooks_and_settles_nothing() -> None:
@@ -412,7 +412,7 @@ def test_what_yields_is_an_around_hook_alone() -> None:
         processor.handle_for(missive.otherwise),
         processor.handle_for,
     ):
-        with pytest.raises(missive.InvalidHandler, match="it yields, so calling it would run"):
+        with pytest.raises(missive.errors.InvalidHandler, match="it yields, so calling it would run"):
             register(generator)
     assert processor.around_handling(generator) is generator
 
@@ -420,7 +420,7 @@ def test_what_yields_is_an_around_hook_alone() -> None:
 def test_an_around_hook_is_no_context_manager_yet() -> None:
     """The error names what is too much, not what is missing."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
-    with pytest.raises(missive.InvalidHandler, match=r"does not yield; leave out .*contextmanager"):
+    with pytest.raises(missive.errors.InvalidHandler, match=r"does not yield; leave out .*contextmanager"):
 
         @processor.around_handling
         @contextmanager

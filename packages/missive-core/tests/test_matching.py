@@ -111,7 +111,7 @@ def test_ready_made_families_route_on_header_source_and_field() -> None:
     client.send(b'{"kind": []}')
     client.send(b"null", headers={"x-event": "pull"}, source="elsewhere")
     assert went == ["header", "source", "json", "otherwise", "otherwise"]
-    with pytest.raises(missive.MatcherConflict, match="the key 'push'"):
+    with pytest.raises(missive.errors.MatcherConflict, match="the key 'push'"):
         processor.handle_for(missive.route_on_header("x-EVENT")("push"))(note("again"))
     assert missive.route_on_header("a") != missive.route_on_json("a")
 
@@ -146,7 +146,7 @@ def test_overlaps_are_named() -> None:
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     processor.handle_for(lambda m: True)(ack)
     processor.handle_for(missive.route_on(lambda m: 1)(1))(other)
-    with pytest.raises(missive.MultipleMatchingHandlers) as caught:
+    with pytest.raises(missive.errors.MultipleMatchingHandlers) as caught:
         processor.test_client().send(b"x")
     assert [name.rpartition(".")[2] for name in caught.value.handlers] == ["ack", "other"]
 
@@ -193,7 +193,7 @@ def test_a_second_handler_under_an_equal_matcher_is_refused_by_both_names(
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     processor.handle_for(Unhashable(b"z"))(lambda m, ctx: ctx.ack())
     processor.handle_for(first)(ack)
-    with pytest.raises(missive.MatcherConflict, match=r"other.*cannot handle.*ack.*does") as caught:
+    with pytest.raises(missive.errors.MatcherConflict, match=r"other.*cannot handle.*ack.*does") as caught:
         processor.handle_for(second)(other)
     assert (caught.value.existing, caught.value.refused) == (ack, other)
     assert len(processor.handlers) == 2
@@ -230,19 +230,14 @@ class AsyncCall:
     ],
     ids=["function", "generator", "partial", "callable", "method"],
 )
-def test_async_handlers_hooks_and_matchers_are_refused(function: Any) -> None:
-    """A coroutine that nobody awaits would be a message that nobody handles."""
+def test_async_matchers_and_key_functions_are_refused(function: Any) -> None:
+    """A matcher decides at once, so it is a plain function."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
-    for register in (
-        processor.handle_for(lambda m: True),
-        processor.handle_for,
-        processor.before_processing,
-        processor.after_handling,
-        processor.around_handling,
-        processor.on_settled,
-    ):
-        with pytest.raises(missive.InvalidHandler, match="async"):
+    for register in (processor.handle_for, processor.handle_batch_for):
+        with pytest.raises(missive.errors.InvalidHandler, match="async"):
             register(function)
+    with pytest.raises(missive.errors.InvalidHandler, match="async"):
+        processor.handle_for(missive.route_on(function)(1))
 
 
 def test_a_plain_function_around_an_async_one_is_a_handler() -> None:
@@ -263,11 +258,11 @@ def test_a_plain_function_around_an_async_one_is_a_handler() -> None:
 def test_what_is_not_callable_is_refused() -> None:
     """The error says what was given and what it was to be."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
-    with pytest.raises(missive.InvalidHandler, match="an instance of str cannot be a matcher"):
+    with pytest.raises(missive.errors.InvalidHandler, match="an instance of str cannot be a matcher"):
         processor.handle_for("label")  # type: ignore[arg-type]
-    with pytest.raises(missive.InvalidHandler, match="a handler: it is not callable"):
+    with pytest.raises(missive.errors.InvalidHandler, match="a handler: it is not callable"):
         processor.handle_for(lambda m: True)(3)  # type: ignore[arg-type]
-    with pytest.raises(missive.InvalidHandler, match="no key function"):
+    with pytest.raises(missive.errors.InvalidHandler, match="not a key function"):
         missive.route_on("label")  # type: ignore[arg-type]
 
 
@@ -320,17 +315,17 @@ def test_what_cannot_be_called_as_it_will_be_is_refused() -> None:
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     wrong: Any = lambda: None  # noqa: E731
     with pytest.raises(
-        missive.InvalidHandler, match=r"called with \(message, ctx\), and takes \(\) "
+        missive.errors.InvalidHandler, match=r"called with \(message, ctx\), and takes \(\) "
     ):
         processor.handle_for(missive.otherwise)(wrong)
-    with pytest.raises(missive.InvalidHandler, match=r"\(message\), and takes \(message, ctx\)"):
+    with pytest.raises(missive.errors.InvalidHandler, match=r"\(message\), and takes \(message, ctx\)"):
         processor.handle_for(ack)  # type: ignore[arg-type]
     for register, takes in (
         (processor.before_processing, "processing_ctx"),
         (processor.after_handling, "processing_ctx, handling_ctx"),
-        (processor.on_settled, "processing_ctx, settled"),
+        (processor.on_settled, "processing_ctx, handling_ctx"),
     ):
-        with pytest.raises(missive.InvalidHandler, match=rf"called with \({takes}\)"):
+        with pytest.raises(missive.errors.InvalidHandler, match=rf"called with \({takes}\)"):
             register(wrong)
     assert processor.handlers == ()
 
@@ -382,7 +377,7 @@ def test_an_async_key_function_is_refused() -> None:
         return "a"
 
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
-    with pytest.raises(missive.InvalidHandler, match="cannot be a key function: it is async"):
+    with pytest.raises(missive.errors.InvalidHandler, match="cannot be a key function: it is async"):
         processor.handle_for(missive.route_on(key)("a"))
 
 
@@ -398,6 +393,6 @@ def test_a_key_function_need_not_be_hashable() -> None:
 
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     processor.handle_for(missive.route_on(Key("x"))("a"))(lambda m, ctx: ctx.ack())
-    with pytest.raises(missive.MatcherConflict, match="the key 'a'"):
+    with pytest.raises(missive.errors.MatcherConflict, match="the key 'a'"):
         processor.handle_for(missive.route_on(Key("x"))("a"))(lambda m, ctx: ctx.nack())
     assert processor.test_client().send(b"", headers={"x": "a"}) is missive.Outcome.ACKED

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from missive import (
-    Claim,
     ConfigurationError,
     DeadLetter,
     DeadLetterStore,
@@ -20,6 +19,7 @@ from missive import (
     RawMessage,
     dlq_from_url,
 )
+from missive.letters import Claim
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 

@@ -12,7 +12,7 @@ import missive
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from missive.messages import check_message_cls
+from missive.message import check_message_cls
 
 
 def delivered(message_cls: Callable[[bytes], Any], raw_data: bytes = b"x", **envelope: Any) -> Any:
@@ -168,7 +168,7 @@ def test_printable_ascii_ids_are_printed_as_they_are() -> None:
     assert missive.format_id(b"\x00\xff") == "0x00ff"
     assert missive.format_id(b"0xab") == "0x30786162"
     assert missive.format_id(b"") == "0x"
-    with pytest.raises(ValueError, match="'0xzz' is no message id"):
+    with pytest.raises(ValueError, match="'0xzz' is not a message id"):
         missive.parse_id("0xzz")
 
 
@@ -193,7 +193,7 @@ class NeedsMore(missive.Message):
 )
 def test_a_class_without_the_right_constructor_is_refused(message_cls: Any, problem: str) -> None:
     """What cannot be called with bytes alone is refused before any message is read."""
-    with pytest.raises(missive.InvalidMessageClass, match=problem) as caught:
+    with pytest.raises(missive.errors.InvalidMessageClass, match=problem) as caught:
         check_message_cls(message_cls)
     assert "functools.partial" in str(caught.value)
 
@@ -220,7 +220,7 @@ def without_signature() -> Iterator[Any]:
 def test_a_class_that_forgets_the_bytes_loses_nothing(message_cls: Any) -> None:
     """What has no raw_data is a decoding dead letter with the raw bytes, and a clear error."""
     processor: missive.Processor[Any] = missive.Processor()
-    with pytest.raises(missive.InvalidMessageClass, match="raw_data"):
+    with pytest.raises(missive.errors.InvalidMessageClass, match="raw_data"):
         processor.test_client(message_cls).send(b"bytes")
     processor.set_dlq(dlq := {})
     processor.test_client(message_cls).send(b"bytes", message_id=b"1", source="here")
@@ -231,13 +231,13 @@ def test_a_class_that_forgets_the_bytes_loses_nothing(message_cls: Any) -> None:
 
 @pytest.mark.parametrize("message_cls", [Undecoding, lambda raw: None])
 def test_building_alone_refuses_a_class_that_forgets_the_bytes(message_cls: Any) -> None:
-    """Adapters that build a message before they hand it to a worker get the same clear error."""
+    """A class without the bytes is a clear error."""
     processor: missive.Processor[Any] = missive.Processor()
     with (
         processor.context(message_cls, processor.test_client()) as ctx,
-        pytest.raises(missive.InvalidMessageClass, match="raw_data") as caught,
+        pytest.raises(missive.errors.InvalidMessageClass, match="raw_data") as caught,
     ):
-        ctx.build(b"bytes", missive.Envelope())
+        ctx.settle([ctx.process(missive.Delivery(b"bytes"))])
     assert isinstance(caught.value.__cause__, AttributeError)
 
 
@@ -252,13 +252,13 @@ def test_a_class_that_keeps_something_else_than_bytes_loses_nothing() -> None:
     """It is a decoding dead letter with the raw bytes, and a clear error."""
     processor: missive.Processor[Any] = missive.Processor()
     client = processor.test_client(Text)
-    with pytest.raises(missive.InvalidMessageClass, match="has a str as raw_data; keep the bytes"):
+    with pytest.raises(missive.errors.InvalidMessageClass, match="has a str as raw_data; keep the bytes"):
         client.send(b"bytes")
     with (
         processor.context(Text, client) as ctx,
-        pytest.raises(missive.InvalidMessageClass, match="has a str as raw_data"),
+        pytest.raises(missive.errors.InvalidMessageClass, match="has a str as raw_data"),
     ):
-        ctx.build(b"bytes", missive.Envelope())
+        ctx.settle([ctx.process(missive.Delivery(b"bytes"))])
     processor.set_dlq(dlq := {})
     client.send(b"bytes", message_id=b"1")
     assert dlq[b"1"][0].raw_data == b"bytes"
@@ -306,7 +306,7 @@ def test_an_attribute_error_of_a_message_class_is_its_own() -> None:
         processor.context(decode, client) as ctx,
         pytest.raises(AttributeError, match="no such field"),
     ):
-        ctx.build(b"bytes", missive.Envelope())
+        ctx.settle([ctx.process(missive.Delivery(b"bytes"))])
 
 
 def test_a_custom_class_needs_only_the_bytes() -> None:

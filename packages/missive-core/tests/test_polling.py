@@ -17,8 +17,9 @@ from typing import Any
 
 import missive
 import pytest
-from missive import Capabilities, Delivery, EndOfInput, Outcome, PollingAdapter
-from missive.workers import WorkerPool
+from missive import Capabilities, Delivery, Outcome
+from missive.polling import EndOfInput, PollingAdapter
+from missive.polling.threads import ThreadExecutor
 
 DEADLINE = 30.0
 
@@ -170,7 +171,7 @@ def test_a_worker_that_is_done_ends_the_wait_for_the_transport(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its message is settled at once, not when the transport's wait is over."""
-    monkeypatch.setattr("missive.receiving.BUSY_TIMEOUT", 3600.0)
+    monkeypatch.setattr("missive.polling.loop.BUSY_TIMEOUT", 3600.0)
     settled = threading.Event()
     processor = processor_of(ack)
     processor.on_settled(lambda ctx, s: settled.set() if s.message.raw_data == b"2" else None)
@@ -318,7 +319,7 @@ def test_an_adapter_runs_once_at_a_time_and_again_after_stop(workers: int) -> No
     for _ in range(3):
         thread, errors = run_in_thread(adapter)
         assert adapter.ready.wait(DEADLINE)
-        with pytest.raises(missive.ConfigurationError, match="runs already"):
+        with pytest.raises(missive.ConfigurationError, match="is running already"):
             adapter.run()
         adapter.stop()
         join(thread)
@@ -330,7 +331,7 @@ SIGTERM_PROGRAM = """
 import os, sys
 import missive
 
-class Transport(missive.PollingAdapter):
+class Transport(missive.polling.PollingAdapter):
     capabilities = missive.Capabilities()
     sent = False
     def open(self): pass
@@ -457,11 +458,11 @@ def test_what_is_done_at_the_drain_deadline_is_settled() -> None:
             return super().receive(timeout)
 
     adapter = Late(processor_of(handle), 2, workers=2, max_in_flight=4, drain_timeout=0.0)
-    collect = WorkerPool.collect
+    collect = ThreadExecutor.collect
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("missive.receiving.Receiving._worker_done", lambda receiving: done.release())
+        patch.setattr("missive.polling.loop.Loop.wake", lambda loop: done.release())
         patch.setattr(  # as if stop came just before the loop would have collected them
-            "missive.workers.WorkerPool.collect",
+            "missive.polling.threads.ThreadExecutor.collect",
             lambda pool, wait: collect(pool, wait) if adapter.stopping and pool._closed else [],
         )
         adapter.run()
@@ -476,18 +477,14 @@ def test_what_failed_in_a_lane_keeps_those_behind_it_from_beginning() -> None:
         handled.append(message.raw_data)
         raise LookupError
 
-    adapter = MemoryTransport(processor_of(handle))
-    with adapter.processor.context(missive.RawMessage, adapter) as ctx:
-        pool = WorkerPool(ctx, 1, lambda: None, lambda message: "one lane")
-        for body in (b"1", b"2"):
-            pool.submit(Delivery(body))
-        (verdict,) = pool.collect(DEADLINE)
-        assert isinstance(verdict.error, LookupError)
-        assert [delivery.raw_data for delivery in pool.skipped] == [b"2"]
-        assert pool.in_flight == 0
-        pool.close()
-        pool.join()
-    assert handled == [b"1"]
+    adapter = MemoryTransport(
+        processor_of(handle), 2, workers=2, ordering_key=lambda message: "one lane"
+    )
+    with pytest.raises(LookupError):
+        adapter.run()
+    assert adapter.acked == []
+    assert sorted(body for body, _ in adapter.waiting) == [b"0", b"1"]
+    assert handled == [b"0"]
 
 
 def test_each_crash_of_a_worker_is_noted_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -654,7 +651,7 @@ def test_connect_timeout_bounds_the_first_open() -> None:
     """After it, one clear error with the last cause."""
     adapter = MemoryTransport(processor_of(ack), connect_timeout=0.05)
     adapter.fail_on("open", *(ConnectionError() for _ in range(1000)))
-    with pytest.raises(missive.TransportUnreachable) as caught:
+    with pytest.raises(missive.errors.TransportUnreachable) as caught:
         adapter.run()
     assert isinstance(caught.value.__cause__, ConnectionError)
     assert caught.value.seconds == 0.05
@@ -681,7 +678,7 @@ def test_what_trying_again_does_not_mend_ends_the_run(call: str, workers: int) -
     """A fatal error is looked at first, though clients derive it from the connection error."""
     adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
     adapter.fail_on(call, Refused())
-    with pytest.raises(missive.TransportRefused) as caught:
+    with pytest.raises(missive.errors.TransportRefused) as caught:
         adapter.run()
     assert isinstance(caught.value.__cause__, Refused)
     assert not adapter.opened
@@ -690,7 +687,7 @@ def test_what_trying_again_does_not_mend_ends_the_run(call: str, workers: int) -
 def test_a_refusal_that_an_ack_raises_ends_the_run_as_it_is(workers: int) -> None:
     """An adapter that can say more than its client's error says it, whichever call was refused."""
 
-    class Said(missive.TransportRefused):
+    class Said(missive.errors.TransportRefused):
         pass
 
     adapter = MemoryTransport(processor_of(ack), 3, workers=workers)
@@ -808,7 +805,7 @@ def test_connections_that_do_not_last_are_opened_with_growing_pauses(
         return wait(timeout, readable)
 
     monkeypatch.setattr(adapter, "wait", note)
-    monkeypatch.setattr("missive.polling._jitter", lambda: 1.0)
+    monkeypatch.setattr("missive.polling.connection._jitter", lambda: 1.0)
     adapter.run()
     assert adapter.acked == [b"0"]
     assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0, 3.0, 3.0]
@@ -821,7 +818,7 @@ def test_a_connection_that_lasted_is_opened_again_at_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many were lost before it."""
-    monkeypatch.setattr("missive.polling.BACKOFF_LONGEST", 0.0)  # so that any time is long
+    monkeypatch.setattr("missive.polling.connection.BACKOFF_LONGEST", 0.0)  # so that any time is long
     adapter = MemoryTransport(processor_of(ack), 1)
     adapter.fail_on("receive", *(ConnectionError() for _ in range(5)))
     waits: list[float] = []
@@ -865,9 +862,9 @@ def test_an_error_during_the_drain_ends_the_run_with_it(workers: int) -> None:
 
     def handle(message: missive.RawMessage, ctx: Any) -> None:
         adapter.stop()
-        pool: Any = adapter._receiving._pool  # type: ignore[union-attr]
+        pool: Any = adapter._loop.executor  # type: ignore[union-attr]
         deadline = time.monotonic() + DEADLINE
-        while pool is not None and not pool._closed and time.monotonic() < deadline:
+        while not pool.inline and not pool._closed and time.monotonic() < deadline:
             os.sched_yield()  # until the drain has begun
         raise LookupError("late")
 
@@ -907,7 +904,8 @@ def test_300_consecutive_nacks_do_not_become_a_hot_loop(monkeypatch: pytest.Monk
     adapter = MemoryTransport(processor_of(nack_first(300)), 1)
     # The clock of the receive loop jumps over each pause that it is asked to wait.
     pauses: list[float] = []
-    monkeypatch.setattr("missive.receiving.monotonic", lambda: sum(pauses))
+    for module in ("loop", "settling", "intake"):
+        monkeypatch.setattr(f"missive.polling.{module}.monotonic", lambda: sum(pauses))
     monkeypatch.setattr(adapter, "wait", lambda timeout: pauses.append(timeout))
     adapter.run()
     assert adapter.acked == [b"0"]
@@ -1181,16 +1179,6 @@ def test_configuration_that_cannot_work_is_refused_when_built(options: Any, prob
         MemoryTransport(processor_of(ack), **options)
 
 
-def test_a_transport_that_takes_acks_in_order_only_has_one_worker() -> None:
-    """Its capabilities say so, and the error says what to do instead."""
-
-    class InOrder(MemoryTransport):
-        capabilities = Capabilities(out_of_order_ack=False)
-
-    with pytest.raises(missive.ConfigurationError, match="use workers=1, and more processes"):
-        InOrder(processor_of(ack), workers=2)
-
-
 def test_a_run_that_cannot_begin_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of file descriptors, say: the error is raised, and the adapter is as it was."""
 
@@ -1199,7 +1187,7 @@ def test_a_run_that_cannot_begin_can_be_tried_again(monkeypatch: pytest.MonkeyPa
 
     adapter = MemoryTransport(processor_of(ack), 3)
     with monkeypatch.context() as patch:
-        patch.setattr("missive.polling.Wakeup", no_descriptors)
+        patch.setattr("missive.polling.adapter.Wakeup", no_descriptors)
         with pytest.raises(OSError, match="too many"):
             adapter.run()
     adapter.run()
@@ -1224,7 +1212,7 @@ def test_building_an_adapter_touches_nothing() -> None:
     adapter = MemoryTransport(processor_of(ack), 3, workers=4)
     assert adapter.calls == {}
     assert (signal.getsignal(signal.SIGTERM), threading.active_count()) == before
-    assert adapter.status() == missive.Status(False, None, 0, 0, 0, 0, 0, 0)
+    assert adapter.status() == missive.polling.Status(False, None, 0, 0, 0, 0, 0, 0)
     assert isinstance(adapter, missive.Runnable)
 
 
@@ -1235,9 +1223,7 @@ def test_rejected_deliveries_are_dead_lettered_unhandled(workers: int) -> None:
         def receive(self, timeout: float) -> Any:
             batch = super().receive(timeout)
             return [
-                missive.RejectedDelivery(
-                    d.raw_data, reason="too often", stage="handling", message_id=d.message_id
-                )
+                Delivery(d.raw_data, d.message_id, rejection=("too often", "handling"))
                 for d in batch
             ]
 

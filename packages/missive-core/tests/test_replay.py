@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from missive import (
-    Claim,
     ConfigurationError,
     DeadLetter,
     DeadLetterStore,
@@ -25,6 +24,7 @@ from missive import (
     route_on_header,
 )
 from missive.adapters.replay import ReplayAdapter, Replayed, ReplayResult
+from missive.letters import Claim
 
 DEADLINE = 30.0
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)

@@ -137,7 +137,7 @@ class Scene:
                     message = missive.RawMessage(b"payload")
                     message.put_in(missive.Envelope(message_id=b"id"))
                     return ctx.handle(message), None, dlq
-                return ctx.deliver(b"payload", message_id=b"id"), None, dlq
+                return deliver(ctx, b"payload", message_id=b"id"), None, dlq
             except Exception as error:
                 return None, error, dlq
 
@@ -270,18 +270,18 @@ def test_a_batch_writes_all_letters_before_any_ack_and_settles_each_message_once
     actions = [ACTIONS[scene.action] for scene in batch]
     processor.handle_for(lambda m: True)(lambda m, ctx: actions[int(m.message_id)](ctx))
     with processor.context(missive.RawMessage, Batch(processor, "redeliver", log)) as ctx:
-        verdicts = [
-            ctx.process_delivery(missive.Delivery(b"payload", message_id=str(n)))
+        contexts = [
+            ctx.process(missive.Delivery(b"payload", message_id=str(n)))
             for n in range(len(batch))
         ]
         assert log == []  # process writes nothing
-        decisions = [verdict.decision for verdict in verdicts]
+        decisions = [context.outcome for context in contexts]
         if broken and decisions[0] is DEAD_LETTERED:
             with pytest.raises(missive.DeadLetterWriteFailed) as caught:
-                ctx.settle(verdicts)
+                ctx.settle(contexts)
             assert caught.value.message.message_id == b"0"
         else:
-            assert ctx.settle(verdicts) == decisions
+            assert ctx.settle(contexts) == decisions
     dead = [str(n) for n, d in enumerate(decisions) if d is DEAD_LETTERED]
     lost = "0" if broken and "0" in dead else None
     expected = [f"write {n}" for n in dead if n != lost]
@@ -291,6 +291,11 @@ def test_a_batch_writes_all_letters_before_any_ack_and_settles_each_message_once
     assert log == expected
 
 
+def deliver(ctx: missive.ProcessingContext[Any], raw_data: bytes, **envelope: Any) -> Any:
+    (outcome,) = ctx.settle([ctx.process(missive.Delivery(raw_data, **envelope))])
+    return outcome
+
+
 def settle_one(processor: missive.Processor[Any], raw_data: bytes = b"x", **envelope: Any) -> Any:
     return processor.test_client().send(raw_data, **envelope)
 
@@ -298,14 +303,14 @@ def settle_one(processor: missive.Processor[Any], raw_data: bytes = b"x", **enve
 def test_without_a_dlq_each_row_raises_its_own_error() -> None:
     """Nothing that cannot be settled passes in silence where there is no DLQ."""
     rows: dict[type[Exception], Scene] = {
-        missive.NoMatchingHandler: Scene(matching="none"),
-        missive.MultipleMatchingHandlers: Scene(matching="two"),
+        missive.errors.NoMatchingHandler: Scene(matching="none"),
+        missive.errors.MultipleMatchingHandlers: Scene(matching="two"),
         MatcherFailed: Scene(matching="raises"),
         UnicodeError: Scene(builds=False),
         HandlerFailed: Scene(action="ack_and_fail"),
-        missive.NotSettled: Scene(action="forget"),
-        missive.ConflictingDecision: Scene(action="change_mind"),
-        missive.NackUnsupported: Scene(action="nack", transport="drop-refused"),
+        missive.errors.NotSettled: Scene(action="forget"),
+        missive.errors.ConflictingDecision: Scene(action="change_mind"),
+        missive.errors.NackUnsupported: Scene(action="nack", transport="drop-refused"),
     }
     for kind, scene in rows.items():
         _, error, _ = scene.run()
@@ -365,7 +370,7 @@ def test_the_chain_of_a_failed_write_keeps_the_causes_that_the_dlq_gave() -> Non
         settle_one(processor)
     assert isinstance(caught.value.__cause__, LookupError)
     assert isinstance(caught.value.__cause__.__cause__, OSError)
-    assert isinstance(caught.value.__cause__.__cause__.__context__, missive.NoMatchingHandler)
+    assert isinstance(caught.value.__cause__.__cause__.__context__, missive.errors.NoMatchingHandler)
 
 
 def test_a_dlq_that_raises_the_very_error_of_the_handler_makes_no_circle() -> None:
@@ -414,10 +419,10 @@ def test_a_dlq_that_is_taken_away_before_settling_leaves_the_message_unsettled()
     processor.set_dlq({})
     adapter = RecordingAdapter(processor, "redeliver", [])
     with processor.context(missive.RawMessage, adapter) as ctx:
-        verdict = ctx.process(missive.RawMessage(b"x"))
+        context = ctx.process(missive.Delivery(b"x"))
         processor.set_dlq(None)
-        with pytest.raises(missive.NoMatchingHandler):
-            ctx.settle([verdict])
+        with pytest.raises(missive.errors.NoMatchingHandler):
+            ctx.settle([context])
     assert adapter.log == []
 
 
@@ -428,10 +433,10 @@ def test_of_several_errors_in_a_batch_the_first_is_raised_and_the_others_are_not
     adapter = RecordingAdapter(processor, "redeliver", [])
     adapter.ack_fails = True
     with processor.context(missive.RawMessage, adapter) as ctx:
-        verdicts = [ctx.process(missive.RawMessage(raw)) for raw in (b"ok", b"a", b"b")]
-        with pytest.raises(missive.NoMatchingHandler) as caught:
-            ctx.settle(verdicts)
-    assert caught.value.message is verdicts[1].message
+        contexts = [ctx.process(missive.Delivery(raw)) for raw in (b"ok", b"a", b"b")]
+        with pytest.raises(missive.errors.NoMatchingHandler) as caught:
+            ctx.settle(contexts)
+    assert caught.value.message is contexts[1].message
     notes = getattr(caught.value, "__notes__", [])
     assert ["NoMatchingHandler" in notes[0], "SettlementFailed" in notes[1]] == [True, True]
 
@@ -458,8 +463,8 @@ def test_an_ack_that_is_not_taken_names_the_message_whichever_way_it_came() -> N
     with processor.context(missive.RawMessage, adapter) as ctx:
         for send in (
             lambda: ctx.handle(missive.RawMessage(b"x")),
-            lambda: ctx.deliver(b"x"),
-            lambda: ctx.settle([ctx.process(missive.RawMessage(b"x"))]),
+            lambda: deliver(ctx, b"x"),
+            lambda: ctx.settle([ctx.process(missive.Delivery(b"x"))]),
         ):
             with pytest.raises(missive.SettlementFailed, match="ack") as caught:
                 send()
@@ -473,24 +478,24 @@ def test_reject_dead_letters_without_handling() -> None:
     dlq: dict[bytes, tuple[Any, str]] = {}
     adapter = RecordingAdapter(processor, "redeliver", [])
     with processor.context(missive.RawMessage, adapter) as ctx:
-        with pytest.raises(missive.MessageRejected, match="too often"):
-            ctx.reject(b"x", reason="too often", stage="handling", message_id=b"1")
+        with pytest.raises(missive.errors.MessageRejected, match="too often"):
+            deliver(ctx, b"x", message_id=b"1", rejection=("too often", "handling"))
         processor.set_dlq(dlq)
-        outcome = ctx.reject(b"x", reason="too often", stage="handling", message_id=b"1")
+        outcome = deliver(ctx, b"x", message_id=b"1", rejection=("too often", "handling"))
     assert outcome is DEAD_LETTERED
     assert dlq[b"1"][1] == "too often"
     assert adapter.log == ["ack"]
 
 
-def test_process_delivery_judges_bytes_that_cannot_be_built() -> None:
-    """The half that writes nothing has a verdict on them too."""
+def test_process_judges_bytes_that_cannot_be_built() -> None:
+    """The half that writes nothing has a context on them too."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     processor.set_dlq({})
     scene = Scene(builds=False)
     with processor.context(scene._build, RecordingAdapter(processor, "redeliver", [])) as ctx:
-        verdict = ctx.process_delivery(missive.Delivery(b"x", message_id=b"1"))
-    assert verdict.letter is not None
-    assert (verdict.letter.stage, verdict.letter.id) == ("decoding", b"1")
+        context = ctx.process(missive.Delivery(b"x", message_id=b"1"))
+    assert context.letter is not None
+    assert (context.letter.stage, context.letter.id) == ("decoding", b"1")
 
 
 def test_on_settled_sees_every_delivery() -> None:
@@ -499,10 +504,10 @@ def test_on_settled_sees_every_delivery() -> None:
     by_kind = missive.route_on_json("kind")
     processor.handle_for(by_kind("ack"))(lambda m, ctx: ctx.ack())
     processor.handle_for(by_kind("nack"))(lambda m, ctx: ctx.nack())
-    seen: list[missive.Settled[missive.JSONMessage]] = []
+    seen: list[missive.HandlingContext[missive.JSONMessage]] = []
     processor.on_settled(lambda ctx, settled: seen.append(settled))
     client = processor.test_client(missive.JSONMessage)
-    with pytest.raises(missive.NoMatchingHandler):
+    with pytest.raises(missive.errors.NoMatchingHandler):
         client.send(b'{"kind": "odd"}')
     processor.set_dlq({})
     for raw in (b'{"kind": "ack"}', b'{"kind": "nack"}', b"nonsense"):
@@ -516,8 +521,8 @@ def test_on_settled_sees_every_delivery() -> None:
     assert seen[1].handler is not None
     assert seen[3].handler is None
     assert all(s.seconds > 0 for s in seen)
-    assert "unsettled: NoMatchingHandler" in repr(seen[0])
-    assert "Settled acked" in repr(seen[1])
+    assert "unsettled, NoMatchingHandler" in repr(seen[0])
+    assert "HandlingContext acked" in repr(seen[1])
 
 
 def test_what_on_settled_raises_is_logged_and_changes_nothing(
@@ -537,18 +542,18 @@ def test_what_on_settled_raises_is_logged_and_changes_nothing(
     assert "secret" not in record.getMessage()
 
 
-def test_a_verdict_tells_what_is_to_be_done_without_content() -> None:
-    """The repr of a verdict names the decision, and no payload."""
+def test_a_context_tells_what_is_to_be_done_without_content() -> None:
+    """The repr of a context names the decision, and no payload."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     adapter = RecordingAdapter(processor, "redeliver", [])
     with processor.context(missive.RawMessage, adapter) as ctx:
-        verdict = ctx.process(missive.RawMessage(b"payload"))
-    assert "to raise NoMatchingHandler" in repr(verdict)
+        context = ctx.process(missive.Delivery(b"payload"))
+    assert "unsettled, NoMatchingHandler" in repr(context)
     processor.set_dlq({})
     with processor.context(missive.RawMessage, adapter) as ctx:
-        verdict = ctx.process(missive.RawMessage(b"payload"))
-    assert "dead-lettered" in repr(verdict)
-    assert "payload" not in repr(verdict)
+        context = ctx.process(missive.Delivery(b"payload"))
+    assert "dead-lettered" in repr(context)
+    assert "payload" not in repr(context)
     assert repr(ACKED) == "Outcome.ACKED"
 
 
@@ -577,7 +582,7 @@ def test_what_the_transport_did_not_take_is_seen_as_unsettled() -> None:
     """The hook is told that the message itself did not fail."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     processor.handle_for(missive.otherwise)(lambda m, ctx: ctx.ack())
-    seen: list[missive.Settled[missive.RawMessage]] = []
+    seen: list[missive.HandlingContext[missive.RawMessage]] = []
     processor.on_settled(lambda ctx, settled: seen.append(settled))
 
     class Deaf(missive.TestAdapter[missive.RawMessage]):
@@ -588,7 +593,7 @@ def test_what_the_transport_did_not_take_is_seen_as_unsettled() -> None:
         Deaf(processor).send(b"x", message_id=b"one")
     (settled,) = seen
     assert (settled.outcome, settled.error) == (None, None)
-    assert repr(settled) == "<Settled unsettled: <RawMessage one, 1 bytes>>"
+    assert repr(settled) == "<HandlingContext acked: <RawMessage one, 1 bytes>>"
 
 
 def test_headers_that_cannot_be_read_cost_no_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
@@ -602,7 +607,7 @@ def test_headers_that_cannot_be_read_cost_no_dead_letter(caplog: pytest.LogCaptu
     processor.set_dlq(store := missive.MemoryDLQ())
     client = processor.test_client()
     with processor.context(missive.RawMessage, client) as ctx:
-        ctx.settle([ctx.process_delivery(Garbled(b"x", b"one"))])
+        ctx.settle([ctx.process(Garbled(b"x", b"one"))])
     letter = store.letter(b"one")
     assert (letter.raw_data, dict(letter.headers)) == (b"x", {})
     assert "one has headers that cannot be read (UnicodeError)" in caplog.text
@@ -622,6 +627,6 @@ def test_the_error_of_a_message_class_keeps_its_context() -> None:
     processor: missive.Processor[Broken] = missive.Processor()
     processor.set_dlq({})
     with processor.context(Broken, processor.test_client()) as ctx:
-        verdict = ctx.process_delivery(missive.Delivery(b"x"))
-    assert verdict.letter is not None
-    assert "KeyError: 'first'" in (verdict.letter.traceback or "")
+        context = ctx.process(missive.Delivery(b"x"))
+    assert context.letter is not None
+    assert "KeyError: 'first'" in (context.letter.traceback or "")

@@ -164,13 +164,13 @@ def test_a_nack_cannot_redeliver() -> None:
     """It is a dead letter with a DLQ, and ends the run without."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     processor.handle_for(missive.otherwise)(lambda m, ctx: ctx.nack())
-    with pytest.raises(missive.NackUnsupported):
+    with pytest.raises(missive.errors.NackUnsupported):
         StdinAdapter(missive.RawMessage, processor, io.BytesIO(b"x\n")).run()
     processor.set_dlq(dlq := {})
     adapter = StdinAdapter(missive.RawMessage, processor, io.BytesIO(b"x\ny\n"))
     adapter.run()
     assert [reason for _, reason in dlq.values()] == ["nacked; the transport cannot redeliver"] * 2
-    with pytest.raises(missive.NackUnsupported):
+    with pytest.raises(missive.errors.NackUnsupported):
         adapter.nack(missive.RawMessage(b"z"))
 
 

@@ -92,7 +92,7 @@ def test_it_can_play_a_transport_that_cannot_redeliver() -> None:
     client = processor.test_client(
         missive.JSONMessage, capabilities=Capabilities(nack="drop-refused")
     )
-    with pytest.raises(missive.NackUnsupported):
+    with pytest.raises(missive.errors.NackUnsupported):
         client.send(b'{"do": "nack"}')
     processor.set_dlq({})
     assert client.send(b'{"do": "nack"}') is Outcome.DEAD_LETTERED
@@ -137,14 +137,14 @@ def test_an_error_inside_a_with_passes_through_the_processing_hooks() -> None:
         except BaseException as error:
             seen.append(type(error))
 
-    with pytest.raises(missive.NoMatchingHandler), processor.test_client() as client:
+    with pytest.raises(missive.errors.NoMatchingHandler), processor.test_client() as client:
         client.send(missive.JSONMessage(b"{}"))
-    assert seen == [missive.NoMatchingHandler]
+    assert seen == [missive.errors.NoMatchingHandler]
 
 
 def test_a_class_that_cannot_be_built_is_refused_at_once() -> None:
     """A test learns the same as production would."""
-    with pytest.raises(missive.InvalidMessageClass):
+    with pytest.raises(missive.errors.InvalidMessageClass):
         make().test_client(missive.DictMessage)  # type: ignore[arg-type]
 
 

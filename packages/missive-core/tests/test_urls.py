@@ -51,7 +51,7 @@ def test_an_unknown_scheme_is_named_with_those_that_are_installed(
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        ("wrokers=2", "'wrokers' is no option"),
+        ("wrokers=2", "'wrokers' is not an option"),
         ("workers=many", "workers='many'"),
         ("workers=2&workers=3", "stands twice"),
         ("keep_empty=perhaps", "give true or false"),

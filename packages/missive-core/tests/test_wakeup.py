@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from missive.wakeup import Wakeup
+from missive.polling import Wakeup
 
 DEADLINE = 30.0
 

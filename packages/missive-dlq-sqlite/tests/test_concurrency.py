@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from missive import (
-    Capabilities,
-    DeadLetterStoreBusy,
-    Delivery,
-    EndOfInput,
-    HandlingContext,
-    PollingAdapter,
-    Processor,
-    RawMessage,
-)
+from missive import Capabilities, Delivery, HandlingContext, Processor, RawMessage
 from missive.dlq.sqlite import SQLiteDLQ
+from missive.errors import DeadLetterStoreBusy
+from missive.polling import EndOfInput, PollingAdapter
 
 DEADLINE = 120.0
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from missive import DeadLetter, DeadLetterStoreFull, RawMessage
+from missive import DeadLetter, RawMessage
 from missive.dlq.sqlite import SQLiteDLQ
+from missive.errors import DeadLetterStoreFull
 
 DEADLINE = 120.0
 

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from missive import Claim, Counts, DeadLetterStoreError, SummaryRow
+from missive import DeadLetterStoreError
 from missive.dlq.sqlite import SQLiteDLQ, schema
+from missive.letters import Claim, Counts, SummaryRow
 
 SCHEMA_1 = (Path(__file__).parent / "schema_1.sql").read_text()
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)

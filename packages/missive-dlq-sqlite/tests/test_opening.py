@@ -9,15 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from missive import (
-    ConfigurationError,
-    DeadLetterStoreBusy,
-    DeadLetterStoreError,
-    DeadLetterStoreRefused,
-    RawMessage,
-    dlq_from_url,
-)
+from missive import ConfigurationError, DeadLetterStoreError, RawMessage, dlq_from_url
 from missive.dlq.sqlite import SQLiteDLQ, schema
+from missive.errors import DeadLetterStoreBusy, DeadLetterStoreRefused
 
 VALUE = (RawMessage(b"body"), "reason")
 

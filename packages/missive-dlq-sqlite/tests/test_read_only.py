@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from missive import ConfigurationError, DeadLetterStoreRefused, RawMessage, dlq_from_url
+from missive import ConfigurationError, RawMessage, dlq_from_url
 from missive.dlq.sqlite import SQLiteDLQ, opening, schema
+from missive.errors import DeadLetterStoreRefused
 
 VALUE = (RawMessage(b"body"), "reason")
 
@@ -30,9 +31,9 @@ try:
         print(len(store), len(list(store.letters())), len(store.summary()))
         try:
             store[b"new"] = (missive.RawMessage(b""), "")
-        except missive.DeadLetterStoreRefused as error:
+        except missive.errors.DeadLetterStoreRefused as error:
             print(error)
-except missive.DeadLetterStoreRefused as error:
+except missive.errors.DeadLetterStoreRefused as error:
     print(error)
 """
 

@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from missive import (
-    DeadLetter,
-    DeadLetterStoreError,
-    Failure,
-    RawMessage,
-)
+from missive import DeadLetter, DeadLetterStoreError, RawMessage
 from missive.dlq.sqlite import SQLiteDLQ
-from missive.letters import MAX_LEASE, MAX_TRACEBACK
+from missive.letters import MAX_LEASE, MAX_TRACEBACK, Failure
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 

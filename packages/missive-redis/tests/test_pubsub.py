@@ -221,7 +221,7 @@ def test_a_server_that_is_never_there_ends_the_run_in_time(
         missive.RawMessage, Recorder().processor, url=server.url, connect_timeout=0.2
     )
     with Running(adapter, wait=False) as running:
-        assert isinstance(running.fails(), missive.TransportUnreachable)
+        assert isinstance(running.fails(), missive.errors.TransportUnreachable)
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])

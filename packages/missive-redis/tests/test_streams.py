@@ -338,7 +338,7 @@ def test_without_a_dlq_an_entry_that_was_delivered_too_often_ends_the_run(
     recorder = Recorder(lambda message, ctx: ctx.nack())
     with Running(adapter_of(server, recorder, retry_after=0.1, max_deliveries=2)) as running:
         error = running.fails()
-    assert isinstance(error, missive.MessageRejected)
+    assert isinstance(error, missive.errors.MessageRejected)
     assert "delivered 2 times without being settled" in str(error)
     assert pending(client) == 1
 

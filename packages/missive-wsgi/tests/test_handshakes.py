@@ -7,8 +7,9 @@ import hmac
 import json
 
 import pytest
-from missive import ConfigurationError, InvalidHandler, RawMessage
+from missive import ConfigurationError, RawMessage
 from missive.adapters.wsgi import WSGIAdapter, challenges
+from missive.errors import InvalidHandler
 from missive.webhooks import Answer
 
 

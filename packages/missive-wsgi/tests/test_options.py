@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from missive import (
-    Adapter,
-    ConfigurationError,
-    InvalidMessageClass,
-    Processor,
-    RawMessage,
-    Runnable,
-    from_url,
-)
+from missive import Adapter, ConfigurationError, Processor, RawMessage, Runnable, from_url
 from missive.adapters.wsgi import WSGIAdapter
+from missive.errors import InvalidMessageClass
 
 
 @pytest.mark.parametrize(

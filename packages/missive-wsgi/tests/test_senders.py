@@ -16,7 +16,6 @@ import pytest
 from missive import (
     ConfigurationError,
     DecodingError,
-    InvalidHandler,
     JSONMessage,
     MemoryDLQ,
     Outcome,
@@ -25,6 +24,7 @@ from missive import (
     otherwise,
 )
 from missive.adapters.wsgi import FormMessage, WSGIAdapter, answers, senders
+from missive.errors import InvalidHandler
 from missive.webhooks import WebhookRequest
 
 SECRET = "the secret"

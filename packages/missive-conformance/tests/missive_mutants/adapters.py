@@ -12,7 +12,9 @@ from typing import Any
 
 from missive import Delivery, Message, Outcome, Processor, RawMessage
 from missive.conformance import AdapterConformance
-from missive.receiving import Receiving
+from missive import ProcessingContext
+from missive.polling.connection import Connection
+from missive.polling.start import start_loop
 
 from .harness import (
     AnsweringHarness,
@@ -53,16 +55,19 @@ class OwnContext(BrokerClient):
     """A base for adapters that meddle with the processing context."""
 
     def _run(self) -> None:
-        with self.processor.context(self.message_cls, self) as ctx:
+        ctx: Any = ProcessingContext(self.message_cls, self, self.processor, holds=True)
+        with ctx.entered():
             self.meddle(ctx)
+            connection = Connection(self, self.counters)
             try:
-                self.connect(self.connect_timeout)
+                connection.open(self.connect_timeout)
                 if not self.stopping:
-                    self._receiving = Receiving(self, ctx)
-                    self._receiving.run()
+                    with start_loop(self, ctx, connection) as loop:
+                        self._loop = loop
+                        loop.run()
             finally:
-                self._receiving = None
-                self._disconnect()
+                self._loop = None
+                connection.close()
 
     def meddle(self, ctx: Any) -> None:
         """Change the context."""
@@ -673,8 +678,8 @@ class ForgetsAcksWhenItFails(SoundAdapter):
         self.batch.append(message.native)
 
     def flush(self) -> None:
-        receiving: Any = self._receiving
-        if receiving._failure is None:
+        loop: Any = self._loop
+        if loop._failure is None:
             for tag in self.batch:
                 self.tell(op="ack", tag=tag)
         self.batch.clear()

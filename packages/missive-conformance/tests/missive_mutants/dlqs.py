@@ -10,18 +10,9 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from missive import (
-    Choice,
-    Claim,
-    Counts,
-    DeadLetter,
-    DeadLetterStoreError,
-    MemoryDLQ,
-    Message,
-    SummaryRow,
-)
+from missive import DeadLetter, DeadLetterStoreError, MemoryDLQ, Message
 from missive.conformance import DLQConformance
-from missive.letters import MAX_HISTORY, MAX_LEASE
+from missive.letters import MAX_HISTORY, MAX_LEASE, Choice, Claim, Counts, SummaryRow
 
 from .mutation import Mutants
 from .store import FileDLQ

@@ -15,7 +15,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from missive import Claim, DeadLetter, DeadLetterStoreError, Failure, MemoryDLQ
+from missive import DeadLetter, DeadLetterStoreError, MemoryDLQ
+from missive.letters import Claim, Failure
 from missive.letters.shelf import Shelf
 
 #: Version 1 knew no deferred messages.

@@ -11,15 +11,9 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from missive import (
-    Capabilities,
-    Delivery,
-    Message,
-    PollingAdapter,
-    Processor,
-    RejectedDelivery,
-    read_options,
-)
+from missive import Capabilities, Delivery, Message, Processor
+from missive.polling import PollingAdapter
+from missive.urls import read_options
 
 #: How often a silent connection is tried, and how long it may be silent, in seconds.
 PING_EVERY, SILENCE = 0.2, 0.8
@@ -163,7 +157,7 @@ class BrokerClient(PollingAdapter[Any]):
         limit = self.capabilities.max_bytes
         envelope = self.envelope(line)
         if limit is not None and len(body) > limit:
-            return RejectedDelivery(body, reason="too long", stage="decoding", **envelope)
+            return Delivery(body, **envelope, rejection=("too long", "decoding"))
         return Delivery(body, **envelope)
 
     def envelope(self, line: dict[str, Any]) -> dict[str, Any]:
@@ -256,5 +250,5 @@ class OrderlyAdapter(BrokerClient):
         stable_id=True,
         delivery_count=True,
         headers=True,
-        out_of_order_ack=False,
+        ordered_acks=True,
     )

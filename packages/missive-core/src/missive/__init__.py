@@ -5,158 +5,118 @@ __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 
 from .__about__ import __version__
 from .adapter import Adapter, Runnable
+from .adapters.deferred import DeferredAdapter
+from .adapters.replay import ReplayAdapter
+from .adapters.stdin import StdinAdapter
+from .batch import BatchContext
+from .breaker import Breaker
 from .capabilities import Capabilities
-from .contexts import HandlingContext, ProcessingContext
+from .delivery import Delivery, Envelope, EnvelopeFields, Stage
 from .errors import (
     ConfigurationError,
-    ConflictingDecision,
-    DeadLetterStoreBusy,
     DeadLetterStoreError,
-    DeadLetterStoreFull,
-    DeadLetterStoreRefused,
     DeadLetterWriteFailed,
-    DecisionTooLate,
     DecodingError,
     DrainTimeout,
-    HookError,
-    InvalidHandler,
-    InvalidMessageClass,
-    MatcherConflict,
     MessageError,
-    MessageRejected,
     MissiveError,
-    MultipleMatchingHandlers,
-    NackUnsupported,
-    NoMatchingHandler,
-    NotSettled,
     SettlementFailed,
     TransportError,
-    TransportRefused,
-    TransportUnreachable,
     UnknownScheme,
 )
+from .handling import HandlingContext, Outcome
+from .headers import Headers
 from .hooks import ProcessorHooks
-from .letters import (
-    DLQ,
-    Choice,
-    Claim,
-    Counts,
-    DeadLetter,
-    DeadLetterStore,
-    Failure,
-    LetterFilters,
-    MemoryDLQ,
-    SummaryRow,
-)
-from .matching import (
+from .ids import format_id, parse_id
+from .keys import (
     NO_KEY,
-    Explanation,
-    Handler,
     KeyedMatcher,
     KeyFamily,
-    otherwise,
     route_on,
     route_on_header,
     route_on_json,
     route_on_source,
 )
-from .messages import (
-    Delivery,
-    DictMessage,
-    Envelope,
-    Headers,
-    JSONMessage,
-    M,
-    Message,
-    RawMessage,
-    RejectedDelivery,
-    format_id,
-    parse_id,
+from .letters import DLQ, DeadLetter, DeadLetterStore, MemoryDLQ
+from .matching import Explanation, Handler, Matcher, otherwise
+from .message import DictMessage, JSONMessage, M, Message, RawMessage
+from .processor import (
+    AroundHandlingHook,
+    AroundProcessingHook,
+    BatchHandlerFunction,
+    HandlerFunction,
+    HandlingHook,
+    ProcessingHook,
+    Processor,
 )
-from .polling import EndOfInput, PollingAdapter, PollingOptions, Status
-from .processor import Processor
-from .settlement import Outcome, Settled, Verdict
+from .retry import Retry
+from .run import ProcessingContext
 from .shutdown_handler import ShutdownHandler
 from .state import State
 from .testing import TestAdapter
-from .urls import dlq_from_url, from_url, read_flag, read_options
+from .urls import adapter_from_url, dlq_from_url, from_url
 
 __all__ = [
     "DLQ",
     "NO_KEY",
     "Adapter",
+    "AroundHandlingHook",
+    "AroundProcessingHook",
+    "BatchContext",
+    "BatchHandlerFunction",
+    "Breaker",
     "Capabilities",
-    "Choice",
-    "Claim",
     "ConfigurationError",
-    "ConflictingDecision",
-    "Counts",
     "DeadLetter",
     "DeadLetterStore",
-    "DeadLetterStoreBusy",
     "DeadLetterStoreError",
-    "DeadLetterStoreFull",
-    "DeadLetterStoreRefused",
     "DeadLetterWriteFailed",
-    "DecisionTooLate",
     "DecodingError",
+    "DeferredAdapter",
     "Delivery",
     "DictMessage",
     "DrainTimeout",
-    "EndOfInput",
     "Envelope",
+    "EnvelopeFields",
     "Explanation",
-    "Failure",
     "Handler",
+    "HandlerFunction",
     "HandlingContext",
+    "HandlingHook",
     "Headers",
-    "HookError",
-    "InvalidHandler",
-    "InvalidMessageClass",
     "JSONMessage",
     "KeyFamily",
     "KeyedMatcher",
-    "LetterFilters",
     "M",
-    "MatcherConflict",
+    "Matcher",
     "MemoryDLQ",
     "Message",
     "MessageError",
-    "MessageRejected",
     "MissiveError",
-    "MultipleMatchingHandlers",
-    "NackUnsupported",
-    "NoMatchingHandler",
-    "NotSettled",
     "Outcome",
-    "PollingAdapter",
-    "PollingOptions",
     "ProcessingContext",
+    "ProcessingHook",
     "Processor",
     "ProcessorHooks",
     "RawMessage",
-    "RejectedDelivery",
+    "ReplayAdapter",
+    "Retry",
     "Runnable",
-    "Settled",
     "SettlementFailed",
     "ShutdownHandler",
+    "Stage",
     "State",
-    "Status",
-    "SummaryRow",
+    "StdinAdapter",
     "TestAdapter",
     "TransportError",
-    "TransportRefused",
-    "TransportUnreachable",
     "UnknownScheme",
-    "Verdict",
     "__version__",
+    "adapter_from_url",
     "dlq_from_url",
     "format_id",
     "from_url",
     "otherwise",
     "parse_id",
-    "read_flag",
-    "read_options",
     "route_on",
     "route_on_header",
     "route_on_json",

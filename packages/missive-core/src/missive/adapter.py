@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
-from .errors import ConfigurationError, describe
-from .messages import M
-
-if TYPE_CHECKING:
-    from .processor import Processor
+from .error_notes import note_later_error
+from .errors import ConfigurationError, SettlementFailed, describe
+from .handling import NACKED, HandlingContext
+from .message import M
+from .run import Declared, ProcessingContext
 
 A = TypeVar("A", bound="Adapter[Any]")
+
+
+class Runs(Declared[M], Protocol[M]):
+    """What an adapter needs of a :class:`Processor`."""
+
+    def context(
+        self, message_cls: Callable[[bytes], M], adapter: Any
+    ) -> AbstractContextManager[ProcessingContext[M]]:
+        """Enter a run; see :meth:`Processor.context`."""
+        ...
 
 
 class Adapter(ABC, Generic[M]):
     """What a processor asks of a transport: to take an ack and a nack.
 
     How an adapter runs is its own affair; those that read in a loop subclass ``PollingAdapter``.
-    The processing context calls ``ack`` or ``nack`` exactly once for each delivery that settles,
-    after the handler and all hooks are through, and after a dead letter was written.
+    The processing context calls ``settle`` once for each delivery, after the handler and all its
+    hooks have finished and after a letter was written; unless overridden that calls ``ack`` or
+    ``nack``.
 
     :param processor: the processor to run.
-    :raises ConfigurationError: it is no processor.
+    :raises ConfigurationError: it is not a processor.
     """
 
     #: What the transport can promise. The defaults promise little; an adapter states its own.
     capabilities: ClassVar[Capabilities] = Capabilities()
 
-    def __init__(self, processor: Processor[M]) -> None:
+    def __init__(self, processor: Runs[M]) -> None:
         if isinstance(processor, type) or not hasattr(processor, "context"):
             raise ConfigurationError(
                 f"{type(self).__name__} cannot run {describe(processor)};"
@@ -41,31 +53,59 @@ class Adapter(ABC, Generic[M]):
 
     @abstractmethod
     def ack(self, message: M) -> None:
-        """Tell the transport that the message is done with.
+        """Tell the transport that the message is done.
 
         An adapter may batch this, but must not lose it while it runs on.
 
-        :param message: the message that was acked or dead-lettered.
+        :param message: the message that was acked, dead-lettered or deferred to a store.
         """
 
     @abstractmethod
     def nack(self, message: M) -> None:
-        """Give the message back to the transport, or refuse it.
+        """Return the message to the transport, or refuse it.
 
         Never called where ``capabilities.nack`` is ``"drop-refused"``.
 
         :param message: the message that was nacked.
         """
 
+    def settle(self, batch: Sequence[HandlingContext[M]]) -> None:
+        """Tell the transport what became of deliveries: call ``ack`` or ``nack`` for each.
+
+        Override it to read more than that from a context: its ``delay``, its ``delivery``, or to
+        ack several at once. One that fails must keep no other from being settled, and its
+        ``outcome`` is to be set to None.
+
+        :param batch: contexts whose ``outcome`` is ``NACKED``, or else one to ack for.
+        :raises SettlementFailed: the transport did not take one of them.
+        """
+        failures: list[SettlementFailed] = []
+        for context in batch:
+            call = "nack" if context.outcome is NACKED else "ack"
+            try:
+                getattr(self, call)(context.message)
+            except Exception as error:
+                context.outcome = None
+                failure = SettlementFailed(context.message, call)
+                failure.__cause__ = error
+                failures.append(failure)
+        for later in failures[1:]:
+            note_later_error(failures[0], later)
+        if failures:
+            raise failures[0]
+
+    #: A single ack may go to ``ack`` at once; not so where ``settle`` is overridden.
+    settle.tells_one_by_one = True  # type: ignore[attr-defined]
+
     @classmethod
     def from_url(
         cls: type[A],
         url: str,
         message_cls: Callable[[bytes], Any],
-        processor: Processor[Any],
+        processor: Any,
         **options: Any,
     ) -> A:
-        """Build the adapter that a URL describes.
+        """Return the adapter that a URL describes.
 
         :param url: the transport, with options in the query; the class documents its form.
         :param message_cls: the class of the messages.
@@ -88,10 +128,10 @@ class Runnable(Protocol):
     def run(self) -> object:
         """Run until the input ends or ``stop`` is called; raise what cannot be recovered from.
 
-        :returns: nothing, or what the run came to, as a replay's counts.
+        :returns: nothing, or the result of the run, such as a replay's counts.
         """
         ...
 
     def stop(self) -> None:
-        """Ask ``run`` to finish what is in hand and return; any thread, any number of times."""
+        """Ask ``run`` to finish what is in flight and return; any thread, any number of times."""
         ...

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from dataclasses import dataclass
-else:
-    from .frozen import dataclass
+from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,7 +11,7 @@ class Capabilities:
     """What an adapter's transport guarantees; a class attribute of the adapter.
 
     Core reads it to settle, the conformance kit to choose its tests, the documentation to say what
-    can be lost. The defaults promise least, save that a nack is passed to the adapter.
+    can be lost. The defaults promise least, except that a nack is passed to the adapter.
     """
 
     #: How often a message may be handled: never twice, never lost, or as the sender decides.
@@ -25,7 +21,7 @@ class Capabilities:
     nack: Literal["redeliver", "drop-refused", "error-response"] = "redeliver"
     #: Messages survive a restart of the transport's server.
     persistent: bool = False
-    #: What a crashed process had in hand is delivered again.
+    #: A crashed process's unfinished messages are redelivered.
     crash_redelivery: bool = False
     #: In which order messages are delivered: none promised, by source, or one order over all.
     ordering: Literal["none", "source", "total"] = "none"
@@ -33,7 +29,7 @@ class Capabilities:
     competing_consumers: bool = False
     #: ``message_id`` is the same on redelivery.
     stable_id: bool = False
-    #: ``delivery_count`` is given.
+    #: ``delivery_count`` is set.
     delivery_count: bool = False
     #: ``headers`` are carried.
     headers: bool = False
@@ -43,7 +39,16 @@ class Capabilities:
     empty_body: bool = True
     #: The longest body in bytes; None where nothing limits it.
     max_bytes: int | None = None
-    #: A lost connection is taken up again.
+    #: A lost connection is opened again.
     reconnects: bool = False
-    #: Messages may be acked in another order than they came.
-    out_of_order_ack: bool = True
+    #: The transport takes acks only in the order of delivery, for each source. The receive loop
+    #: sends them so, whatever order the handlers finish in.
+    ordered_acks: bool = False
+    #: A nack may ask for a delay, which the transport keeps; it counts the deliveries by itself.
+    delayed_nack: bool = False
+    #: The longest delay of a nack, in seconds; None where nothing limits it.
+    max_delay: float | None = None
+    #: A message may be settled on another connection than the one that delivered it.
+    settles_across_connections: bool = False
+    #: The most messages that the transport hands out unsettled; None where nothing limits it.
+    max_in_flight: int | None = None

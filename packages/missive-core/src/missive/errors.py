@@ -7,38 +7,58 @@ holds a message's content. The text ends with the name of its entry in the docum
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .messages import Message
+from .error_base import ConfigurationError, MissiveError, describe
+from .transport_errors import (
+    DeadLetterStoreBusy,
+    DeadLetterStoreError,
+    DeadLetterStoreFull,
+    DeadLetterStoreRefused,
+    DrainTimeout,
+    TransportError,
+    TransportRefused,
+    TransportUnreachable,
+    UnknownScheme,
+)
 
+__all__ = [
+    "BreakerOpen",
+    "ConfigurationError",
+    "ConflictingDecision",
+    "DeadLetterStoreBusy",
+    "DeadLetterStoreError",
+    "DeadLetterStoreFull",
+    "DeadLetterStoreRefused",
+    "DeadLetterWriteFailed",
+    "DecisionTooLate",
+    "DecodingError",
+    "DrainTimeout",
+    "HandlerCancelled",
+    "HookError",
+    "InvalidHandler",
+    "InvalidMessageClass",
+    "MatcherConflict",
+    "MessageError",
+    "MessageRejected",
+    "MissiveError",
+    "MultipleMatchingHandlers",
+    "NackUnsupported",
+    "NoMatchingHandler",
+    "NotSettled",
+    "SettlementFailed",
+    "TransportError",
+    "TransportRefused",
+    "TransportUnreachable",
+    "UnknownScheme",
+    "describe",
+]
 
-class MissiveError(RuntimeError):
-    """Base of everything that Missive raises."""
-
-    #: The reason that a dead letter gets; None means the text of the error.
-    reason: str | None = None
-
-    def __str__(self) -> str:
-        text = super().__str__()
-        own = type(self).__module__.partition(".")[0] == "missive"
-        return f"{text} (docs: errors#{type(self).__name__})" if own else text
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Not by calling the class with the text, which is not what most of the classes take.
-        return _make_again, (type(self), self.args), self.__dict__
-
-
-def _make_again(cls: type[MissiveError], args: tuple[Any, ...]) -> MissiveError:
-    """Make an error without its constructor, for pickle and copy, which then set its attributes."""
-    return cls.__new__(cls, *args)
+#: A ``missive.Message``, whose module is above this one; its repr shows no content.
+Message = Any
 
 
 # Configuration: found while a program is built, before any message is read.
-
-
-class ConfigurationError(MissiveError):
-    """Something was configured in a way that cannot work."""
 
 
 class InvalidMessageClass(ConfigurationError, TypeError):
@@ -86,22 +106,6 @@ class MatcherConflict(ConfigurationError):
         self.matcher = matcher
         self.existing = existing
         self.refused = refused
-
-
-class UnknownScheme(ConfigurationError):
-    """No installed distribution knows the scheme of a URL.
-
-    :ivar scheme: the scheme.
-    :ivar known: the schemes that are installed.
-    """
-
-    def __init__(self, scheme: str, kind: str, known: Iterable[str], remedy: str) -> None:
-        self.scheme = scheme
-        self.known = tuple(sorted(known))
-        super().__init__(
-            f"no {kind} for {scheme + ':' if scheme else 'a URL without a scheme'}"
-            f" (installed: {', '.join(self.known) or 'none'}); {remedy}"
-        )
 
 
 # Messages: what one delivery can meet.
@@ -190,7 +194,7 @@ class ConflictingDecision(MessageError):
 
 
 class DecisionTooLate(MessageError):
-    """A decision came for a message that is not being handled (any more)."""
+    """A decision came for a message that is not being handled."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(
@@ -254,6 +258,32 @@ class SettlementFailed(MessageError):
         self.call = call
 
 
+class BreakerOpen(MessageError):
+    """A message came while the breaker of its handler was open, and nothing could keep it."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(
+            message,
+            f"{message} was not handled: its handler's breaker is open, and nothing can keep the"
+            " message until it closes; keep such messages with processor.set_dlq(...)",
+        )
+
+
+class HandlerCancelled(MissiveError):
+    """A handler raised ``asyncio.CancelledError`` although nobody cancelled it.
+
+    :ivar message: the message.
+    """
+
+    def __init__(self, message: Message, error: BaseException) -> None:
+        super().__init__(
+            f"the handler of {message} was cancelled from within; catch CancelledError where a task"
+            " or a timeout of its own raises it"
+        )
+        self.message = message
+        self.__cause__ = error
+
+
 class HookError(MissiveError):
     """An around-hook did not yield exactly once.
 
@@ -263,105 +293,3 @@ class HookError(MissiveError):
     def __init__(self, hook: Callable[..., Any], problem: str) -> None:
         super().__init__(f"around-hook {describe(hook)} {problem}; it must yield exactly once")
         self.hook = hook
-
-
-# Transports.
-
-
-class TransportError(MissiveError):
-    """A transport cannot be used."""
-
-
-class TransportUnreachable(TransportError):
-    """A transport could not be reached within ``connect_timeout``.
-
-    :ivar seconds: how long was tried.
-    """
-
-    def __init__(self, adapter: object, seconds: float, last: BaseException) -> None:
-        super().__init__(
-            f"{type(adapter).__name__} could not reach its transport within {seconds:g} s"
-            f" (last: {type(last).__name__}); check the address and that the server runs"
-        )
-        self.seconds = seconds
-
-
-class TransportRefused(TransportError):
-    """A transport refused in a way that trying again does not mend; see ``__cause__``."""
-
-    def __init__(self, adapter: object, error: BaseException) -> None:
-        super().__init__(
-            f"{type(adapter).__name__} was refused by its transport: {type(error).__name__};"
-            " check the credentials, the permissions and the names of what it reads"
-        )
-
-
-class DrainTimeout(TransportError):
-    """Messages were still in hand at the drain deadline.
-
-    :ivar message_ids: the printable ids of those messages.
-    :ivar seconds: the deadline.
-    """
-
-    def __init__(self, message_ids: Iterable[str], seconds: float) -> None:
-        self.message_ids = tuple(message_ids)
-        self.seconds = seconds
-        super().__init__(
-            f"{len(self.message_ids)} message(s) still in hand {seconds:g} s after stop:"
-            f" {', '.join(self.message_ids)}; raise drain_timeout or make the handlers quicker"
-        )
-
-
-# Dead letter stores.
-
-
-class DeadLetterStoreError(MissiveError):
-    """A dead letter store cannot be read or written."""
-
-
-class DeadLetterStoreRefused(DeadLetterStoreError, ConfigurationError):
-    """What was named cannot serve as a dead letter store, and was left as it is.
-
-    :ivar place: the file or address that was named.
-    """
-
-    def __init__(self, place: str, problem: str) -> None:
-        super().__init__(f"{place} cannot serve as a dead letter store: {problem}")
-        self.place = place
-
-
-class DeadLetterStoreBusy(DeadLetterStoreError):
-    """Others kept a dead letter store busy for as long as it may wait; nothing was written.
-
-    :ivar place: the file or address of the store.
-    :ivar seconds: how long it waited.
-    """
-
-    def __init__(self, place: str, seconds: float) -> None:
-        super().__init__(
-            f"{place} was kept busy by others for {seconds:g} s; find what holds it (a long"
-            " transaction, a backup), or give the store a longer busy_timeout"
-        )
-        self.place = place
-        self.seconds = seconds
-
-
-class DeadLetterStoreFull(DeadLetterStoreError):
-    """There is no room for another dead letter; nothing was written, and earlier ones are intact.
-
-    :ivar place: the file or address of the store.
-    """
-
-    def __init__(self, place: str) -> None:
-        super().__init__(
-            f"{place} cannot grow: the disk or its quota is full; make room, then start again"
-        )
-        self.place = place
-
-
-def describe(function: object) -> str:
-    """Name a function or callable, with file and line where it has them."""
-    name = getattr(function, "__qualname__", None) or f"an instance of {type(function).__name__}"
-    code = getattr(function, "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-    return f"{name}{where}"

@@ -1,160 +1,54 @@
-"""Matching: which handler a message goes to."""
+"""Matching: the handlers of a processor, and the one rule that chooses among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import Any, Generic, cast
 
+from .breaker import Breaker
+from .callables import is_async
+from .delivery import Stage
 from .errors import (
     ConfigurationError,
     DecodingError,
-    InvalidHandler,
     MatcherConflict,
     MultipleMatchingHandlers,
     NoMatchingHandler,
 )
-from .letters import Stage
-from .messages import JSONMessage, M, Message
-
-if TYPE_CHECKING:
-    from .contexts import HandlingContext
+from .keys import KeyedMatcher, comparable_key
+from .message import M, Message
+from .retry import Retry, check_number
 
 Matcher = Callable[[M], bool]
-HandlerFunction = Callable[[M, "HandlingContext[M]"], None]
-
-
-class _NoKey:
-    def __repr__(self) -> str:
-        return "missive.NO_KEY"
-
-
-#: What a key function returns for a message that has no key: it matches no keyed matcher.
-NO_KEY = _NoKey()
-
-
-class KeyFamily(Generic[M]):
-    """Keyed matchers that share one key function; call it with values to get one.
-
-    All matchers of a family cost one call of the key function and one dictionary look-up,
-    whatever their number. Families of equal key functions are one family.
-    """
-
-    def __init__(self, key: Callable[[M], object]) -> None:
-        self.key = key
-
-    def __call__(self, *values: Hashable) -> KeyedMatcher[M]:
-        """Make the matcher of messages whose key is one of the values."""
-        return KeyedMatcher(self, values)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeyFamily) and bool(self.key == cast("KeyFamily[Any]", other).key)
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-
-class KeyedMatcher(Generic[M]):
-    """Matches the messages whose key is one of some values; made by a :class:`KeyFamily`."""
-
-    def __init__(self, family: KeyFamily[M], values: tuple[Hashable, ...]) -> None:
-        if not values:
-            raise ConfigurationError("a keyed matcher needs at least one value to match")
-        if NO_KEY in values:
-            raise ConfigurationError("missive.NO_KEY stands for no key, and cannot be matched")
-        for value in values:
-            try:
-                hash(value)
-            except TypeError:
-                raise ConfigurationError(
-                    f"a {type(value).__name__} cannot be a key value, since it is not hashable;"
-                    " give text, numbers or tuples"
-                ) from None
-        self.family = family
-        self.values = frozenset(values)
-
-    def __call__(self, message: M) -> bool:
-        """Tell whether the message has one of the values as its key."""
-        key = self.family.key(message)
-        try:
-            return key in self.values
-        except TypeError:  # an unhashable key matches nothing
-            return False
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, KeyedMatcher):
-            return False
-        them = cast("KeyedMatcher[Any]", other)
-        return self.family == them.family and self.values == them.values
-
-    def __hash__(self) -> int:
-        return hash((self.family, self.values))
-
-
-def route_on(key: Callable[[M], object]) -> KeyFamily[M]:
-    """Make a family of keyed matchers from a function that gives a message's key.
-
-    A key function that raises is an error, as in any matcher; one that returns ``NO_KEY``, or a
-    value that cannot be hashed, matches nothing.
-    """
-    if not callable(key):
-        raise InvalidHandler(key, "is no key function; give a callable from message to key")
-    return KeyFamily(key)
-
-
-class _ReadyKey:
-    """A ready-made key function; two of one class and name are equal, and so are their families."""
-
-    def __init__(self, name: str = "") -> None:
-        self.name = name
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.name == getattr(other, "name", None)
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.name))
-
-
-class _HeaderKey(_ReadyKey):
-    def __call__(self, message: Message) -> object:
-        return message.headers.get(self.name, NO_KEY)
-
-
-class _SourceKey(_ReadyKey):
-    def __call__(self, message: Message) -> object:
-        return NO_KEY if message.source is None else message.source
-
-
-class _JSONKey(_ReadyKey):
-    def __call__(self, message: JSONMessage) -> object:
-        document = message.get_json()
-        if not isinstance(document, dict):
-            return NO_KEY
-        return cast("dict[str, object]", document).get(self.name, NO_KEY)
-
-
-def route_on_header(name: str) -> KeyFamily[Any]:
-    """Make keyed matchers on a header; its name counts without regard to case."""
-    return KeyFamily(_HeaderKey(name.lower()))
-
-
-def route_on_source() -> KeyFamily[Any]:
-    """Make keyed matchers on the channel, stream or path that a message came from."""
-    return KeyFamily(_SourceKey())
-
-
-def route_on_json(field: str) -> KeyFamily[JSONMessage]:
-    """Make keyed matchers on a field of a JSON object.
-
-    A document that lacks the field, or is no object, matches nothing; bytes that are not JSON are
-    a decoding error.
-    """
-    return KeyFamily(_JSONKey(field))
 
 
 def otherwise(message: Message) -> bool:
     """Match when no other handler does. It never hides a matcher that raised."""
     return True
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a handler takes several messages together.
+
+    :ivar size: how many at most.
+    :ivar wait: how long the first waits for the others, in seconds.
+    :ivar split_on_error: after an error, handle those left undecided one by one.
+    """
+
+    size: int = 100
+    wait: float = 0.5
+    split_on_error: bool = False
+
+    def __post_init__(self) -> None:
+        size: object = self.size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ConfigurationError(
+                f"a batch cannot have size={size!r}; give a whole number from 1"
+            )
+        check_number("handle_batch_for()", "wait", self.wait, 0.0)
 
 
 class Handler(Generic[M]):
@@ -165,13 +59,28 @@ class Handler(Generic[M]):
     :ivar name: its module and qualified name.
     :ivar file: the file that defines it, where known.
     :ivar line: the line there, counted from 1.
+    :ivar retry: its own retry policy; None leaves it to the processor's.
+    :ivar breaker: what stops it while its dependency is down.
+    :ivar batch: how it takes messages together, where it does.
+    :ivar is_async: whether it is ``async def``.
     """
 
-    __slots__ = ("file", "function", "line", "matcher", "name")
-
-    def __init__(self, function: HandlerFunction[M], matcher: Matcher[M]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        matcher: Matcher[M],
+        retry: Retry | None = None,
+        breaker: Breaker | None = None,
+        batch: Batch | None = None,
+    ) -> None:
         self.function = function
         self.matcher = matcher
+        self.retry = retry
+        self.breaker = breaker
+        self.batch = batch
+        self.is_async = is_async(function)
+        #: Whether more than one call is to be made for a message.
+        self.in_steps = breaker is not None or batch is not None
         named: Any = function
         while isinstance(named, partial):
             named = cast("partial[Any]", named).func
@@ -190,15 +99,19 @@ class Explanation(Generic[M]):
 
     :ivar hits: the handlers that match.
     :ivar raised: the handlers whose matcher raised, each with what it raised.
+    :ivar keys: the keys that were looked up, each with what it is a key by, such as ``field event``;
+        they are a part of the message's content.
     """
 
     def __init__(
         self,
         hits: tuple[Handler[M], ...],
         raised: tuple[tuple[Handler[M], Exception], ...],
+        keys: tuple[tuple[str, object], ...] = (),
     ) -> None:
         self.hits = hits
         self.raised = raised
+        self.keys = keys
 
     @property
     def handler(self) -> Handler[M] | None:
@@ -220,12 +133,12 @@ class Router(Generic[M]):
         self._hashed: dict[object, Handler[M]] = {}
         self._unhashable: list[Handler[M]] = []
 
-    def add(self, function: HandlerFunction[M], matcher: Matcher[M]) -> None:
+    def add(self, handler: Handler[M]) -> None:
         """Register a handler.
 
         :raises MatcherConflict: another handler has an equal matcher, or shares a key value.
         """
-        handler = Handler(function, matcher)
+        function, matcher = handler.function, handler.matcher
         if matcher is otherwise:
             if self._otherwise is not None:
                 raise MatcherConflict(
@@ -277,7 +190,7 @@ class Router(Generic[M]):
         return existing
 
     def match(self, message: M) -> Handler[M]:
-        """Give the one handler whose matcher matches.
+        """Return the one handler whose matcher matches.
 
         :raises NoMatchingHandler: none does.
         :raises MultipleMatchingHandlers: several do.
@@ -291,6 +204,8 @@ class Router(Generic[M]):
                 found = handler
         for key, table in self._families:
             value = key(message)
+            if value is True or value is False or type(value) is tuple:
+                value = comparable_key(value)
             try:
                 keyed = table.get(value)
             except TypeError:  # an unhashable key matches nothing
@@ -313,7 +228,7 @@ class Router(Generic[M]):
         raise MultipleMatchingHandlers(message, [handler.name for handler in explanation.hits])
 
     def explain(self, message: M) -> Explanation[M]:
-        """Call every matcher, and say which hit and which raised."""
+        """Call every matcher, and return which hit and which raised."""
         hits: list[Handler[M]] = []
         raised: list[tuple[Handler[M], Exception]] = []
         for handler in self.handlers:
@@ -326,9 +241,20 @@ class Router(Generic[M]):
                 raised.append((handler, error))
         if not hits and not raised and self._otherwise is not None:
             hits.append(self._otherwise)
-        return Explanation(tuple(hits), tuple(raised))
+        return Explanation(tuple(hits), tuple(raised), self._keys_of(message))
+
+    def _keys_of(self, message: M) -> tuple[tuple[str, object], ...]:
+        keys: list[tuple[str, object]] = []
+        for key, _ in self._families:
+            try:
+                value = key(message)
+            except Exception:  # noqa: S112  # told as the matcher's error
+                continue
+            named = getattr(key, "__qualname__", None)
+            keys.append((named or repr(key), value))
+        return tuple(keys)
 
 
 def stage_of(error: Exception) -> Stage:
-    """Tell whether what a matcher raised is about the message's bytes or about the matcher."""
+    """Return whether what a matcher raised is about the message's bytes or about the matcher."""
     return "decoding" if isinstance(error, DecodingError) else "matching"

@@ -1,13 +1,14 @@
 """The dotted names of the original documentation: ``missive.missive.Processor`` and so on."""
 
 from .adapter import Adapter
-from .contexts import HandlingContext, ProcessingContext
+from .handling import HandlingContext
 from .hooks import ProcessorHooks
-from .letters import DLQ
-from .messages import DictMessage, JSONMessage, M, Message, RawMessage
+from .letters.store import DLQ
+from .message import DictMessage, JSONMessage, M, Message, RawMessage
 from .processor import Processor
+from .run import ProcessingContext
 from .state import State
-from .testing import TestAdapter
+from .testing.client import TestAdapter
 
 __all__ = [
     "DLQ",

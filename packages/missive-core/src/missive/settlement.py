@@ -1,247 +1,205 @@
 """Settlement: every delivery ends exactly once, by the rules of one table.
 
-:func:`judge` decides, from what happened, what is to be done, and writes nothing. :func:`settle`
-does it: dead letters first, all of a batch together, and only then acks and nacks.
+:func:`decide` plans, from what happened, what is to be done, and writes nothing. :func:`settle`
+does it: dead and deferred letters first, all of a batch together, and only then acks and nacks.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from .errors import (
-    DeadLetterWriteFailed,
-    MissiveError,
-    NackUnsupported,
-    NotSettled,
-    SettlementFailed,
-)
-from .hooks import note_later_error, place_of
-from .letters import DLQ, DeadLetter, DeadLetterStore, Stage
-from .loggers import logger_of
-from .messages import M, format_id
+from .error_notes import note_later_error, place_of
+from .errors import DeadLetterWriteFailed, NackUnsupported, NotSettled, SettlementFailed
+from .handling import ACKED, DEAD_LETTERED, DEFERRED, NACKED, HandlingContext
+from .ids import format_id
+from .letters.store import DLQ, DeadLetterStore
+from .message import M
+from .retry import Retry
+from .waiting import Settles, letter_of, plan_wait
 
-if TYPE_CHECKING:
-    from .adapter import Adapter
-
-logger = logger_of("missive.settlement")
+logger = logging.getLogger("missive.settlement")
 
 
-class Outcome(enum.Enum):
-    """What was done with a delivery."""
-
-    ACKED = "acked"
-    NACKED = "nacked"
-    DEAD_LETTERED = "dead-lettered"
-
-    def __repr__(self) -> str:
-        return f"Outcome.{self.name}"
-
-
-ACKED = Outcome.ACKED
-NACKED = Outcome.NACKED
-DEAD_LETTERED = Outcome.DEAD_LETTERED
-
-
-class Verdict(Generic[M]):
-    """What is to be done with a message; nothing of it was done yet.
-
-    :ivar message: the message; a RawMessage where it could not be built.
-    :ivar decision: the outcome it is to have, or None where ``error`` is to be raised.
-    :ivar letter: the dead letter to write before the ack, if any.
-    :ivar error: what went wrong, if anything did; raised by ``settle`` where there is no letter.
-    :ivar handler: the name of the handler that was called, if one was.
-    :ivar seconds: how long it took; 0.0 where nobody asked (no ``on_settled`` hook).
-    """
-
-    __slots__ = ("decision", "error", "handler", "letter", "message", "seconds")
-
-    def __init__(
-        self,
-        message: M,
-        decision: Outcome | None,
-        *,
-        letter: DeadLetter | None = None,
-        error: Exception | None = None,
-        handler: str | None = None,
-        seconds: float = 0.0,
-    ) -> None:
-        self.message = message
-        self.decision = decision
-        self.letter = letter
-        self.error = error
-        self.handler = handler
-        self.seconds = seconds
-
-    def __repr__(self) -> str:
-        what = self.decision.value if self.decision else f"to raise {type(self.error).__name__}"
-        return f"<Verdict {what}: {self.message}>"
-
-
-class Settled(Generic[M]):
-    """What ``on_settled`` hooks are told of a delivery.
-
-    :ivar outcome: what was done; None where it stays unsettled.
-    :ivar handler: the name of the handler that was called, or None.
-    :ivar error: what the message failed by; None where it did not, also where the transport did
-        not take its ack.
-    :ivar seconds: from the start of matching to the verdict.
-    """
-
-    __slots__ = ("error", "handler", "message", "outcome", "seconds")
-
-    def __init__(self, verdict: Verdict[M], outcome: Outcome | None) -> None:
-        self.message = verdict.message
-        self.outcome = outcome
-        self.handler = verdict.handler
-        self.error = verdict.error
-        self.seconds = verdict.seconds
-
-    def __repr__(self) -> str:
-        what = self.outcome.value if self.outcome else "unsettled"
-        if self.outcome is None and self.error is not None:
-            what = f"unsettled: {type(self.error).__name__}"
-        return f"<Settled {what}: {self.message}>"
-
-
-def judge(
-    message: M,
-    decision: Outcome | None,
-    error: Exception | None,
-    stage: Stage,
-    handler: str | None,
-    adapter: Adapter[M],
+def decide(
+    context: HandlingContext[M],
+    adapter: Settles,
     dlq: DLQ | None,
-    seconds: float = 0.0,
-) -> Verdict[M]:
-    """Decide what is to be done: the settlement table, and the only place where it is written.
+    retry: Retry | None,
+    *,
+    holds: bool = False,
+) -> None:
+    """Plan what is to be done with a delivery: the settlement table, and its only place.
 
-    :param decision: what handler and hooks said, or None.
-    :param error: what went wrong in ``stage``, or None.
+    :param retry: the policy of its handler, or else of the processor.
+    :param holds: whether this process can keep a message unsettled until it is due.
     """
-    if error is None:
-        if decision is NACKED and adapter.capabilities.nack == "drop-refused":
-            error, stage = NackUnsupported(message, adapter), "settling"
-        elif decision is None:
-            error = NotSettled(message, handler)
-        else:
-            return Verdict(message, decision, handler=handler, seconds=seconds)
+    error, decision = context.error, context.decision
+    if error is None and decision is ACKED:
+        context.outcome = ACKED
+        return
+    if error is None and decision is NACKED:
+        if context.delay is None and adapter.capabilities.nack != "drop-refused":
+            context.outcome = NACKED
+            return
+        if context.delay is not None and plan_wait(context, adapter, dlq, False, holds):
+            return
+        error = NackUnsupported(context.message, adapter)
+        context.fail(error, "settling")
+    elif error is None:
+        error = NotSettled(context.message, context.handler.name if context.handler else None)
+        context.fail(error)
+    if retry is not None and context.stage == "handling" and retry.covers(error):
+        attempt = context.attempt
+        if attempt < retry.attempts:
+            context.delay = retry.delay_after(attempt)
+            if plan_wait(context, adapter, dlq, retry.in_order, holds):
+                return
+    context.delay = None
     if dlq is None:
-        return Verdict(message, None, error=error, handler=handler, seconds=seconds)
-    letter = DeadLetter.from_failure(
-        message, stage=stage, reason=reason_of(error), error=error, handler=handler
-    )
-    return Verdict(
-        message, DEAD_LETTERED, letter=letter, error=error, handler=handler, seconds=seconds
-    )
-
-
-def reason_of(error: Exception) -> str:
-    """Say why a message failed: the text of the error, or its type where that is empty."""
-    if isinstance(error, MissiveError) and error.reason is not None:
-        return error.reason
-    try:
-        return str(error) or type(error).__name__
-    except Exception:  # a broken __str__ must not lose the message
-        return type(error).__name__
+        context.outcome = None
+    else:
+        context.letter = letter_of(context, error)
+        context.outcome = DEAD_LETTERED
 
 
 def settle(
-    verdicts: Sequence[Verdict[M]], adapter: Adapter[M], dlq: DLQ | None
-) -> tuple[list[Outcome | None], Exception | None]:
-    """Carry verdicts out: write the letters of all, then ack and nack each.
+    batch: Sequence[HandlingContext[M]],
+    adapter: Settles,
+    dlq: DLQ | None,
+    sends: Callable[[HandlingContext[M]], bool],
+) -> Exception | None:
+    """Carry plans out: write the letters of all, then tell the adapter.
 
-    :returns: the outcome of each, None where it stays unsettled, and the first error to raise.
+    The outcome of a context that could not be settled becomes None.
+
+    :param sends: returns whether a settlement may be sent: not on behalf of a lost connection.
+    :returns: the first error to raise.
     """
-    refused = _write_letters(verdicts, dlq)
     errors: list[Exception] = []
+    told: list[HandlingContext[M]] = []
+    refused = _write_letters(batch, dlq)
     if refused:
         failed, cause = next(iter(refused.items()))
         errors.append(_write_failure(failed, dlq, cause, len(refused)))
-    outcomes: list[Outcome | None] = []
-    untaken: list[Exception] = []
-    for verdict in verdicts:
-        decision = verdict.decision
-        call = "nack" if decision is NACKED else "ack"
-        if decision is None or (verdict.letter is not None and dlq is None):
-            assert verdict.error is not None
-            errors.append(verdict.error)
-            decision = None
-        elif verdict in refused:
-            decision = None
+    for context in batch:
+        if context.held:
+            continue
+        if context.letter is not None and dlq is None:  # it was taken away meanwhile
+            context.outcome = None
+        if context in refused:
+            context.outcome = None
+        elif context.outcome is None:
+            if context.error is not None:
+                errors.append(context.error)
+        elif sends(context):
+            told.append(context)
         else:
-            try:
-                getattr(adapter, call)(verdict.message)
-            except Exception as error:
-                failure = SettlementFailed(verdict.message, call)
-                failure.__cause__ = error
-                untaken.append(failure)
-                decision = None
-        outcomes.append(decision)
-    # Behind the others: an adapter may recover from an ack that failed, from the others nobody can.
-    errors += untaken
+            context.outcome = None
+    # Behind the others: a run may recover from an ack that failed, from the others it cannot.
+    errors += _tell(told, adapter)
     for later in errors[1:]:
         note_later_error(errors[0], later)
-    return outcomes, errors[0] if errors else None
+    return errors[0] if errors else None
 
 
-def _write_letters(verdicts: Sequence[Verdict[M]], dlq: DLQ | None) -> dict[Verdict[M], Exception]:
-    """Write the letters among the verdicts; give those whose letter was refused, and by what."""
-    condemned = [verdict for verdict in verdicts if verdict.letter is not None]
-    refused: dict[Verdict[M], Exception] = {}
+def _tell(batch: list[HandlingContext[M]], adapter: Settles) -> Iterable[Exception]:
+    """Tell the adapter, and whatever else settles some of the deliveries."""
+    groups: dict[Any, list[HandlingContext[M]]] = {}
+    for context in batch:
+        groups.setdefault(context.delivery.settler or adapter, []).append(context)
+    for settler, group in groups.items():
+        try:
+            settler.settle(group)
+        except Exception as error:
+            yield _settlement_failure(group, error)
+
+
+def _settlement_failure(
+    batch: Sequence[HandlingContext[M]], error: Exception
+) -> SettlementFailed:
+    """Return the error of a settlement that the transport did not take."""
+    if isinstance(error, SettlementFailed):
+        return error
+    for context in batch:
+        context.outcome = None
+    failure = SettlementFailed(batch[0].message, "settlement")
+    failure.__cause__ = error
+    return failure
+
+
+def _write_letters(
+    batch: Sequence[HandlingContext[M]], dlq: DLQ | None
+) -> dict[HandlingContext[M], Exception]:
+    """Write the letters of a batch; return the contexts whose letter was refused, and by what."""
+    dead = [context for context in batch if context.outcome is DEAD_LETTERED]
+    deferred = [context for context in batch if context.outcome is DEFERRED and context.letter]
+    refused: dict[HandlingContext[M], Exception] = {}
     if isinstance(dlq, DeadLetterStore):
-        if condemned:
+        for contexts, write in ((dead, dlq.put_many), (deferred, dlq.defer)):
+            if not contexts:
+                continue
             try:
-                dlq.put_many([verdict.letter for verdict in condemned if verdict.letter])
+                write([context.letter for context in contexts if context.letter])
             except Exception as error:
-                refused = dict.fromkeys(condemned, error)
+                refused.update(dict.fromkeys(contexts, error))
     elif dlq is not None:
-        for verdict in condemned:
-            assert verdict.letter is not None
+        for context in dead:
+            assert context.letter is not None
             try:
-                dlq[verdict.letter.id] = (verdict.message, verdict.letter.reason)
+                dlq[context.letter.id] = (context.message, context.letter.reason)
             except Exception as error:
-                refused[verdict] = error
-    for verdict in condemned:
-        if verdict not in refused:
-            _log_dead_letter(verdict)
+                refused[context] = error
+    for context in dead + deferred:
+        if context not in refused:
+            _log_letter(context)
     return refused
 
 
 def _write_failure(
-    verdict: Verdict[M], dlq: Any, cause: Exception, count: int
+    context: HandlingContext[M], dlq: Any, cause: Exception, count: int
 ) -> DeadLetterWriteFailed:
     """Chain a failed write to what the DLQ raised, and that to what the message failed by."""
-    assert verdict.error is not None
-    failure = DeadLetterWriteFailed(verdict.message, dlq, verdict.error, count)
+    original = context.error or cause
+    failure = DeadLetterWriteFailed(context.message, dlq, original, count)
     failure.__cause__ = cause
     last: BaseException = cause
-    seen = {id(failure), id(cause), id(verdict.error)}
+    seen = {id(failure), id(cause), id(original)}
     while (deeper := last.__cause__ or last.__context__) is not None and id(deeper) not in seen:
         seen.add(id(deeper))
         last = deeper
-    if last is not verdict.error:
-        last.__context__ = verdict.error
+    if last is not original:
+        last.__context__ = original
     logger.critical(
         "could not write %d dead letter(s), the first %s: %s at %s; not acked",
         count,
-        format_id(verdict.message.message_id),
+        format_id(context.message.message_id),
         type(cause).__name__,
         place_of(cause),
     )
     return failure
 
 
-def _log_dead_letter(verdict: Verdict[M]) -> None:
-    letter, error = verdict.letter, verdict.error
+def _log_letter(context: HandlingContext[M]) -> None:
+    letter, error = context.letter, context.error
     assert letter is not None
+    if context.outcome is DEFERRED:
+        logger.info(
+            "deferred %s for %.3g s after attempt %d: handler %s, %s",
+            format_id(letter.id),
+            context.delay,
+            letter.attempt,
+            letter.handler or "none",
+            "nacked" if error is None else f"{type(error).__name__} at {place_of(error)}",
+        )
+        return
     assert error is not None
     logger.warning(
         "dead-lettered %s: stage %s, handler %s, %s at %s",
         format_id(letter.id),
         letter.stage,
-        letter.handler,
+        letter.handler or "none",
         type(error).__name__,
         place_of(error),
     )

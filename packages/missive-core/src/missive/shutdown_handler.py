@@ -1,19 +1,29 @@
-"""The shutdown handler: turns SIGINT and SIGTERM into a flag."""
+"""The shutdown handler: turns the signals that ask a process to end into a flag."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What a supervisor, a terminal or a container sends.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+#: The handlers that are enabled in this process.
+_enabled: weakref.WeakSet[ShutdownHandler] = weakref.WeakSet()
 
 
 class ShutdownHandler:
     """Sets a flag when the process is asked to end; a second signal ends it.
+
+    It acts in the process that enabled it alone: in a child that is forked, the signals do what
+    they did before.
 
     :param callback: called with the signal's number at the first signal, before the flag is set.
     """
@@ -25,23 +35,42 @@ class ShutdownHandler:
         self._bell: SimpleQueue[None] = SimpleQueue()
         self.callback = callback
         self._former: dict[int, Any] = {}
+        self._hung_up = False  # by SIGHUP alone so far
 
     def enable(self) -> None:
-        """Take SIGINT and SIGTERM over, until ``disable``; does nothing outside the main thread."""
+        """Take SIGINT, SIGTERM and SIGHUP over, until ``disable``.
+
+        Does nothing outside the main thread. An ignored SIGHUP (under ``nohup``) stays ignored.
+        """
         if threading.current_thread() is not threading.main_thread():
             return
         for signum in SIGNALS:
-            self._former.setdefault(signum, signal.signal(signum, self.signal_handler))
+            hangup = getattr(signal, "SIGHUP", None)
+            if signum == hangup and signal.getsignal(signum) is signal.SIG_IGN:
+                continue
+            if signum not in self._former:
+                self._former[signum] = signal.signal(signum, self.signal_handler)
+        _enabled.add(self)
 
     def disable(self) -> None:
-        """Give the signals back to who had them before ``enable``."""
+        """Restore what handled the signals before ``enable``."""
+        _enabled.discard(self)
         while self._former:
             signum, former = self._former.popitem()
             # None stands for a handler that was not installed from Python: it cannot be put back.
             signal.signal(signum, signal.SIG_DFL if former is None else former)
 
     def signal_handler(self, signum: int, frame: Any) -> None:
-        """Set the flag at the first signal; end the process by the signal at the second."""
+        """Set the flag at the first signal; end the process by the signal at the second.
+
+        SIGHUP is never the second: a terminal that closes sends it several times, and systemd
+        together with SIGTERM.
+        """
+        hangup = signum == getattr(signal, "SIGHUP", None)
+        if self._flag and (hangup or self._hung_up):
+            self._hung_up = hangup
+            return
+        self._hung_up = hangup
         if self._flag:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
@@ -57,11 +86,11 @@ class ShutdownHandler:
 
     def clear_flag(self) -> None:
         """Take the request back, for another run."""
-        self._flag = False
+        self._flag = self._hung_up = False
         self._bell = SimpleQueue()
 
     def should_exit(self) -> bool:
-        """Tell whether a shutdown was asked for."""
+        """Return whether a shutdown was asked for."""
         return self._flag
 
     def wait_for_flag(self) -> None:
@@ -69,4 +98,13 @@ class ShutdownHandler:
         if not self._flag:
             bell = self._bell
             bell.get()
-            bell.put(None)  # for whoever else waits
+            bell.put(None)  # for other threads that wait
+
+
+def _disable_in_child() -> None:
+    for handler in list(_enabled):
+        handler.disable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disable_in_child)

@@ -6,31 +6,39 @@ Each distribution registers the schemes that it knows as entry points, in the gr
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+from .adapter import Adapter
+from .error_notes import place_of
 from .errors import ConfigurationError, UnknownScheme
+from .letters.store import DeadLetterStore
+from .processor import Processor
 
-if TYPE_CHECKING:
-    from .adapter import Adapter
-    from .letters import DeadLetterStore
-    from .processor import Processor
+logger = logging.getLogger("missive.urls")
 
 
-def from_url(
+def adapter_from_url(
     url: str, message_cls: Callable[[bytes], Any], processor: Processor[Any], **options: Any
 ) -> Adapter[Any]:
-    """Build the adapter that a URL names, by its scheme.
+    """Return the adapter that a URL names, by its scheme.
 
     :param url: such as ``stdin:``; each adapter documents its own form.
-    :param message_cls: makes a message of the bytes of a delivery.
+    :param message_cls: makes a message from the bytes of a delivery.
     :param processor: the processor to run.
     :param options: keyword arguments of the adapter; they win over those in the URL.
     :raises UnknownScheme: no installed distribution knows the scheme.
-    :raises ConfigurationError: the adapter cannot be built from it.
+    :raises ConfigurationError: the adapter cannot be loaded, or not be built from the URL.
     """
     cls: type[Adapter[Any]] = _load("missive.adapters", "adapter", url)
     return cls.from_url(url, message_cls, processor, **options)
+
+
+#: What ``adapter_from_url`` was called first.
+from_url = adapter_from_url
 
 
 def dlq_from_url(url: str, *, existing: bool = False) -> DeadLetterStore:
@@ -39,7 +47,7 @@ def dlq_from_url(url: str, *, existing: bool = False) -> DeadLetterStore:
     :param url: such as ``memory:``; each store documents its own form.
     :param existing: make no store where there is none yet.
     :raises UnknownScheme: no installed distribution knows the scheme.
-    :raises ConfigurationError: the URL cannot be read, or the store not be opened by it.
+    :raises ConfigurationError: the store cannot be loaded, or not be opened by the URL.
     :raises DeadLetterStoreError: the store cannot be opened.
     """
     cls: type[DeadLetterStore] = _load("missive.dlqs", "dead letter store", url)
@@ -47,26 +55,61 @@ def dlq_from_url(url: str, *, existing: bool = False) -> DeadLetterStore:
 
 
 def _load(group: str, kind: str, url: str) -> Any:
-    from importlib.metadata import entry_points
-    from urllib.parse import urlsplit
-
     try:
         scheme = urlsplit(url).scheme
     except ValueError:  # whose text may show the address, and a password in it
         raise ConfigurationError(
             f"the URL of the {kind} cannot be read; check the brackets of an IPv6 address, and"
-            " percent-encode what is no plain letter"
+            " percent-encode what is not a plain letter"
         ) from None
     known = entry_points(group=group)
-    for entry_point in known:
-        if entry_point.name == scheme:
-            return entry_point.load()
-    raise UnknownScheme(
-        scheme,
-        kind,
-        known.names,
-        f"install the distribution that has it as an entry point of the group {group}",
-    )
+    claims = [entry_point for entry_point in known if entry_point.name == scheme]
+    if not claims:
+        raise UnknownScheme(
+            scheme,
+            kind,
+            known.names,
+            f"install the distribution that has it as an entry point of the group {group}",
+        )
+    return _load_one(_choose(claims, kind), kind)
+
+
+def _choose(claims: list[EntryPoint], kind: str) -> EntryPoint:
+    """Return the entry point that gets a scheme: where several claim it, Missive's own."""
+    ours = [claim for claim in claims if claim.value.startswith(("missive.", "missive:"))]
+    chosen = (ours or claims)[0]
+    if len(claims) > 1:
+        logger.warning(
+            "several distributions have an %s for %s: (%s); %s is used",
+            kind,
+            chosen.name,
+            ", ".join(sorted(map(_distribution, claims))),
+            _distribution(chosen),
+        )
+    return chosen
+
+
+def _load_one(entry_point: EntryPoint, kind: str) -> Any:
+    where = f"{entry_point.value} of {_distribution(entry_point)}"
+    try:
+        loaded = entry_point.load()
+    except (Exception, SystemExit) as error:  # it is anybody's code
+        raise ConfigurationError(
+            f"the {kind} for {entry_point.name}: ({where}) cannot be loaded:"
+            f" {type(error).__name__}: {error} (at {place_of(error)}); mend or uninstall that"
+            " distribution"
+        ) from error
+    if not callable(getattr(loaded, "from_url", None)):
+        raise ConfigurationError(
+            f"the {kind} for {entry_point.name}: ({where}) has no from_url, so no URL can name it;"
+            " mend or uninstall that distribution"
+        )
+    return loaded
+
+
+def _distribution(entry_point: EntryPoint) -> str:
+    dist = entry_point.dist
+    return "an unknown distribution" if dist is None else f"{dist.name} {dist.version}"
 
 
 def read_options(url: str, readers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
@@ -75,13 +118,11 @@ def read_options(url: str, readers: Mapping[str, Callable[[str], Any]]) -> dict[
     :param readers: for each name that may stand there, what turns its text into the value.
     :raises ConfigurationError: a name is unknown or given twice, or its text cannot be read.
     """
-    from urllib.parse import parse_qsl, urlsplit
-
     options: dict[str, Any] = {}
     for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if name not in readers:
             raise ConfigurationError(
-                f"{name!r} is no option of a {urlsplit(url).scheme}: URL;"
+                f"{name!r} is not an option of a {urlsplit(url).scheme}: URL;"
                 f" there are {', '.join(sorted(readers))}"
             )
         if name in options:

@@ -119,8 +119,10 @@ class Tally:
         """
         self._messages += 1
         try:
-            message = self._ctx.build(delivery.raw_data, delivery)
-            explanation = self._processor.explain(message)
+            context = self._ctx.begin(delivery.raw_data, delivery)
+            if context.error is not None:
+                raise context.error
+            explanation = self._processor.explain(context.message)
         except SystemExit as error:
             raise Failed(
                 f"{name}: a matcher or the message class ended the program"
@@ -138,7 +140,7 @@ class Tally:
             "message": name,
             "result": result,
             "keys": looked_up(
-                explanation.hits if result == "one" else self._processor.handlers, message
+                explanation.hits if result == "one" else self._processor.handlers, context.message
             ),
             "hits": hits,
             "raised": [

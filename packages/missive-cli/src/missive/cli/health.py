@@ -9,7 +9,8 @@ from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
 
-from missive import Adapter, DeadLetterStore, DeadLetterStoreError, PollingAdapter
+from missive import Adapter, DeadLetterStore, DeadLetterStoreError
+from missive.polling import PollingAdapter
 
 #: How long what was found is good for, in seconds: a probe must not wear the DLQ out.
 GOOD_FOR = 1.0

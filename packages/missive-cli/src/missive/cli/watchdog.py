@@ -15,7 +15,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import missive
-from missive import Adapter, PollingAdapter
+from missive import Adapter
+from missive.polling import PollingAdapter
 
 from .exits import ExitCode, end
 from .logs import command_logger

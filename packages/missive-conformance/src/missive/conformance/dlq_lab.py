@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from missive import Claim, DeadLetter, Envelope, RawMessage
+from missive import DeadLetter, Envelope, RawMessage
+from missive.letters import Claim
 
 from .children import Child
 from .contract import expect

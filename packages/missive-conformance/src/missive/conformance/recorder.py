@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from missive import HandlingContext, Message, Processor, Settled
+from missive import HandlingContext, Message, Processor
 
 from .contract import ContractBroken
 
@@ -99,7 +99,7 @@ class Recorder:
         self.processor: Processor[Any] = Processor()
         self.processor.set_dlq(dlq)
         self.seen: list[Seen] = []
-        self.settled: list[Settled[Any]] = []
+        self.settled: list[HandlingContext[Any]] = []
         self._changed = threading.Condition()
         if matcher is not None:
             self.handle_for(matcher)
@@ -130,7 +130,7 @@ class Recorder:
             self.seen.append(seen)
             self._changed.notify_all()
 
-    def _note_settled(self, processing_ctx: object, settled: Settled[Any]) -> None:
+    def _note_settled(self, processing_ctx: object, settled: HandlingContext[Any]) -> None:
         with self._changed:
             self.settled.append(settled)
             self._changed.notify_all()
@@ -163,7 +163,7 @@ class Recorder:
             self.wait_seen(number)
             nudge()
 
-    def wait_settled(self, count: int) -> list[Settled[Any]]:
+    def wait_settled(self, count: int) -> list[HandlingContext[Any]]:
         """Wait until so many deliveries were settled, and give how.
 
         :raises ContractBroken: they were not.

@@ -20,7 +20,6 @@ from missive import (
     ProcessingContext,
     Processor,
     RawMessage,
-    Settled,
 )
 
 from .harness import AdapterHarness, DLQHarness, Harness
@@ -124,7 +123,7 @@ def work(
         ctx.ack()
 
     @processor.on_settled
-    def settled(processing_ctx: ProcessingContext[Any], settled: Settled[Any]) -> None:
+    def settled(processing_ctx: ProcessingContext[Any], settled: HandlingContext[Any]) -> None:
         # A letter is noted when it is written, so here only what carries no letter.
         if settled.outcome is not None and settled.outcome.value != "dead-lettered":
             ledger.note(settled.outcome.value, settled.message.raw_data)

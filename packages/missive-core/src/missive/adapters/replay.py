@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, cast
 
 from ..adapter import Adapter
 from ..capabilities import Capabilities
-from ..contexts import ProcessingContext
+from ..error_notes import place_of
 from ..errors import ConfigurationError
-from ..hooks import place_of
+from ..handling import ACKED, DEAD_LETTERED, DEFERRED, NACKED, Outcome
+from ..ids import format_id
 from ..letters import (
     MAX_LEASE,
     Choice,
@@ -25,9 +26,9 @@ from ..letters import (
 )
 from ..letters.filters import matches
 from ..matching import Explanation
-from ..messages import M, check_message_cls, format_id
+from ..message import M, check_message_cls
 from ..processor import Processor
-from ..settlement import ACKED, DEAD_LETTERED, NACKED, Outcome
+from ..run import ProcessingContext
 from ..shutdown_handler import ShutdownHandler
 
 logger = logging.getLogger("missive.adapters.replay")
@@ -137,19 +138,7 @@ class ReplayAdapter(Adapter[M]):
     ) -> None:
         super().__init__(processor)
         check_message_cls(message_cls)
-        given: object = store
-        if not isinstance(given, DeadLetterStore):
-            raise ConfigurationError(
-                f"ReplayAdapter cannot claim letters from a {type(given).__name__};"
-                " give a DeadLetterStore, such as missive.MemoryDLQ or SQLiteDLQ"
-            )
-        if limit is not None and limit < 0:
-            raise ConfigurationError(f"limit of ReplayAdapter must be 0 or more, not {limit!r}")
-        if not 0 < lease <= MAX_LEASE:
-            raise ConfigurationError(
-                f"lease of ReplayAdapter must be more than 0 s and at most {MAX_LEASE} s,"
-                f" not {lease!r}; it is renewed while a handler runs"
-            )
+        _check_options(store, limit, lease)
         self.message_cls = message_cls
         self.store = store
         self.ids = None if ids is None else _check_ids(ids)
@@ -256,6 +245,12 @@ class ReplayAdapter(Adapter[M]):
             self.limit is not None and tried >= self.limit
         )
 
+    def _explain(self, ctx: ProcessingContext[M], letter: DeadLetter) -> Explanation[M]:
+        context = ctx.begin(letter.raw_data, letter.delivery())
+        if context.error is not None:
+            raise context.error
+        return self.processor.explain(context.message)
+
     def _explain_all(self, ctx: ProcessingContext[M]) -> None:
         if self._is_over(0):
             return
@@ -263,7 +258,7 @@ class ReplayAdapter(Adapter[M]):
             explanation: Explanation[M] | None = None
             error: Exception | None = None
             try:
-                explanation = self.processor.explain(ctx.build(letter.raw_data, letter.delivery()))
+                explanation = self._explain(ctx, letter)
                 error = explanation.raised[0][1] if explanation.raised else None
             except Exception as raised:
                 error = raised
@@ -321,21 +316,28 @@ class ReplayAdapter(Adapter[M]):
             delivery = letter.delivery()
             # Failures are counted, but neither nacks nor the replays that a crash ended.
             delivery.delivery_count = None
-            verdict = ctx.process_delivery(delivery)
-            if verdict.letter is not None:
+            context = ctx.process(delivery)
+            if context.letter is not None:
                 in_hand.failed_again = True
                 # The failure belongs to this letter, whatever the handler did to the message.
-                verdict.letter = verdict.letter._replace(
+                context.letter = context.letter._replace(
                     id=letter.id, raw_data=letter.raw_data, source=letter.source
                 )
-            (outcome,) = ctx.settle((verdict,))
+            (outcome,) = ctx.settle((context,))
         except BaseException:
             self._give_back(claim)
             raise
         finally:
             heartbeat.in_hand = self._in_hand = None
+        assert outcome is not None
         self._count(_COUNTED_AS[outcome])
-        self._tell(letter, outcome, verdict.handler, verdict.error, None)
+        self._tell(
+            letter,
+            outcome,
+            context.handler.name if context.handler else None,
+            context.error,
+            None,
+        )
 
     def _give_back(self, claim: Claim) -> None:
         """Release the claim on a letter whose replay failed, without hiding by what."""
@@ -367,7 +369,7 @@ class ReplayAdapter(Adapter[M]):
             )
 
 
-_COUNTED_AS = {ACKED: "acked", DEAD_LETTERED: "failed", NACKED: "nacked"}
+_COUNTED_AS = {ACKED: "acked", DEAD_LETTERED: "failed", DEFERRED: "failed", NACKED: "nacked"}
 
 
 class _InHand:
@@ -381,6 +383,25 @@ class _InHand:
         self.claim = claim
         self.failed_again = False
         self.settling = False
+
+
+def _check_options(store: object, limit: int | None, lease: float) -> None:
+    """Refuse options that cannot work.
+
+    :raises ConfigurationError: one of them cannot.
+    """
+    if not isinstance(store, DeadLetterStore):
+        raise ConfigurationError(
+            f"ReplayAdapter cannot claim letters from a {type(store).__name__};"
+            " give a DeadLetterStore, such as missive.MemoryDLQ or SQLiteDLQ"
+        )
+    if limit is not None and limit < 0:
+        raise ConfigurationError(f"limit of ReplayAdapter must be 0 or more, not {limit!r}")
+    if not 0 < lease <= MAX_LEASE:
+        raise ConfigurationError(
+            f"lease of ReplayAdapter must be more than 0 s and at most {MAX_LEASE} s,"
+            f" not {lease!r}; it is renewed while a handler runs"
+        )
 
 
 def _check_ids(ids: Iterable[bytes]) -> tuple[bytes, ...]:

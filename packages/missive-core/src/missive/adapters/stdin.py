@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ..adapter import Runs
 from ..capabilities import Capabilities
+from ..delivery import Delivery
 from ..errors import ConfigurationError, NackUnsupported
-from ..messages import M
+from ..message import M
 from ..polling import EndOfInput, PollingAdapter
 from ..urls import read_flag, read_options
+from .reading import ReaderThread
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..polling import PollingOptions
-    from ..processor import Processor
 
 #: How much is read at once, in bytes: what a Linux pipe holds.
 CHUNK_SIZE = 65_536
@@ -30,13 +33,17 @@ class StdinAdapter(PollingAdapter[M]):
     r"""Takes each line of a binary file as a message, until the file ends.
 
     A message is the line's bytes without its ``\n`` or ``\r\n``, otherwise untouched, whatever
-    its length. The last line need not end in a newline. A file cannot be given a message back, so
+    its length. The last line need not end in a newline. A message cannot be returned to a file, so
     a nack goes to the DLQ, and without one ends ``run``.
 
     :param filelike: a binary file; standard input unless given.
     :param keep_empty: take empty lines as empty messages, instead of skipping them.
-    :param options: what every :class:`~missive.PollingAdapter` takes.
-    :raises ConfigurationError: the file is a text file.
+    :param max_bytes: the longest line, in bytes; of a longer one the first ``max_bytes`` become a
+        dead letter that says how long it was. None: no limit, so input without line ends fills the
+        memory.
+    :param options: what every :class:`~missive.polling.PollingAdapter` takes.
+    :raises ConfigurationError: the file is a text file, or ``max_bytes`` is not a whole number
+        from 1.
     """
 
     capabilities = Capabilities(
@@ -47,14 +54,18 @@ class StdinAdapter(PollingAdapter[M]):
         empty_body=False,
     )
     source = "stdin"
+    where_leftovers_go = (
+        "what was read cannot be read again, so they are lost unless this adapter runs again"
+    )
 
     def __init__(
         self,
         message_cls: Callable[[bytes], M],
-        processor: Processor[M],
+        processor: Runs[M],
         filelike: BinaryIO | None = None,
         *,
         keep_empty: bool = False,
+        max_bytes: int | None = None,
         **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
@@ -63,20 +74,27 @@ class StdinAdapter(PollingAdapter[M]):
                 "StdinAdapter reads bytes, and was given a text file; give its .buffer, or open it"
                 ' with "rb"'
             )
+        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 1):
+            raise ConfigurationError(
+                f"max_bytes of StdinAdapter must be a whole number from 1, not {max_bytes!r}"
+            )
         self.filelike = filelike
         self.keep_empty = keep_empty
+        self.max_bytes = max_bytes
         self._parts: list[bytes] = []  # the line that has begun and not ended
+        self._length = 0  # of that line so far, what was not kept included
         self._lines_are_long = False  # in the chunk before
+        self._reader: ReaderThread | None = None
 
     @classmethod
     def from_url(
         cls,
         url: str,
         message_cls: Callable[[bytes], Any],
-        processor: Processor[Any],
+        processor: Any,
         **options: Any,
     ) -> StdinAdapter[Any]:
-        """Build the adapter from ``stdin:``, with its keyword arguments in the query if need be.
+        """Return the adapter for ``stdin:``, with its keyword arguments in the query.
 
         :raises ConfigurationError: a path follows the scheme, or an option cannot be read.
         """
@@ -85,7 +103,7 @@ class StdinAdapter(PollingAdapter[M]):
                 "stdin: takes no address, since it reads standard input alone; redirect a file to"
                 " it with <, or give StdinAdapter the open file"
             )
-        readers = {**cls.url_options, "keep_empty": read_flag}
+        readers = {**cls.url_options, "keep_empty": read_flag, "max_bytes": int}
         return cls(message_cls, processor, **{**read_options(url, readers), **options})
 
     def open(self) -> None:
@@ -100,37 +118,81 @@ class StdinAdapter(PollingAdapter[M]):
                 " replaced by text); give it an open file"
             )
         self._read: Callable[[int], bytes | None] = getattr(file, "read1", file.read)
+        self._buffered = False
         try:
             self._fd: int | None = file.fileno()
         except (AttributeError, OSError):  # a file in memory
             self._fd = None
+            return
+        if not _reads_its_descriptor(file):
+            # What stands above the descriptor (gzip) may have more when that has nothing.
+            self._fd = None
+            if self._reader is None or self._reader.file is not file:
+                self._reader = ReaderThread(file, CHUNK_SIZE, self.wake)
+            self._read = self._reader.read
+        elif isinstance(file, io.BufferedReader):
+            self._buffered = _has_read_ahead(file, self._fd)
 
     def close(self) -> None:
         """Leave the file open: it is not ours."""
 
-    def receive(self, timeout: float) -> Sequence[bytes]:
-        """Give the lines that have come whole."""
-        if self._fd is not None and not self.wait(timeout, self._fd):
+    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
+        """Return the lines that have arrived whole."""
+        if self._reader is not None:
+            if not self._reader.has_data:
+                self.wait(timeout)
+            if not self._reader.has_data:
+                return ()
+        elif self._fd is not None and not self._buffered and not self.wait(timeout, self._fd):
             return ()
+        self._buffered = False
         chunk = self._read(CHUNK_SIZE)
         if chunk is None:  # a non-blocking file without anything to read
             return ()
         if not chunk:
             return self._last_line()
         if b"\n" not in chunk:
-            self._parts.append(chunk)
+            self._begin_line(chunk)
             return ()
         lines, rest = self._split(chunk)
+        first: list[Delivery | bytes] = []
         if self._parts:
-            lines[0] = b"".join([*self._parts, lines[0]])
-        returns = b"\r" in chunk or b"\r" in lines[0][-1:]
-        self._parts = [rest] if rest else []
-        if returns:
+            self._begin_line(lines.pop(0))
+            first = self._end_line()
+        if b"\r" in chunk:
             lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
-        return lines if self.keep_empty else list(filter(None, lines))
+        if rest:
+            self._begin_line(rest)
+        if not self.keep_empty:
+            lines = list(filter(None, lines))
+        if self.max_bytes is None:
+            return [*first, *lines] if first else lines
+        return [*first, *(self._checked(line, len(line)) for line in lines)]
+
+    def _begin_line(self, part: bytes) -> None:
+        """Keep a part of a line that has not ended, as far as a line may be long."""
+        room = len(part) if self.max_bytes is None else self.max_bytes + 2 - self._length
+        self._length += len(part)
+        if room > 0:
+            self._parts.append(part[:room])
+
+    def _end_line(self, *, ended: bool = True) -> list[Delivery | bytes]:
+        line, length = b"".join(self._parts), self._length
+        self._parts, self._length = [], 0
+        if ended and line.endswith(b"\r") and len(line) == length:
+            line, length = line[:-1], length - 1
+        return [self._checked(line, length)] if line or self.keep_empty else []
+
+    def _checked(self, line: bytes, length: int) -> Delivery | bytes:
+        if self.max_bytes is None or length <= self.max_bytes:
+            return line
+        reason = f"a line of {length} bytes, longer than max_bytes={self.max_bytes}"
+        return Delivery(
+            line[: self.max_bytes], source=self.source, rejection=(reason, "decoding")
+        )
 
     def _split(self, chunk: bytes) -> tuple[list[bytes], bytes]:
-        """Give the lines that end in a chunk, and what stands behind the last one."""
+        """Return the lines that end in a chunk, and what follows the last one."""
         if self._lines_are_long:
             end = chunk.rfind(b"\n") + 1
             lines = [line[:-1] for line in io.BytesIO(chunk[:end])]
@@ -141,12 +203,10 @@ class StdinAdapter(PollingAdapter[M]):
         self._lines_are_long = len(chunk) > LONG_LINE * len(lines)
         return lines, rest
 
-    def _last_line(self) -> Sequence[bytes]:
+    def _last_line(self) -> Sequence[Delivery | bytes]:
         if not self._parts:
             raise EndOfInput
-        line = b"".join(self._parts)
-        self._parts = []
-        return (line,)
+        return self._end_line(ended=False)
 
     def ack(self, message: M) -> None:
         """Do nothing: what was read is gone from the file."""
@@ -157,3 +217,21 @@ class StdinAdapter(PollingAdapter[M]):
         :raises NackUnsupported: always.
         """
         raise NackUnsupported(message, self)
+
+
+def _reads_its_descriptor(file: Any) -> bool:
+    """Return whether a file has data when its descriptor is readable, but for what it buffers."""
+    raw = getattr(file, "raw", None) if isinstance(file, io.BufferedReader) else file
+    return isinstance(raw, io.FileIO)
+
+
+def _has_read_ahead(file: io.BufferedReader, fd: int) -> bool:
+    """Return whether somebody has made a file read more than they took."""
+    if not hasattr(os, "set_blocking"):  # Windows, before Python 3.12
+        return False
+    blocking = os.get_blocking(fd)
+    os.set_blocking(fd, False)
+    try:
+        return bool(file.peek(1))
+    finally:
+        os.set_blocking(fd, blocking)

@@ -12,14 +12,13 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
 
 from ..__about__ import __version__
-from ..messages import Delivery, Message, format_id
+from ..delivery import Delivery, Stage
+from ..ids import format_id
+from ..message import Message
 from .texts import shortened
 from .tracebacks import MAX_REASON, format_traceback
 
 logger = logging.getLogger("missive.letters.letter")
-
-#: Where a message failed.
-Stage = Literal["decoding", "matching", "handling", "settling"]
 
 #: What a letter is: given up, or waiting for another try.
 LetterState = Literal["dead", "deferred"]

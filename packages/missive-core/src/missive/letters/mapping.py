@@ -15,7 +15,7 @@ from collections.abc import (
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from ..messages import Message, RawMessage
+from ..message import Message, RawMessage
 from .filters import LetterFilters
 from .letter import DeadLetter
 

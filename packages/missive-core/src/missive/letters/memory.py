@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..errors import ConfigurationError
-from ..messages import Message
+from ..message import Message
 from .choice import Choice
 from .claim import Claim, check_lease
 from .filters import LetterFilters, check_filters, matches

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConfigurationError
-from ..messages import format_id
+from ..ids import format_id
 from .choice import Choice
 from .claim import Claim
 from .filters import LetterFilters, check_filters, matches, time_before

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from missive import ConfigurationError
-from missive.hooks import check_function
+from missive.callables import check_function
 
 from . import signatures
 from .answers import TOKEN
@@ -128,7 +128,7 @@ def check_id(id_header: str | None, id_from: Any) -> None:
         )
     if id_from is None:
         return
-    check_function(id_from, "id_from", ("message",))
+    check_function(id_from, "id_from", ("message",), plain=True)
     if id_header is not None:
         raise ConfigurationError(
             "id_header and id_from would both say what the id of a message is; give one of them"
@@ -146,7 +146,7 @@ def check_challenges(challenge: Any) -> tuple[Challenge, ...]:
     if callable(given) or not isinstance(given, Iterable):
         given = (given,)
     several = cast("Iterable[Any]", given)
-    return tuple(check_function(each, "a challenge", ("request",)) for each in several)
+    return tuple(check_function(each, "a challenge", ("request",), plain=True) for each in several)
 
 
 def check_answer(answer: Any) -> Callable[..., Any] | None:
@@ -154,4 +154,6 @@ def check_answer(answer: Any) -> Callable[..., Any] | None:
 
     :raises InvalidHandler: it is not callable with an outcome and a message, or async.
     """
-    return None if answer is None else check_function(answer, "answer", ("outcome", "message"))
+    return None if answer is None else check_function(
+        answer, "answer", ("outcome", "message"), plain=True
+    )

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from missive import ConfigurationError
-from missive.hooks import check_function, place_of
+from missive.callables import check_function
+from missive.error_notes import place_of
 
 from .request import WebhookRequest
 
@@ -133,11 +134,11 @@ def _as_judge(verify: Any) -> WhyNot:
 def _takes_request(verify: Any) -> bool:
     """Return whether a verifier takes the request, rather than its body and headers."""
     try:
-        check_function(verify, "verify", ("raw_body", "headers"))
+        check_function(verify, "verify", ("raw_body", "headers"), plain=True)
     except ConfigurationError as error:
         if not isinstance(error.__cause__, TypeError):
             raise
-        check_function(verify, "verify", ("request",))
+        check_function(verify, "verify", ("request",), plain=True)
         return True
     return False
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
-from missive import Choice, DeadLetterStore, LetterFilters
+from missive import DeadLetterStore
+from missive.letters import Choice, LetterFilters
 
 from .groups import Kind, kind_of, kind_with
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from missive import LetterFilters
+from missive.letters import LetterFilters
 
 from ..options import debug_option, json_option
 from .asking import yes_option

@@ -6,7 +6,7 @@ import json
 from typing import IO
 
 import click
-from missive import LetterFilters
+from missive.letters import LetterFilters
 
 from ..options import debug_option, message_option, target_options
 from ..targets import load_target

@@ -8,8 +8,8 @@ from functools import wraps
 from typing import Any
 
 import click
-from missive import DeadLetterStore, LetterFilters
-from missive.letters import shortened
+from missive import DeadLetterStore
+from missive.letters import LetterFilters, shortened
 
 from ..exits import Failed
 from ..options import Moment

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
-from missive import DeadLetter, DeadLetterStore, LetterFilters, format_id
-from missive.letters import MAX_REASON, shortened
+from missive import DeadLetter, DeadLetterStore, format_id
+from missive.letters import MAX_REASON, LetterFilters, shortened
 
 from ..options import debug_option, json_option
 from ..terminal import Abridged, ago, is_terminal, note, short_name, table, write_json

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, cast, get_args
 
-from missive import DeadLetter, Failure, format_id, parse_id
-from missive.letters import Stage
+from missive import DeadLetter, format_id, parse_id
+from missive.letters import Failure, Stage
 
 from ..options import read_moment
 
@@ -44,6 +44,9 @@ def to_record(letter: DeadLetter) -> dict[str, Any]:
         "traceback": letter.traceback,
         "host": letter.host,
         "version": letter.version,
+        "state": letter.state,
+        "due": None if letter.due is None else letter.due.isoformat(),
+        "attempt": letter.attempt,
         **_body_to_record(letter.raw_data),
     }
 
@@ -74,7 +77,20 @@ def from_record(record: object) -> DeadLetter:
         traceback=fields.text_or_none("traceback"),
         host=fields.text("host"),
         version=fields.text("version"),
+        **_waiting(fields) if "state" in record else {},
     )
+
+
+def _waiting(fields: _Fields) -> dict[str, Any]:
+    """Return what a record says of another attempt; records of older versions say nothing."""
+    state = fields.text("state")
+    if state not in ("dead", "deferred"):
+        raise BadRecord("its 'state' is neither dead nor deferred")
+    return {
+        "state": state,
+        "due": None if fields.text_or_none("due") is None else fields.moment("due"),
+        "attempt": fields.count("attempt", least=0),
+    }
 
 
 def _body_to_record(body: bytes) -> dict[str, str]:
@@ -127,10 +143,10 @@ class _Fields:
     def text_or_none(self, name: str) -> str | None:
         return cast("str | None", self._typed(name, (str, type(None)), "text or null"))
 
-    def count(self, name: str) -> int:
+    def count(self, name: str, *, least: int = 1) -> int:
         value = cast(int, self._typed(name, int, "a whole number"))
-        if value < 1:
-            raise BadRecord(f"its {name!r} is less than 1")
+        if value < least:
+            raise BadRecord(f"its {name!r} is less than {least}")
         if value > _MANY:
             raise BadRecord(f"its {name!r} is more than can be counted")
         return value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from missive import Choice, DeadLetterStore
+from missive import DeadLetterStore
+from missive.letters import Choice
 
 from ..terminal import note, plural, write_json
 from .asking import confirm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from missive import LetterFilters
+from missive.letters import LetterFilters
 
 from ..exits import ExitCode
 from ..logs import LEVELS, conflicts, set_up

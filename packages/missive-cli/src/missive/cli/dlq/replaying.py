@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from missive import Choice, DeadLetterStore, LetterFilters, MissiveError, Outcome, format_id
+from missive import DeadLetterStore, MissiveError, Outcome, format_id
 from missive.adapters.replay import ReplayAdapter, Replayed, ReplayResult
+from missive.letters import Choice, LetterFilters
 
 from ..exits import Failed, ReaderGone, kind_and_place
 from ..targets import Target

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import click
-from missive import Claim, DeadLetter, format_id
-from missive.letters import MAX_REASON, shortened
+from missive import DeadLetter, format_id
+from missive.letters import MAX_REASON, Claim, shortened
 
 from ..options import debug_option, json_option
 from ..terminal import ago, escaped, is_terminal, moment, plural, write, write_json

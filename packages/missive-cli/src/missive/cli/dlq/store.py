@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
-from missive import Claim, DeadLetter, DeadLetterStore
+from missive import DeadLetter, DeadLetterStore
+from missive.letters import Claim
 
 from ..schemes import is_store_url, open_store
 from ..terminal import moment

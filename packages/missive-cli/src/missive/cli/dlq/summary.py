@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import click
-from missive import LetterFilters
+from missive.letters import LetterFilters
 
 from ..options import debug_option, json_option
 from ..terminal import (

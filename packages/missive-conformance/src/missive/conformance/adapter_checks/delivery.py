@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from missive import HandlingContext, Message, PollingAdapter
+from missive import HandlingContext, Message
+from missive.polling import PollingAdapter
 
 from ..contract import check, expect
 from ..lab import AdapterLab, Publication, wait_until
@@ -212,7 +213,7 @@ class Delivery:
 
     @check(
         "A25",
-        needs=("PollingAdapter", "ordering!=none", "out_of_order_ack"),
+        needs=("PollingAdapter", "ordering!=none", "ordered_acks=False"),
         read="adapters#ordering",
     )
     def test_a25_order_is_kept_within_a_key(self, lab: AdapterLab) -> None:

@@ -7,7 +7,8 @@ import threading
 from collections import Counter
 from typing import Any
 
-from missive import MissiveError, TransportRefused, TransportUnreachable
+from missive import MissiveError
+from missive.errors import TransportRefused, TransportUnreachable
 
 from ..contract import check, expect
 from ..lab import AdapterLab, Running, wait_until

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from missive import (
-    DeadLetterWriteFailed,
-    HandlingContext,
-    Message,
-    MultipleMatchingHandlers,
-    NackUnsupported,
-    NoMatchingHandler,
-    NotSettled,
-    RawMessage,
-)
+from missive import DeadLetterWriteFailed, HandlingContext, Message, RawMessage
+from missive.errors import MultipleMatchingHandlers, NackUnsupported, NoMatchingHandler, NotSettled
 
 from ..contract import check, expect
 from ..lab import AdapterLab, wait_until

@@ -11,7 +11,7 @@ from ..contract import check, expect
 from ..lab import AdapterLab, glances
 from .settlement import Failure
 
-POLLING = ("PollingAdapter", "out_of_order_ack")
+POLLING = ("PollingAdapter", "ordered_acks=False")
 
 
 class Workers:
@@ -113,7 +113,7 @@ class Workers:
             lab.expect_settled()
         expect(len(recorder.seen) == 11, f"11 messages were handled {len(recorder.seen)} times")
 
-    @check("A64", needs=("PollingAdapter", "out_of_order_ack=False"), read="adapters#capabilities")
+    @check("A64", needs=("PollingAdapter", "ordered_acks"), read="adapters#capabilities")
     def test_a64_workers_are_refused_where_order_is_needed(self, lab: AdapterLab) -> None:
         """Where acks must keep the order of delivery, several workers are refused when it is
         built.

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from missive import DeadLetter, DeadLetterStoreError, Failure
+from missive import DeadLetter, DeadLetterStoreError
+from missive.letters import Failure
 
 from ..contract import check, expect
 from ..dlq_lab import THEN, DLQLab, letter, message

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from missive import ConfigurationError, read_flag, read_options
+from missive import ConfigurationError
+from missive.urls import read_flag, read_options
 
 
 def path_in(url: str) -> str:

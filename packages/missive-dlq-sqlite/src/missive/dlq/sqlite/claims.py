@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from missive import Claim, Counts, DeadLetter, LetterFilters
-from missive.letters import this_process
+from missive import DeadLetter
+from missive.letters import Claim, Counts, LetterFilters, this_process
 
 from . import statements as sql
 from .database import read_any_text

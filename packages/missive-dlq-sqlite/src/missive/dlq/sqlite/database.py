@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from missive import DeadLetterStoreBusy, DeadLetterStoreError, DeadLetterStoreRefused
+from missive import DeadLetterStoreError
+from missive.errors import DeadLetterStoreBusy, DeadLetterStoreRefused
 
 from .connections import Connections
 from .errors import translated

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from missive import (
-    DeadLetterStoreBusy,
-    DeadLetterStoreError,
-    DeadLetterStoreFull,
-    DeadLetterStoreRefused,
-)
+from missive import DeadLetterStoreError
+from missive.errors import DeadLetterStoreBusy, DeadLetterStoreFull, DeadLetterStoreRefused
 
 
 def is_busy(error: BaseException) -> bool:

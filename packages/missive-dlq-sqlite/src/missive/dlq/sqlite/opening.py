@@ -10,7 +10,7 @@ from random import uniform
 from time import monotonic, sleep
 from urllib.parse import quote
 
-from missive import DeadLetterStoreBusy, DeadLetterStoreRefused
+from missive.errors import DeadLetterStoreBusy, DeadLetterStoreRefused
 
 from . import schema
 from .errors import is_busy, translated

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple, cast
 
-from missive import DeadLetter, Failure
-from missive.letters import Stage
+from missive import DeadLetter
+from missive.letters import Failure, Stage
 
 from . import statements as sql
 from .rows import from_text, to_text

@@ -8,8 +8,8 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from missive import DeadLetter, LetterFilters, SummaryRow
-from missive.letters import LetterState
+from missive import DeadLetter
+from missive.letters import LetterFilters, LetterState, SummaryRow
 
 from . import statements as sql
 from .database import Database

@@ -9,7 +9,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
-from missive import DeadLetter, Failure
+from missive import DeadLetter
+from missive.letters import Failure
 
 if TYPE_CHECKING:
     from .origins import Origin

@@ -10,19 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from missive import (
-    Choice,
-    Claim,
-    ConfigurationError,
-    Counts,
-    DeadLetter,
-    DeadLetterStoreRefused,
-    LetterFilters,
-    SummaryRow,
-)
+from missive import ConfigurationError, DeadLetter
+from missive.errors import DeadLetterStoreRefused
 from missive.letters import (
     MAX_TRACEBACK,
+    Choice,
+    Claim,
+    Counts,
+    LetterFilters,
     LetterState,
+    SummaryRow,
     check_deferred,
     check_filters,
     check_lease,

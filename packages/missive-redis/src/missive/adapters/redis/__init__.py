@@ -6,7 +6,6 @@ from .entries import StreamEntry
 from .errors import RedisRefused, RedisUnavailable
 from .lag import Lag
 from .pubsub import RedisPubSubAdapter
-from .status import StreamsStatus
 from .streams import RedisStreamsAdapter
 
 __all__ = [
@@ -18,5 +17,4 @@ __all__ = [
     "RedisStreamsAdapter",
     "RedisUnavailable",
     "StreamEntry",
-    "StreamsStatus",
 ]

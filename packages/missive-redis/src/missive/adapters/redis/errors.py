@@ -6,7 +6,7 @@ import logging
 import ssl
 from typing import NoReturn
 
-from missive import TransportRefused
+from missive.errors import TransportRefused
 
 from redis import exceptions
 

@@ -8,14 +8,9 @@ from datetime import datetime, timedelta, timezone
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from missive import (
-    Capabilities,
-    ConfigurationError,
-    Delivery,
-    M,
-    NackUnsupported,
-    PollingAdapter,
-)
+from missive import Capabilities, ConfigurationError, Delivery, M
+from missive.errors import NackUnsupported
+from missive.polling import PollingAdapter
 
 from redis import exceptions
 
@@ -26,7 +21,8 @@ from .names import check_names, decode, encode
 from .urls import read_adapter_url, read_names
 
 if TYPE_CHECKING:
-    from missive import PollingOptions, Processor
+    from missive import Processor
+    from missive.polling import PollingOptions
     from typing_extensions import Unpack
 
     from redis import Redis
@@ -85,7 +81,7 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         the adapter's own.
     :param health_check_interval: after so many seconds without a word from the server it is sent a
         PING; after as many again without an answer the connection counts as lost.
-    :param options: what every :class:`~missive.PollingAdapter` takes.
+    :param options: what every :class:`~missive.polling.PollingAdapter` takes.
     :raises ConfigurationError: these cannot work; nothing was connected to.
     """
 

@@ -9,15 +9,9 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from missive import (
-    Capabilities,
-    ConfigurationError,
-    Delivery,
-    M,
-    MissiveError,
-    PollingAdapter,
-    read_flag,
-)
+from missive import Capabilities, ConfigurationError, Delivery, M, MissiveError
+from missive.polling import PollingAdapter, Status
+from missive.urls import read_flag
 
 from redis import exceptions
 
@@ -35,12 +29,12 @@ from .names import check_names, encode
 from .progress import Progress
 from .redelivery import Redelivery
 from .replies import UNFINISHED
-from .status import StreamsStatus
 from .trimming import trim
 from .urls import read_adapter_url, read_names
 
 if TYPE_CHECKING:
-    from missive import PollingOptions, Processor
+    from missive import Processor
+    from missive.polling import PollingOptions
     from typing_extensions import Unpack
 
     from redis import Redis
@@ -85,7 +79,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     :param start: where a group that is created begins: ``"0"`` is all that is there, ``"$"`` only
         what is new, or an id of an entry.
     :param trim: delete entries once every group of their stream has settled them.
-    :param options: what every :class:`~missive.PollingAdapter` takes.
+    :param options: what every :class:`~missive.polling.PollingAdapter` takes.
     :raises ConfigurationError: these cannot work; nothing was connected to.
     """
 
@@ -101,6 +95,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         headers=True,
         max_bytes=512 * 1024 * 1024,  # proto-max-bulk-len, unless the server is told otherwise
         reconnects=True,
+        settles_across_connections=True,
     )
     connection_errors = (exceptions.ConnectionError, exceptions.TimeoutError)
 
@@ -442,6 +437,10 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             self._return_late(consumer)
             self._return(consumer.link, entries)
 
+    def dropped(self, deliveries: Sequence[Delivery]) -> None:
+        """Have entries that were read on a lost connection, and not handled, delivered again."""
+        self._ledger.drop([entry for entry in deliveries if isinstance(entry, StreamEntry)])
+
     def _return_late(self, consumer: Consumer) -> None:
         """End the read that is under way, and return what it still brings."""
         for key, items in consumer.finish_read():
@@ -463,9 +462,10 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     # Probing.
 
-    def status(self) -> StreamsStatus:
-        """Say how the adapter is doing; from any thread."""
-        return StreamsStatus.of(super().status(), self._redelivery.vanished)
+    def status(self) -> Status:
+        """Return how the adapter is doing; from any thread."""
+        self.counters.vanished = self._redelivery.vanished
+        return super().status()
 
     def lag(self) -> Lag:
         """Say how far the group is behind; from any thread, on a connection of its own.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from missive import ConfigurationError, read_options
+from missive import ConfigurationError
+from missive.urls import read_options
 
 #: What in the query of a URL is for redis-py, which documents it at ``redis.from_url``.
 CONNECTION_OPTIONS = frozenset(

@@ -16,9 +16,9 @@ from missive import (
     Outcome,
     ProcessingContext,
     Processor,
-    read_options,
 )
-from missive.messages import check_message_cls
+from missive.message import check_message_cls
+from missive.urls import read_options
 from missive.webhooks import AnswerLike, Sender, Verifier, WebhookRequest, options
 from missive.webhooks.answers import DRAINING
 from missive.webhooks.challenges import Challenge

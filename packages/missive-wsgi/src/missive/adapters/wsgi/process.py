@@ -6,12 +6,11 @@ import atexit
 import logging
 import os
 import threading
-from contextlib import ExitStack
 from time import monotonic
 from typing import TYPE_CHECKING, Generic
 
 from missive import DrainTimeout, M, Message, Outcome, ProcessingContext
-from missive.hooks import Nest, place_of
+from missive.error_notes import place_of
 
 from .delivery import RequestDelivery
 
@@ -44,7 +43,6 @@ class ServerProcess(Generic[M]):
         self._adapter = adapter
         self._lock = threading.Lock()
         self._idle = threading.Condition()
-        self._stack: ExitStack | None = None
         self._closed = False
 
     def open(self) -> ProcessingContext[M] | None:
@@ -58,13 +56,13 @@ class ServerProcess(Generic[M]):
             if self.ctx is None and not self._closed:
                 processor = self._adapter.processor
                 ctx = ProcessingContext(self._adapter.message_cls, self._adapter, processor)
-                # What processor.context() does, without its generator: a child that is forked
-                # would close that one at its exit, and so run the after-hooks of its parent.
-                stack = ExitStack()
                 self.broken = True
-                stack.enter_context(Nest(processor.hooks.processing, (ctx,)))
+                try:
+                    ctx.start()
+                except BaseException as error:
+                    ctx.finish(error)
+                    raise
                 self.broken = False
-                self._stack = stack
                 self.ctx = ctx
                 atexit.register(self._close_at_exit)
             return self.ctx
@@ -80,8 +78,7 @@ class ServerProcess(Generic[M]):
         ctx = self.ctx or self._adapter.open_process(self)
         if ctx is None:
             return None
-        verdict = ctx.take_bytes(delivery.raw_data, delivery)
-        return ACKED if verdict is None else ctx.settle((verdict,))[0]
+        return ctx.deliver(delivery).outcome
 
     def take_whole(self, delivery: RequestDelivery) -> tuple[Outcome | None, Message | None]:
         """Do the same as :meth:`take`, and return the message too.
@@ -91,8 +88,8 @@ class ServerProcess(Generic[M]):
         ctx = self.ctx or self._adapter.open_process(self)
         if ctx is None:
             return None, None
-        verdict = ctx.process_delivery(delivery)
-        return ctx.settle((verdict,))[0], verdict.message
+        context = ctx.deliver(delivery)
+        return context.outcome, context.message
 
     def note_done(self) -> None:
         """Tell who waits that a delivery is in hand no more; needed while ``refusing`` is set."""
@@ -112,11 +109,13 @@ class ServerProcess(Generic[M]):
         late = self.wait_until_idle(timeout)
         with self._lock:
             self._closed = True
-            stack, self._stack, self.ctx = self._stack, None, None
+            ctx, self.ctx = self.ctx, None
         atexit.unregister(self._close_at_exit)
-        with stack or ExitStack():
-            if late:
-                raise DrainTimeout([delivery.name for delivery in late], timeout)
+        error = DrainTimeout([delivery.name for delivery in late], timeout) if late else None
+        if ctx is not None:
+            ctx.finish(error)
+        if error is not None:
+            raise error
 
     def wait_until_idle(self, timeout: float) -> list[RequestDelivery]:
         """Wait until nothing is in hand; needs ``refusing`` to be set.

@@ -1,0 +1,96 @@
+"""Deferred messages as a transport: ``missive run app:processor --from deferred:``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..adapter import Runs
+from ..capabilities import Capabilities
+from ..errors import ConfigurationError, DeadLetterStoreError
+from ..handling import HandlingContext
+from ..letters.store import DeadLetterStore
+from ..message import M
+from ..polling import PollingAdapter
+from ..urls import read_options
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..polling import PollingOptions
+
+
+class DeferredAdapter(PollingAdapter[M]):
+    """Does nothing but handle the deferred messages of the processor's DLQ when they are due.
+
+    Every polling adapter does so beside its transport. This one is for a process of their own: for
+    webhooks, or to keep retries apart from new messages.
+
+    :param options: what every :class:`~missive.PollingAdapter` takes.
+    """
+
+    capabilities = Capabilities(
+        delivery="at-least-once",
+        nack="redeliver",
+        persistent=True,
+        crash_redelivery=True,
+        competing_consumers=True,
+        stable_id=True,
+        headers=True,
+    )
+    connection_errors = (DeadLetterStoreError,)
+
+    def __init__(
+        self,
+        message_cls: Callable[[bytes], M],
+        processor: Runs[M],
+        **options: Unpack[PollingOptions],
+    ) -> None:
+        super().__init__(message_cls, processor, **options)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        message_cls: Callable[[bytes], Any],
+        processor: Runs[Any],
+        **options: Any,
+    ) -> DeferredAdapter[Any]:
+        """Return the adapter for ``deferred:``, with its keyword arguments in the query.
+
+        :raises ConfigurationError: an address follows the scheme, or an option cannot be read.
+        """
+        if url.partition("?")[0].partition(":")[2] not in ("", "//"):
+            raise ConfigurationError(
+                "deferred: takes no address, since its messages are in the processor's DLQ; name"
+                " that with --dlq URL or processor.set_dlq(...)"
+            )
+        return cls(message_cls, processor, **{**read_options(url, cls.url_options), **options})
+
+    def open(self) -> None:
+        """Look for the store.
+
+        :raises ConfigurationError: the processor has no DLQ that keeps deferred messages.
+        """
+        if not isinstance(self.processor.dlq, DeadLetterStore):
+            raise ConfigurationError(
+                "there are no deferred messages without a store that keeps them; name one with"
+                " --dlq URL or processor.set_dlq(...), such as SQLiteDLQ"
+            )
+
+    def close(self) -> None:
+        """Leave the store open: it is the processor's."""
+
+    def receive(self, timeout: float) -> Sequence[Any]:
+        """Wait: the run itself takes the due messages from the store."""
+        self.wait(timeout)
+        return ()
+
+    def settle(self, batch: Sequence[HandlingContext[M]]) -> None:
+        """Do nothing: each message is settled by the store that it came from."""
+
+    def ack(self, message: M) -> None:
+        """Do nothing; see ``settle``."""
+
+    def nack(self, message: M) -> None:
+        """Do nothing; see ``settle``."""

@@ -1,0 +1,53 @@
+"""Batches: the messages that a batch handler decides about one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic
+
+from .errors import DecisionTooLate
+from .handling import HandlingContext
+from .message import M
+
+
+class BatchContext(Generic[M]):
+    """What a batch handler decides on: each message by itself.
+
+    A message that is left undecided is an error of that message alone.
+
+    :ivar contexts: the handling context of each message, in the order of the messages.
+    :ivar processing_ctx: the :class:`ProcessingContext` of the whole run.
+    """
+
+    def __init__(self, contexts: Sequence[HandlingContext[M]]) -> None:
+        self.contexts = tuple(contexts)
+        self.processing_ctx: Any = contexts[0].processing_ctx
+        # By identity: two deliveries of one message are equal.
+        self._by_message = {id(context.message): context for context in contexts}
+
+    def context_of(self, message: M) -> HandlingContext[M]:
+        """Return the handling context of one message of the batch.
+
+        :raises DecisionTooLate: the message is not of this batch.
+        """
+        try:
+            return self._by_message[id(message)]
+        except KeyError:
+            raise DecisionTooLate(message) from None
+
+    def ack(self, message: M) -> None:
+        """Decide that a message is done, as ``HandlingContext.ack`` does."""
+        self.context_of(message).ack()
+
+    def nack(self, message: M, delay: float | None = None) -> None:
+        """Decide that a message is to be delivered again, as ``HandlingContext.nack`` does."""
+        self.context_of(message).nack(delay)
+
+    def ack_rest(self) -> None:
+        """Ack every message that is not decided yet."""
+        for context in self.contexts:
+            if context.decision is None:
+                context.ack()
+
+    def __repr__(self) -> str:
+        return f"<BatchContext of {len(self.contexts)} messages>"

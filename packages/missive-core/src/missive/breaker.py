@@ -1,0 +1,174 @@
+"""Breaker: stops taking messages while a dependency of their handler is down."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from .errors import ConfigurationError
+from .retry import ErrorTypes, check_number, exception_types
+
+logger = logging.getLogger("missive.breaker")
+
+
+@dataclass(frozen=True, eq=False)
+class Breaker:
+    """Tells an outage from bad messages: an outage is no fault of the messages.
+
+    After ``failures`` errors of these types within ``window`` seconds the breaker opens: for
+    ``pause`` seconds no message is handled, and those that failed are kept, not counted as
+    attempts. Then one message is tried (half-open). If it fails, the pause starts again; if not,
+    the breaker closes. Handlers that share a dependency share one ``Breaker``.
+
+    :param on: the exception types that mean the dependency is down.
+    :param failures: how many of them open the breaker.
+    :param window: within how many seconds.
+    :param pause: for how many seconds nothing is handled.
+    :param name: what the log and ``status()`` call it; the handlers' names unless given.
+    :raises ConfigurationError: these make no sense.
+    """
+
+    on: ErrorTypes
+    failures: int = 5
+    window: float = 30.0
+    pause: float = 30.0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "on", exception_types("Breaker", "on", self.on))
+        failures: object = self.failures
+        if isinstance(failures, bool) or not isinstance(failures, int) or failures < 1:
+            raise ConfigurationError(
+                f"Breaker cannot open after failures={failures!r}; give a whole number from 1"
+            )
+        check_number("Breaker", "window", self.window, 0.001)
+        check_number("Breaker", "pause", self.pause, 0.001)
+
+
+class BreakerState:
+    """One breaker during one run. Safe to use from several threads.
+
+    :param breaker: the policy.
+    :param name: what the log calls it.
+    :param clock: returns the time in seconds; monotonic.
+    """
+
+    def __init__(self, breaker: Breaker, name: str, clock: Callable[[], float]) -> None:
+        self.breaker = breaker
+        self.name = breaker.name or name
+        self._clock = clock
+        self._failed_at: deque[float] = deque(maxlen=breaker.failures)
+        self._open_until: float | None = None
+        self._probing = False
+        self._lock = Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the dependency counts as down: open or half-open."""
+        return self._open_until is not None
+
+    def wait_time(self) -> float:
+        """Return how many seconds to wait before the next message may be tried; 0.0: now."""
+        with self._lock:
+            if self._open_until is None:
+                return 0.0
+            # While one message is tried, the others look again soon after.
+            soonest = 0.05 if self._probing else 0.0
+            return max(self._open_until - self._clock(), soonest)
+
+    def admit(self) -> bool:
+        """Return whether a message may be handled now; half-open, one at a time may."""
+        with self._lock:
+            if self._open_until is None:
+                return True
+            if self._probing or self._clock() < self._open_until:
+                return False
+            self._probing = True
+            return True
+
+    def note(self, error: BaseException | None) -> bool:
+        """Note how a message that was admitted ended.
+
+        :returns: whether it failed by the outage, so that it is not a failed attempt.
+        """
+        failed = error is not None and isinstance(error, self.breaker.on)
+        with self._lock:
+            was_open = self.is_open
+            self._advance(failed)
+            is_open = self.is_open
+        if is_open != was_open:
+            logger.warning(
+                "the breaker of %s %s%s",
+                self.name,
+                "opened" if is_open else "closed",
+                f": {type(error).__name__}, {self.breaker.failures} within"
+                f" {self.breaker.window:g} s; trying again in {self.breaker.pause:g} s"
+                if is_open
+                else "",
+            )
+        return failed and is_open
+
+    def _advance(self, failed: bool) -> None:
+        now, policy = self._clock(), self.breaker
+        if self._open_until is not None:
+            if not self._probing:  # it began before the breaker opened
+                return
+            self._probing = False
+            if failed:
+                self._open_until = now + policy.pause
+            else:
+                self._open_until = None
+                self._failed_at.clear()
+        elif failed:
+            self._failed_at.append(now)
+            full = len(self._failed_at) == policy.failures
+            if full and now - self._failed_at[0] <= policy.window:
+                self._open_until = now + policy.pause
+
+    def abandon(self) -> None:
+        """Note that a message that was admitted was not handled to its end."""
+        with self._lock:
+            self._probing = False
+
+
+class Guarded(Protocol):
+    """What may have a breaker: a handler."""
+
+    name: str
+    breaker: Breaker | None
+
+
+class Breakers:
+    """The breakers of one run: one state for each :class:`Breaker`, shared by its handlers.
+
+    :param clock: returns the time in seconds; monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._states: dict[Breaker, BreakerState] = {}
+
+    def of_handler(self, handler: Guarded) -> BreakerState | None:
+        """Return the state of a handler's breaker; None where it has none."""
+        breaker = handler.breaker
+        if breaker is None:
+            return None
+        state = self._states.get(breaker)
+        if state is None:
+            # setdefault is one step, so that two threads get the same state.
+            state = BreakerState(breaker, handler.name, self._clock)
+            state = self._states.setdefault(breaker, state)
+        return state
+
+    def open(self) -> list[BreakerState]:
+        """Return those that are open or half-open."""
+        return [state for state in list(self._states.values()) if state.is_open]
+
+    def any_up(self, handlers: Iterable[Guarded]) -> bool:
+        """Return whether one of the handlers has no breaker that is open."""
+        states = map(self.of_handler, handlers)
+        return any(state is None or not state.is_open for state in states)

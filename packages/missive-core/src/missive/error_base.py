@@ -1,0 +1,38 @@
+"""The base of everything that Missive raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MissiveError(RuntimeError):
+    """Base of everything that Missive raises."""
+
+    #: The reason that a dead letter gets; None means the text of the error.
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        own = type(self).__module__.partition(".")[0] == "missive"
+        return f"{text} (docs: errors#{type(self).__name__})" if own else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class with the text, which is not what most of the classes take.
+        return _make_again, (type(self), self.args), self.__dict__
+
+
+def _make_again(cls: type[MissiveError], args: tuple[Any, ...]) -> MissiveError:
+    """Make an error without its constructor, for pickle and copy, which then set its attributes."""
+    return cls.__new__(cls, *args)
+
+
+class ConfigurationError(MissiveError):
+    """Something was configured in a way that cannot work."""
+
+
+def describe(function: object) -> str:
+    """Name a function or callable, with file and line where it has them."""
+    name = getattr(function, "__qualname__", None) or f"an instance of {type(function).__name__}"
+    code = getattr(function, "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"{name}{where}"

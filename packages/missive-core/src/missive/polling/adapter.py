@@ -1,0 +1,361 @@
+"""The polling adapter: everything that transports which are read in a loop have in common."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from datetime import datetime, timezone
+from time import monotonic, time
+from typing import Any
+
+from ..adapter import Adapter, Runs
+from ..delivery import Delivery
+from ..error_notes import note_later_error
+from ..errors import ConfigurationError
+from ..message import M, check_message_cls
+from ..run import ProcessingContext
+from ..shutdown_handler import ShutdownHandler
+from .connection import Connection
+from .loop import Loop
+from .options import URL_OPTIONS, check_options
+from .start import start_loop
+from .status import Counters, Status
+from .wakeup import Wakeup
+from .watch import HandlerTimeouts
+
+logger = logging.getLogger("missive.polling")
+
+
+class PollingAdapter(Adapter[M]):
+    """An adapter that reads its transport in a loop.
+
+    A transport writes ``open``, ``close``, ``receive``, ``ack`` and ``nack``, and ``flush`` where
+    it batches its acks. All of them are only ever called in the thread that called ``run``; and
+    ``keepalive``, while a handler occupies that thread, in another one instead, never both at once.
+
+    :param message_cls: makes a message from the bytes of a delivery.
+    :param processor: the processor to run.
+    :param workers: how many messages are handled at once by plain handlers. With one, handlers run
+        in the receiving thread; with more, in threads of their own, and the receiving thread
+        settles. Where a handler or hook is ``async def``, messages are tasks on an event loop, and
+        plain handlers run in so many threads.
+    :param max_in_flight: how many messages are being handled or wait for that, at most. Unless
+        given: two for each worker, and 100 where handlers are async.
+    :param ordering_key: messages for which this returns the same key are handled one after the
+        other, in the order in which they came.
+    :param drain_timeout: how long handlers may go on after ``stop``, in seconds.
+    :param connect_timeout: how long the first connection is tried, in seconds; None: forever.
+    :param handler_timeout: a handler that runs for longer, in seconds, is named in the log and in
+        ``status()``; it is not killed. None: no limit.
+    :param loop_factory: makes the event loop of async handlers, such as ``uvloop.new_event_loop``.
+    :raises ConfigurationError: these cannot work; nothing was connected to.
+
+    :ivar ready: set while a message that is published now would be delivered.
+    """
+
+    #: Errors of the transport's client that mean: the connection is lost, try again.
+    connection_errors: tuple[type[Exception], ...] = ()
+    #: Errors that no new attempt mends (a wrong password); looked at before connection_errors.
+    fatal_errors: tuple[type[Exception], ...] = ()
+    #: How long settled messages may wait to be flushed together, in seconds; None: the transport
+    #: does not batch, so each message is settled before the next is handled.
+    flush_interval: float | None = None
+    #: How often ``keepalive`` is called at least, in seconds; None: never.
+    keepalive_interval: float | None = None
+    #: How long one ``receive`` may wait, in seconds.
+    poll_timeout: float = 0.5
+    #: What may stand in the query of a URL, beside what an adapter adds, and how it is read.
+    url_options: Mapping[str, Callable[[str], Any]] = URL_OPTIONS
+    #: The source of messages that ``receive`` returns as bytes alone.
+    source: str | None = None
+    #: What the log says of messages left over by a transport that cannot redeliver them.
+    where_leftovers_go = "only its next run can handle them"
+
+    def __init__(
+        self,
+        message_cls: Callable[[bytes], M],
+        processor: Runs[M],
+        *,
+        workers: int = 1,
+        max_in_flight: int | None = None,
+        ordering_key: Callable[[M], Hashable] | None = None,
+        drain_timeout: float = 30.0,
+        connect_timeout: float | None = None,
+        handler_timeout: float | None = None,
+        loop_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(processor)
+        check_message_cls(message_cls)
+        self._given_max_in_flight = max_in_flight
+        check_options(
+            type(self).__name__,
+            workers,
+            2 * workers if max_in_flight is None and isinstance(workers, int) else max_in_flight,
+            ordering_key,
+            drain_timeout,
+            connect_timeout,
+            handler_timeout,
+        )
+        self.message_cls = message_cls
+        self.workers = workers
+        self.ordering_key = ordering_key
+        self.drain_timeout = drain_timeout
+        self.connect_timeout = connect_timeout
+        self.handler_timeout = handler_timeout
+        self.loop_factory = loop_factory
+        self.ready = threading.Event()
+        self.shutdown_handler = ShutdownHandler(self._note_stop)
+        #: When stop was asked for, on the clock of time.monotonic; None while it was not.
+        self.stopped_at: float | None = None
+        #: Why the intake is paused, by reason, with the time on the monotonic clock.
+        self.pauses: dict[str, float] = {}
+        self.counters = Counters()
+        #: What was received and not handled when ``run`` ended, where the transport will not
+        #: deliver it again: the next ``run`` begins with it.
+        self.leftover: list[Delivery | bytes] = []
+        self._wakeup: Wakeup | None = None
+        self._loop: Loop[M] | None = None
+        self._connected_before = False
+        self._running = threading.Lock()
+        self._timeouts = HandlerTimeouts(handler_timeout)
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many messages are being handled or wait for that, at most."""
+        if self._given_max_in_flight is not None:
+            return self._given_max_in_flight
+        most = max(100, 2 * self.workers) if self.is_async else 2 * self.workers
+        limit = self.capabilities.max_in_flight
+        return most if limit is None else min(most, limit)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether a handler or hook is ``async def``, so that messages are handled on a loop."""
+        handlers = self.processor.router.handlers
+        return self.processor.hooks.is_async or any(handler.is_async for handler in handlers)
+
+    # What a transport writes.
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect, and return when a message that is published now would be delivered."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect, from any state, also after a failed ``open``; called more than once."""
+
+    @abstractmethod
+    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
+        """Return what has come; wait for something if nothing has.
+
+        Wait with :meth:`wait`, so that ``stop`` takes effect at once. Bytes alone stand for a
+        delivery without an envelope of its own.
+
+        :param timeout: wait at most so many seconds.
+        :returns: the deliveries in order; empty when idle.
+        :raises EndOfInput: there will never be another message.
+        """
+
+    def flush(self) -> None:
+        """Send the acks that were batched; called after each batch, when idle, and on stop."""
+
+    def keepalive(self) -> None:
+        """Keep the connection, and the leases of :meth:`unsettled`, alive.
+
+        Called at least every ``keepalive_interval``, also while handlers are busy.
+        """
+
+    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
+        """Have what was received and not handled delivered again soon, to any consumer.
+
+        Called when ``run`` ends, before ``close``, where the transport redelivers at all. Unless
+        overridden the transport does so in its own time, as after a crash.
+        """
+
+    def dropped(self, deliveries: Sequence[Delivery]) -> None:
+        """Forget deliveries that will not be handled, since their connection was lost.
+
+        Called before the transport is opened again, which delivers them again.
+        """
+
+    # What a transport is given.
+
+    def wait(self, timeout: float, readable: Any = None) -> bool:
+        """Wait until a file is readable, ``stop`` is called, a handler returns, or time is over.
+
+        :param timeout: at most so many seconds.
+        :param readable: a socket, a file descriptor or an object with ``fileno()``.
+        :returns: whether ``readable`` is readable.
+        """
+        assert self._wakeup is not None, "wait() is for a running adapter"
+        return self._wakeup.wait(timeout, readable)
+
+    def wake(self) -> None:
+        """End the wait that is under way, or else the next one; from any thread."""
+        wakeup = self._wakeup
+        if wakeup is not None:
+            wakeup.ring()
+
+    def unsettled(self) -> Sequence[Delivery | bytes]:
+        """Return what was received and is not settled; call it in ``keepalive`` or ``receive``."""
+        loop = self._loop
+        return () if loop is None else loop.unsettled()
+
+    def withdraw(self, sources: Collection[str], timeout: float = 0.0) -> None:
+        """Take back the deliveries of sources that another process gets from now on.
+
+        For a transport that loses a partition; to be called within ``receive`` or ``keepalive``.
+        What has not begun is dropped. What is being handled is awaited and settled; past the
+        timeout it is forgotten: its settlement is not sent.
+
+        :param sources: the ``source`` of the deliveries.
+        :param timeout: how long to wait for handlers, in seconds; 0.0 where the assignment is gone
+            already.
+        """
+        if self._loop is not None:
+            self._loop.withdraw(sources, timeout)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self.stopped_at is not None
+
+    @property
+    def ending(self) -> bool:
+        """Whether the run receives no more: after ``stop``, the end of the input, or a failure."""
+        loop = self._loop
+        return self.stopping or (loop is not None and loop.over)
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether this run had a connection before, whose messages may still be handled."""
+        return self._loop is not None
+
+    # What a user or a supervisor calls.
+
+    def run(self) -> None:
+        """Receive, handle and settle until the input ends or ``stop`` is called.
+
+        In the main thread SIGINT, SIGTERM and SIGHUP stop it; a second signal ends the process.
+
+        :raises TransportUnreachable: the first connection failed for ``connect_timeout``.
+        :raises TransportRefused: the transport refused in a way that trying again does not mend.
+        :raises DrainTimeout: handlers had not returned ``drain_timeout`` after ``stop``.
+        :raises BaseException: what left a message unsettled; see the settlement table.
+        """
+        if not self._running.acquire(blocking=False):
+            raise ConfigurationError(
+                f"this {type(self).__name__} is running already; build one for each thread"
+            )
+        try:
+            self._wakeup = Wakeup()
+            # At the start, since the end of a run may overtake the stop() that led to it.
+            self.shutdown_handler.clear_flag()
+            self.shutdown_handler.enable()
+            if not self.stopping:
+                self._run()
+        finally:
+            self.ready.clear()
+            self.shutdown_handler.disable()
+            self.stopped_at = None
+            wakeup, self._wakeup = self._wakeup, None
+            if wakeup is not None:
+                wakeup.close()
+            self._running.release()
+
+    def _run(self) -> None:
+        ctx = ProcessingContext(
+            self.message_cls, self, self.processor, holds=True, loop_factory=self.loop_factory
+        )
+        with ctx.entered():
+            connection = Connection(self, self.counters)
+            try:
+                connection.open(self.connect_timeout)
+                if not self.stopping:
+                    with start_loop(self, ctx, connection) as loop:
+                        self._loop = loop
+                        loop.run()
+            except BaseException as error:
+                try:
+                    connection.close()
+                except Exception as later:  # what ended the run counts
+                    note_later_error(error, later)
+                raise
+            else:
+                connection.close()
+            finally:
+                self._loop = None
+
+    def stop(self) -> None:
+        """Ask ``run`` to finish what is in flight and return.
+
+        From any thread or a handler, any number of times. Before ``run`` it makes the next ``run``
+        return at once, without having connected.
+        """
+        self._note_stop()
+        self.shutdown_handler.set_flag()
+
+    def _note_stop(self, signum: int | None = None) -> None:
+        # May run in a signal handler: takes no lock.
+        if self.stopped_at is None:
+            self.stopped_at = monotonic()
+        loop = self._loop
+        if loop is not None:
+            loop.executor.halt()
+        self.wake()
+
+    def pause(self, reason: str = "paused") -> None:
+        """Take nothing more off the transport until ``resume``; from any thread.
+
+        What is being handled goes on; connection, leases and assignment stay alive.
+
+        :param reason: why; shown in ``status()``. Several reasons hold together.
+        """
+        if reason not in self.pauses:
+            self.pauses[reason] = monotonic()
+            logger.warning("%s is paused: %s", type(self).__name__, reason)
+
+    def resume(self, reason: str | None = None) -> None:
+        """End a pause; from any thread.
+
+        :param reason: only that of this reason; None ends them all.
+        """
+        for known in list(self.pauses) if reason is None else [reason]:
+            since = self.pauses.pop(known, None)
+            if since is not None:
+                logger.warning(
+                    "%s is resumed after %.1f s: %s",
+                    type(self).__name__,
+                    monotonic() - since,
+                    known,
+                )
+        self.wake()
+
+    def status(self) -> Status:
+        """Return how the adapter is doing; from any thread."""
+        loop, counters = self._loop, self.counters
+        progress = counters.last_progress
+        begun = [] if loop is None else loop.executor.begun()
+        if begun and loop is not None and loop.executor.inline:
+            progress = time()  # a handler occupies the receiving thread, as it should
+        return Status(
+            connected=self.ready.is_set(),
+            last_progress=None
+            if progress is None
+            else datetime.fromtimestamp(progress, timezone.utc),
+            in_flight=0 if loop is None or loop.executor.inline else loop.executor.in_flight,
+            received=counters.received,
+            acked=counters.acked,
+            nacked=counters.nacked,
+            dead_lettered=counters.dead_lettered,
+            reconnections=counters.reconnections,
+            waiting=0 if loop is None else len(loop.intake.backlog),
+            handling=None if loop is None else loop.handling,
+            deferred=counters.deferred,
+            held=0 if loop is None else len(loop.intake.held),
+            vanished=counters.vanished,
+            paused=(*self.pauses, *(() if loop is None else loop.open_breakers())),
+            overdue=self._timeouts.overdue(begun),
+        )

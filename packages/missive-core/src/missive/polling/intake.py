@@ -1,0 +1,342 @@
+"""The intake: what was received and waits to be handled, and the order in which it begins."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import count
+from time import monotonic
+from typing import Any, Generic
+
+from ..delivery import Delivery, Envelope
+from ..error_notes import place_of
+from ..errors import DeadLetterStoreError
+from ..handling import HandlingContext
+from ..letters.deferred import LOOK_EVERY, Deferred
+from ..letters.store import DeadLetterStore
+from ..matching import stage_of
+from ..message import M
+from ..run import ProcessingContext
+from .batches import Batches
+from .executor import Executor
+from .held import Held, delivery_of_next
+from .lanes import Job, Lanes
+from .port import Port
+
+logger = logging.getLogger("missive.polling.intake")
+
+#: How many messages may wait in this process behind others, whatever ``max_in_flight``.
+WAITING_ROOM = 1000
+#: How many due messages are taken from a store at a time.
+DEFERRED_AT_ONCE = 100
+
+
+class Intake(Generic[M]):
+    """Everything that waits in one run, until the executor has it.
+
+    :param port: the adapter.
+    :param ctx: the run.
+    :param executor: where handlers are called.
+    """
+
+    def __init__(self, port: Port[M], ctx: ProcessingContext[M], executor: Executor[M]) -> None:
+        self._port = port
+        self._ctx = ctx
+        self._executor = executor
+        self.shared_envelope = Envelope(source=port.source)
+        self.backlog: deque[Delivery | bytes] = deque(port.leftover)
+        port.leftover.clear()
+        self._ready: deque[HandlingContext[M]] = deque()  # built, and begun before the backlog
+        self._lanes: Lanes[M] = Lanes(port.ordering_key)
+        self._batches: Batches[M] = Batches()
+        self.held: Held[M] = Held()
+        self._sizes = [h.batch.size for h in ctx.processor.router.handlers if h.batch is not None]
+        self._most = max([port.max_in_flight, *(2 * size for size in self._sizes)])
+        self._always_ordered = port.capabilities.ordered_acks or (
+            self._lanes.by_key and not executor.inline
+        )
+        self._pump = Deferred(ctx.dlq) if isinstance(ctx.dlq, DeadLetterStore) else None
+        self._pump_due = monotonic()
+        self._pump_failed = False
+        self._numbers = count(1)
+        #: Told of each message that begins, in order; it has its number.
+        self.on_begin: Callable[[HandlingContext[M]], None] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether messages may simply be handled one after the other, as they came."""
+        return not (
+            self._sizes
+            or self._ready
+            or self._lanes
+            or self._always_ordered
+            or self._ctx.breakers.open()
+        )
+
+    @property
+    def waits(self) -> int:
+        """How many messages wait here."""
+        return len(self.backlog) + len(self._ready) + self._behind
+
+    @property
+    def _behind(self) -> int:
+        return len(self.held) + len(self._batches) + len(self._lanes.parked())
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more should be received."""
+        if self.backlog or self._ready:
+            return False
+        begun = self._executor.in_flight + len(self._batches)
+        return begun < self._most and self._behind < max(self._most, WAITING_ROOM)
+
+    def add(self, batch: Sequence[Delivery | bytes], generation: int) -> None:
+        """Take what was received.
+
+        :param generation: of the connection that it came on.
+        """
+        self._port.counters.received += len(batch)
+        self._port.counters.progress()
+        if generation:
+            for delivery in batch:
+                if not isinstance(delivery, bytes):
+                    delivery.generation = generation
+        self.backlog.extend(batch)
+
+    # What becomes due.
+
+    def refill(self) -> None:
+        """Take up what is due: messages held here, batches, and deferred ones of the store."""
+        for context in self.held.due():
+            self._again(context)
+        for job in self._batches.due():
+            self._submit(job)
+        if self._pump is not None and monotonic() >= self._pump_due:
+            self._take_deferred(self._pump)
+
+    def _again(self, context: HandlingContext[M]) -> None:
+        """Have a held message begin its next attempt, before others."""
+        delivery = delivery_of_next(context)
+        again = self._ctx.begin(delivery.raw_data, delivery)
+        again._lane, again._number = context._lane, context._number
+        self._ready.append(again)
+
+    def _take_deferred(self, pump: Deferred) -> None:
+        limit = min(DEFERRED_AT_ONCE, max(self._most - self._executor.in_flight, 0))
+        if self.backlog or self._ready or limit == 0:  # the transport's turn
+            return
+        try:
+            due = pump.take(limit)
+            wait = 0.0 if len(due) == limit else pump.seconds_to_next()
+        except DeadLetterStoreError as error:
+            if not self._pump_failed:
+                logger.warning(
+                    "deferred messages cannot be read (%s at %s); trying again",
+                    type(error).__name__,
+                    place_of(error),
+                )
+            self._pump_failed, self._pump_due = True, monotonic() + LOOK_EVERY
+            return
+        self._pump_failed, self._pump_due = False, monotonic() + wait
+        self.backlog.extend(due)
+
+    def look_for_deferred(self, within: float) -> None:
+        """Look into the store in so many seconds at the latest: something is due then."""
+        self._pump_due = min(self._pump_due, monotonic() + within)
+
+    def seconds_to_next(self) -> float | None:
+        """Return in how many seconds something is due; None where nothing waits."""
+        times = [self.held.seconds_to_next(), self._batches.seconds_to_next()]
+        if self._pump is not None:
+            times.append(max(self._pump_due - monotonic(), 0.0))
+        known = [seconds for seconds in times if seconds is not None]
+        return min(known) if known else None
+
+    def breaker_pause(self) -> float | None:
+        """Return for how long nothing may be received because of breakers; None where it may.
+
+        Where a store defers, the messages of the other handlers go on.
+        """
+        breakers = self._ctx.breakers.open()
+        if not breakers or (self._pump is not None and self._ctx.breakers.any_up(self._ctx.processor.router.handlers)):
+            return None
+        return max(min(state.wait_time() for state in breakers), 0.01)
+
+    # What begins.
+
+    def begin(self) -> None:
+        """Have messages handled, as far as there is room and order allows."""
+        executor, most = self._executor, self._port.max_in_flight
+        probing = self._ctx.breakers.open() and self.breaker_pause() is not None
+        if probing:
+            most = 1 if self._may_probe() else 0
+        while (self._ready or self.backlog) and self._port.stopped_at is None:
+            if not executor.inline and executor.in_flight >= most:
+                return
+            if self._ready:
+                self._place(self._ready.popleft())
+            else:
+                self._place(self._context_of(self.backlog.popleft()))
+            if executor.inline and (probing or executor.has_finished):
+                return  # one at a time: settled before the next is handled
+
+    def _context_of(self, item: Delivery | bytes) -> HandlingContext[M]:
+        """Return the context of what was received: built here where order or batches need it."""
+        ctx = self._ctx
+        here = self._executor.inline or self._sizes or self._lanes or self._lanes.by_key
+        begin = ctx.begin if here else ctx.unbuilt
+        if isinstance(item, bytes):
+            return begin(item, self.shared_envelope)
+        return begin(item.raw_data, item)
+
+    def _may_probe(self) -> bool:
+        return all(state.wait_time() == 0.0 for state in self._ctx.breakers.open())
+
+    def _place(self, context: HandlingContext[M]) -> None:
+        """Submit a message, or have it wait in its lane or its batch."""
+        if context._number is None:
+            context._number = next(self._numbers)
+            if self.on_begin is not None:
+                self.on_begin(context)
+        lane = context._lane
+        if lane is None and (self._lanes or self._always_ordered):
+            lane = self._lane_of(context)
+            if lane is not None and self._park(lane, context):
+                return
+        if self._sizes and self._is_batched(context):
+            job = self._batches.add(context, lane)
+            if job is not None:
+                self._submit(job)
+        else:
+            self._submit([context])
+
+    def _lane_of(self, context: HandlingContext[M]) -> Hashable:
+        try:
+            return self._lanes.lane_of(context)
+        except Exception as error:
+            context.fail(error, "matching")
+            return None
+
+    def _park(self, lane: Hashable, context: HandlingContext[M]) -> bool:
+        """Have a message wait behind others of its lane, one that waits in a batch included."""
+        if self._lanes.by_key and not self._is_batched(context):
+            for job in self._batches.take(lane):
+                self._submit(job)
+        return self._lanes.park(lane, context)
+
+    def _is_batched(self, context: HandlingContext[M]) -> bool:
+        if context.error is not None or not self._sizes:
+            return False
+        if context.handler is None:
+            try:
+                context.handler = self._ctx.match(context.message)
+            except Exception as error:
+                context.fail(error, stage_of(error))
+                return False
+        return context.handler.batch is not None
+
+    def _submit(self, job: Job[M]) -> None:
+        first = job[0]
+        if self._lanes.by_key and not self._executor.inline and first._lane is None:
+            lane = self._lane_of(first)
+            if lane is not None:
+                first._lane = lane
+                self._lanes.take(lane)
+        self._executor.submit(job)
+
+    # What has been handled.
+
+    def done(self, context: HandlingContext[M]) -> None:
+        """Take note that a message was settled, or is held: let what waited for it go on."""
+        lane, context._lane = context._lane, None
+        if context.held:
+            if context.in_place:
+                context._lane = self._lane_of(context) if lane is None else lane
+                if context._lane is not None:
+                    self._lanes.take(context._lane)
+            self.held.add(context)
+            if context.in_place:
+                return
+        elif context.letter is not None and context.delay is not None:
+            self.look_for_deferred(context.delay)
+        if lane is not None:
+            self._release(lane)
+
+    def _release(self, lane: Hashable) -> None:
+        waiting = self._lanes.release(lane)
+        if not waiting:
+            return
+        if not self._lanes.by_key or self._executor.inline:
+            self._ready.extend(waiting)
+            return
+        first = waiting.popleft()
+        first._lane = lane
+        self._lanes.take(lane)
+        for context in waiting:
+            self._lanes.park(lane, context)
+        self._ready.append(first)
+
+    # The end, and what is taken back.
+
+    def close_batches(self) -> None:
+        """Have the open batches handled as they are: nothing more will come for them."""
+        for job in self._batches.take_all():
+            self._submit(job)
+
+    def drop(self, gone: Callable[[Any], bool]) -> list[Delivery]:
+        """Forget the messages that have not begun and are ``gone``, as judged by their delivery.
+
+        :returns: what was forgotten.
+        """
+        dropped: list[Delivery] = []
+        kept: deque[Delivery | bytes] = deque()
+        for item in self.backlog:
+            if isinstance(item, bytes) or not gone(item):
+                kept.append(item)
+            else:
+                dropped.append(item)
+        self.backlog = kept
+        contexts = [context for context in self._ready if gone(context.delivery)]
+        self._ready = deque(context for context in self._ready if not gone(context.delivery))
+        contexts += [*self.held.drop(gone), *self._batches.drop(gone), *self._lanes.drop(gone)]
+        for context in contexts:
+            if context._lane is not None:
+                self._release(context._lane)
+            if isinstance(context.delivery, Delivery):
+                dropped.append(context.delivery)
+        return dropped
+
+    def unsettled(self) -> list[Delivery | bytes]:
+        """Return what waits here, in about the order of delivery."""
+        return [*map(delivery_of, self._begun()), *self.backlog]
+
+    def _begun(self, *others: HandlingContext[M]) -> list[HandlingContext[M]]:
+        contexts = [
+            *others,
+            *self._ready,
+            *self.held.contexts(),
+            *self._batches.contexts(),
+            *self._lanes.parked(),
+        ]
+        return sorted(contexts, key=lambda context: context._number or 0)
+
+    def leave(self, skipped: Iterable[HandlingContext[M]]) -> list[Delivery | bytes]:
+        """Return the transport's deliveries that were not handled; give deferred ones back.
+
+        :param skipped: what the executor had and did not begin.
+        """
+        left = [*map(delivery_of, self._begun(*skipped)), *self.backlog]
+        mine = [item for item in left if not isinstance(item, bytes) and item.settler is not None]
+        if self._pump is not None and mine:
+            try:
+                self._pump.give_back(mine)
+            except DeadLetterStoreError as error:  # their claims expire
+                logger.debug("giving back deferred messages: %s", type(error).__name__)
+        return [item for item in left if isinstance(item, bytes) or item.settler is None]
+
+
+def delivery_of(context: HandlingContext[Any]) -> Delivery | bytes:
+    """Return what a message was delivered as."""
+    delivery = context.delivery
+    return delivery if isinstance(delivery, Delivery) else context.message.raw_data

@@ -1,0 +1,79 @@
+"""The options that every polling adapter takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypedDict
+
+from ..errors import ConfigurationError
+
+
+class PollingOptions(TypedDict, total=False):
+    """The keyword arguments that every polling adapter takes; see ``PollingAdapter``."""
+
+    # Generic in the message it would say more, but that takes Python 3.11.
+
+    workers: int
+    max_in_flight: int | None
+    ordering_key: Callable[[Any], Hashable] | None
+    drain_timeout: float
+    connect_timeout: float | None
+    handler_timeout: float | None
+    loop_factory: Callable[[], Any] | None
+
+
+#: The options that may stand in the query of a URL, and how each is read.
+URL_OPTIONS: Mapping[str, Callable[[str], Any]] = {
+    "workers": int,
+    "max_in_flight": int,
+    "drain_timeout": float,
+    "connect_timeout": float,
+    "handler_timeout": float,
+}
+
+
+def check_options(
+    name: str,
+    workers: int,
+    max_in_flight: int,
+    ordering_key: object,
+    drain_timeout: float,
+    connect_timeout: float | None,
+    handler_timeout: float | None,
+) -> None:
+    """Refuse options that cannot work.
+
+    :param name: the name of the adapter.
+    :raises ConfigurationError: one of them cannot.
+    """
+    if not isinstance(workers, int) or workers < 1:
+        raise ConfigurationError(
+            f"{name} cannot run with workers={workers!r}; give a whole number from 1"
+        )
+    if not isinstance(max_in_flight, int) or max_in_flight < workers:
+        raise ConfigurationError(
+            f"{name} cannot keep {workers} workers busy with max_in_flight={max_in_flight!r};"
+            " give a whole number that is no less than workers"
+        )
+    if ordering_key is not None and not callable(ordering_key):
+        raise ConfigurationError(
+            f"ordering_key of {name} must be a callable from message to key,"
+            f" not a {type(ordering_key).__name__}"
+        )
+    if not _is_number(drain_timeout) or not drain_timeout >= 0:
+        raise ConfigurationError(
+            f"drain_timeout of {name} must be 0 s or more, not {drain_timeout!r};"
+            ' give float("inf") to wait forever'
+        )
+    for option, given, none in (
+        ("connect_timeout", connect_timeout, "to try forever"),
+        ("handler_timeout", handler_timeout, "for no limit"),
+    ):
+        if given is not None and (not _is_number(given) or not given > 0):
+            raise ConfigurationError(
+                f"{option} of {name} must be more than 0 s, or None {none}, not {given!r}"
+            )
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, (int, float)) and not isinstance(given, bool)

@@ -1,0 +1,187 @@
+"""Settling: what has been handled, on its way to the transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from time import monotonic
+from typing import Any, Generic
+
+from ..errors import SettlementFailed, TransportRefused
+from ..handling import NACKED, HandlingContext
+from ..message import M
+from ..run import ProcessingContext
+from .acks import AckTracker
+from .intake import Intake
+from .lanes import Job
+from .port import Port
+
+#: So many nacks in a row are let through at full speed; after more, each batch waits.
+FREE_NACKS = 10
+#: The longest wait between batches that were all nacked, in seconds.
+NACK_PAUSE_LONGEST = 1.0
+
+
+class Settling(Generic[M]):
+    """The last station of a message: settled together with others, in order where that counts.
+
+    :param port: the adapter.
+    :param ctx: the run.
+    :param intake: told of each message that was settled.
+    :param halt: lets no other message begin.
+    :param lost: called with a connection error.
+    """
+
+    def __init__(
+        self,
+        port: Port[M],
+        ctx: ProcessingContext[M],
+        intake: Intake[M],
+        halt: Callable[[], None],
+        lost: Callable[[BaseException], None],
+    ) -> None:
+        self._port = port
+        self._ctx = ctx
+        self._intake = intake
+        self._halt = halt
+        self._lost = lost
+        self._unsettled: list[HandlingContext[M]] = []
+        self.flush_due = monotonic() + (port.flush_interval or 0.0)
+        self.nacks_in_a_row = 0
+        self._hold_until = 0.0
+        self._in_order: _InOrder[M] | None = None
+        if port.capabilities.ordered_acks:
+            self._in_order = _InOrder()
+            intake.on_begin = self._in_order.begin
+
+    def take(self, job: Job[M]) -> None:
+        """Settle what was handled; together with more where the transport batches its acks.
+
+        :raises Exception: as ``ProcessingContext.settle``.
+        """
+        self._unsettled += job
+        ends = any(context.outcome is None for context in job)
+        if ends:  # the run ends with it, and nothing may overtake it
+            self._halt()
+        if ends or self._port.flush_interval is None:
+            self.settle()
+
+    def settle(self) -> None:
+        """Settle what waits, all together.
+
+        :raises Exception: as ``ProcessingContext.settle``.
+        """
+        if not self._unsettled:
+            return
+        batch, self._unsettled = self._unsettled, []
+        if self._in_order is not None:
+            batch = self._in_order.release(batch)
+        try:
+            self._ctx.settle(batch)
+        except SettlementFailed as error:
+            self.recover(error)
+        finally:
+            self._port.counters.count(batch)
+            self._port.counters.progress()
+            for context in batch:
+                self._note(context)
+                if context.outcome is not None:
+                    self._intake.done(context)
+
+    def _note(self, context: HandlingContext[M]) -> None:
+        """Hold the next batch back when nothing but nacks came for a while."""
+        if context.outcome is not NACKED or context.delay is not None:
+            self.nacks_in_a_row = 0
+            return
+        self.nacks_in_a_row += 1
+        excess = self.nacks_in_a_row - FREE_NACKS
+        if excess > 0:
+            pause = min(NACK_PAUSE_LONGEST, 0.01 * 2 ** min(excess // FREE_NACKS, 10))
+            self._hold_until = monotonic() + pause
+
+    def nack_pause(self) -> float | None:
+        """Return how long to wait after nothing but nacks; None: not at all."""
+        held = self._hold_until - monotonic()
+        return held if held > 0 else None
+
+    def flush(self) -> None:
+        """Settle what waits, and send the acks that the transport batched.
+
+        :raises Exception: as ``ProcessingContext.settle``.
+        """
+        self.settle()
+        port = self._port
+        try:
+            port.flush()
+        except (*port.fatal_errors, *port.connection_errors) as error:
+            self._lost(error)
+        if port.flush_interval is not None:
+            self.flush_due = monotonic() + port.flush_interval
+
+    def recover(self, failed: SettlementFailed) -> None:
+        """Go on after an ack that the transport did not take, if its connection was at fault.
+
+        :raises SettlementFailed: it was not.
+        :raises TransportRefused: trying again does not mend it.
+        """
+        port, cause = self._port, failed.__cause__
+        if isinstance(cause, TransportRefused):
+            failed.__cause__ = None  # else each would be the cause of the other
+            raise cause
+        if cause is None or not isinstance(cause, (*port.fatal_errors, *port.connection_errors)):
+            raise failed
+        self._lost(cause)
+
+    def unsettled(self) -> list[HandlingContext[M]]:
+        """Return what was handled and is not settled."""
+        waiting = [] if self._in_order is None else self._in_order.waiting()
+        return [*self._unsettled, *waiting]
+
+    def forget(self, gone: Callable[[Any], bool]) -> None:
+        """Send no settlement of messages that are ``gone``, as judged by their delivery."""
+        self._unsettled = [c for c in self._unsettled if not gone(c.delivery)]
+        if self._in_order is not None:
+            self._in_order.forget(gone)
+
+
+class _InOrder(Generic[M]):
+    """Releases handled messages in the order of their delivery, for each source."""
+
+    def __init__(self) -> None:
+        self._tracker = AckTracker()
+        self._handled: dict[Hashable, dict[int, HandlingContext[M]]] = {}
+
+    def begin(self, context: HandlingContext[M]) -> None:
+        """Note a message, in the order of delivery."""
+        assert context._number is not None
+        if context.delivery.settler is None:
+            self._tracker.begin(context.message.source, context._number)
+
+    def release(self, batch: list[HandlingContext[M]]) -> list[HandlingContext[M]]:
+        """Take messages that were handled; return those that may be settled now, in order."""
+        released: list[HandlingContext[M]] = []
+        for context in batch:
+            number, source = context._number, context.message.source
+            mine = number is not None and context.delivery.settler is None
+            if not mine or context.held or context.outcome is None:
+                released.append(context)
+                continue
+            assert number is not None
+            handled = self._handled.setdefault(source, {})
+            handled[number] = context
+            risen = self._tracker.done(source, number)
+            if risen is not None:
+                ready = sorted(known for known in handled if known <= risen)
+                released += [handled.pop(known) for known in ready]
+        return released
+
+    def waiting(self) -> list[HandlingContext[M]]:
+        """Return what was handled and waits for messages before it."""
+        return [context for handled in self._handled.values() for context in handled.values()]
+
+    def forget(self, gone: Callable[[Any], bool]) -> None:
+        """Forget messages that are ``gone``, as judged by their delivery."""
+        for source, handled in self._handled.items():
+            kept = {n: context for n, context in handled.items() if not gone(context.delivery)}
+            if len(kept) < len(handled):
+                self._tracker.drop(source)
+            self._handled[source] = kept

@@ -1,0 +1,66 @@
+"""Starting: the executor that a run needs, and the loop around it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from ..message import M
+from ..run import ProcessingContext
+from .connection import Connection
+from .executor import Executor
+from .inline import InlineExecutor
+from .loop import Loop
+from .port import Port
+from .threads import ThreadExecutor
+from .watch import Turnstile, Watch
+
+
+@contextmanager
+def start_loop(
+    port: Port[M], ctx: ProcessingContext[M], connection: Connection
+) -> Generator[Loop[M]]:
+    """Make the loop of a run, with its executor: tasks where handlers are async, threads where
+    there are several workers, else the receiving thread itself.
+
+    :param port: the adapter.
+    :param ctx: the run, entered.
+    :param connection: the transport's connection, open.
+    """
+    wakes: list[Loop[M]] = []
+
+    def on_done() -> None:
+        for loop in wakes:
+            loop.wake()
+
+    executor: Executor[M]
+    watch: Watch | None = None
+    if ctx.is_async:
+        from .event_loop import EventLoopExecutor  # a plain run imports no asyncio
+
+        executor = EventLoopExecutor(ctx, port.workers, on_done)
+    elif port.workers > 1:
+        executor = ThreadExecutor(ctx, port.workers, on_done)
+    else:
+        executor = inline = InlineExecutor(ctx)
+        if port.keepalive_interval is not None:
+            inline.busy = Turnstile()
+            watch = Watch(
+                inline.busy,
+                lambda: inline.current,
+                port.keepalive_interval,
+                port.keepalive,
+                _recoverable(port),
+            )
+    loop = Loop(port, ctx, connection, executor, watch)
+    wakes.append(loop)
+    try:
+        yield loop
+    finally:
+        if watch is not None:
+            watch.close()
+
+
+def _recoverable(port: Port[Any]) -> tuple[type[Exception], ...]:
+    return (*port.fatal_errors, *port.connection_errors)

@@ -1,0 +1,141 @@
+"""The watch: what must go on while a handler runs in the receiving thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from ..error_notes import place_of
+from ..handling import HandlingContext
+
+logger = logging.getLogger("missive.polling.watch")
+
+
+class Turnstile:
+    """Lets one thread at a time talk to the transport.
+
+    The receiving thread holds it, except while a handler runs: ``with turnstile`` around the
+    handler lets the watch in.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def __enter__(self) -> None:
+        self._lock.release()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lock.acquire()
+
+    def pass_through(self, timeout: float, action: Callable[[], None]) -> bool:
+        """Do something while a handler runs; return whether there was an occasion.
+
+        :param timeout: how long to wait for one, in seconds.
+        """
+        if not self._lock.acquire(timeout=timeout):
+            return False
+        try:
+            action()
+        finally:
+            self._lock.release()
+        return True
+
+
+class Watch:
+    """A thread that keeps the transport alive while a handler occupies the receiving thread.
+
+    :param turnstile: entered by the receiving thread around each handler.
+    :param current: returns what is being handled now.
+    :param interval: how often to call, in seconds.
+    :param keepalive: what to call.
+    :param recoverable: the errors that the receiving thread deals with by itself, since it meets
+        them too; others end the run.
+    """
+
+    def __init__(
+        self,
+        turnstile: Turnstile,
+        current: Callable[[], object],
+        interval: float,
+        keepalive: Callable[[], None],
+        recoverable: tuple[type[BaseException], ...],
+    ) -> None:
+        self._turnstile = turnstile
+        self._current = current
+        self._interval = interval
+        self._keepalive = keepalive
+        self._recoverable = recoverable
+        self._over = threading.Event()
+        #: What ended the watch, to be raised in the receiving thread.
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="missive-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; called by the receiving thread, which holds the turnstile."""
+        self._over.set()
+        with self._turnstile:  # the watch may be waiting there
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._interval):
+            # A handler that began since is young, and looked after at the next beat at the latest.
+            if self._current():
+                self._beat()
+            if self.failure is not None:
+                return
+
+    def _beat(self) -> None:
+        try:
+            self._turnstile.pass_through(self._interval, self._keepalive)
+        except self._recoverable as error:
+            logger.warning("keepalive failed: %s at %s", type(error).__name__, place_of(error))
+        except BaseException as error:
+            self.failure = error
+
+
+class HandlerTimeouts:
+    """Names the handlers that run for longer than they should; nothing is killed.
+
+    :param limit: how long a handler may run, in seconds; None: as long as it likes.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+        self._seen: dict[int, float] = {}
+        self._named: set[int] = set()
+
+    def overdue(self, begun: list[HandlingContext[Any]]) -> tuple[str, ...]:
+        """Return the names of handlers that are overdue; log each once a message.
+
+        :param begun: what is being handled now.
+        """
+        if self.limit is None:
+            return ()
+        now = monotonic()
+        names: list[str] = []
+        contexts = {id(context): context for context in begun}
+        self._seen = {key: self._seen.get(key, now) for key in contexts}
+        self._named &= contexts.keys()
+        for key, context in contexts.items():
+            if now - self._seen[key] < self.limit or context.handler is None:
+                continue
+            names.append(context.handler.name)
+            if key not in self._named:
+                self._named.add(key)
+                logger.warning(
+                    "%s has been running for over %g s, its handler_timeout",
+                    context.handler.name,
+                    self.limit,
+                )
+        return tuple(names)

@@ -1,0 +1,103 @@
+"""Retry: how often, and after which delays, a message that failed is handled again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from math import inf
+
+from .errors import ConfigurationError
+
+ErrorTypes = tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A policy for messages whose handler or hooks raise.
+
+    The delay before attempt n + 1 is ``delay * backoff ** (n - 1)`` seconds, at most ``max_delay``,
+    then varied at random by up to ``jitter``.
+
+    :param on: the exception types that are retried.
+    :param not_on: those among them that are not.
+    :param attempts: how often a message is handled, the first time included.
+    :param delay: the delay before the second attempt, in seconds.
+    :param backoff: what each further delay is multiplied by; at least 1.
+    :param max_delay: the longest delay, in seconds.
+    :param jitter: the largest share of a delay that is added or taken away at random, 0 to 1.
+    :param in_order: wait in place: messages with the same ordering key, or from the same source
+        where there is no key, wait behind this one; others go on.
+    :raises ConfigurationError: the policy makes no sense.
+    """
+
+    on: ErrorTypes = (Exception,)
+    not_on: ErrorTypes = ()
+    attempts: int = 5
+    delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 300.0
+    jitter: float = 0.2
+    in_order: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "on", exception_types("Retry", "on", self.on))
+        object.__setattr__(self, "not_on", exception_types("Retry", "not_on", self.not_on))
+        attempts: object = self.attempts
+        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+            raise ConfigurationError(
+                f"Retry cannot make attempts={attempts!r}; it counts the first attempt too,"
+                " so give a whole number from 1"
+            )
+        check_number("Retry", "delay", self.delay, 0.0)
+        check_number("Retry", "backoff", self.backoff, 1.0)
+        check_number("Retry", "max_delay", self.max_delay, 0.0)
+        check_number("Retry", "jitter", self.jitter, 0.0, 1.0)
+
+    def covers(self, error: BaseException) -> bool:
+        """Return whether the policy retries after this error."""
+        return isinstance(error, self.on) and not isinstance(error, self.not_on)
+
+    def delay_after(self, attempt: int) -> float:
+        """Return the delay before the next attempt, in seconds.
+
+        :param attempt: the attempt that failed, from 1.
+        """
+        # Past 2 ** 1000 a float overflows, and every max_delay is long reached.
+        exponent = min(attempt - 1, 1000)
+        try:
+            delay = min(self.delay * self.backoff**exponent, self.max_delay)
+        except OverflowError:
+            delay = self.max_delay
+        if self.jitter:
+            delay *= 1.0 + self.jitter * random.uniform(-1.0, 1.0)
+        return min(delay, self.max_delay)
+
+
+def exception_types(owner: str, name: str, given: object) -> ErrorTypes:
+    """Return exception types as a tuple, also where one type was given alone.
+
+    :raises ConfigurationError: one of them is not an exception type.
+    """
+    types = given if isinstance(given, tuple) else (given,)
+    for kind in types:
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            raise ConfigurationError(
+                f"{owner}({name}=…) takes exception types, such as (ConnectionError,),"
+                f" and a {type(kind).__name__} is not one"
+            )
+    return types
+
+
+def check_number(
+    owner: str, name: str, given: object, smallest: float, largest: float = inf
+) -> None:
+    """Refuse what is not a finite number within bounds.
+
+    :raises ConfigurationError: it is not.
+    """
+    is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if not is_number or not smallest <= given <= largest or given == inf:  # type: ignore[operator]
+        bounds = f"from {smallest:g}" + (f" to {largest:g}" if largest < inf else "")
+        raise ConfigurationError(
+            f"{name} of {owner} must be a finite number {bounds}, not {given!r}"
+        )

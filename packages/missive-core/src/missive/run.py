@@ -1,0 +1,299 @@
+"""Run: one run of a processor with one adapter, where deliveries become outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+from . import settlement
+from .around import batch_steps, closing_steps, delivery_steps, handling_steps
+from .breaker import Breakers
+from .building import Builder
+from .delivery import Delivery
+from .error_notes import log_hook_error
+from .errors import DecisionTooLate, SettlementFailed
+from .handling import ACKED, HandlingContext, Outcome
+from .hooks import Passage
+from .letters.store import DLQ
+from .lifecycle import Lifecycle
+from .matching import stage_of
+from .message import M
+from .state import State
+from .steps import Steps, awaited, run_async, run_plainly
+from .waiting import Declared, Settles, check_retries, plan_pause
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+class ProcessingContext(Lifecycle, Builder[M]):
+    """One run of a processor with one adapter: where deliveries are handled and settled.
+
+    ``process`` may be called from several threads at once. ``settle`` and ``handle`` call the
+    adapter in the thread that calls them.
+
+    :param message_cls: makes a message from the bytes of a delivery.
+    :param adapter: the adapter that settles.
+    :param processor: the processor whose handlers and hooks run.
+    :param dlq: stands in for the processor's own DLQ during this run.
+    :param holds: whether the caller keeps messages unsettled until a retry is due.
+    :param clock: returns the time in seconds, monotonic; for breakers.
+    :param loop_factory: makes the event loop of async handlers and hooks, such as uvloop's.
+    :raises ConfigurationError: a retry policy asks for what this run cannot do.
+    """
+
+    def __init__(
+        self,
+        message_cls: Callable[[bytes], M],
+        adapter: Settles,
+        processor: Declared[M],
+        *,
+        dlq: DLQ | None = None,
+        holds: bool = False,
+        clock: Callable[[], float] = monotonic,
+        loop_factory: Callable[[], AbstractEventLoop] | None = None,
+    ) -> None:
+        self.state = State()
+        self.message_cls = message_cls
+        self.adapter = adapter
+        self.processor = processor
+        self.holds = holds
+        self._dlq = dlq
+        self.breakers = Breakers(clock)
+        self.match = processor.router.match
+        self.hooks = processor.hooks
+        self._observers = processor.hooks.settled
+        handlers = processor.router.handlers
+        #: Whether a handler or hook is ``async def``, so that messages are handled on a loop.
+        self.is_async = self.hooks.is_async or any(handler.is_async for handler in handlers)
+        self._in_steps = self.is_async or self.hooks.delivery.active
+        #: The connection that settlements may be sent on; None: any. See ``Delivery.generation``.
+        self.generation: int | None = None
+        super().__init__(processor.hooks.processing, loop_factory)
+        own_settle = getattr(type(adapter), "settle", None)
+        simple = getattr(own_settle, "tells_one_by_one", False)
+        #: Takes a single ack; None where the adapter wants to be told by ``settle`` alone.
+        self.ack_one: Callable[[M], None] | None = cast("Any", adapter).ack if simple else None
+        check_retries(handlers, processor.retry, adapter, self.dlq, holds=holds)
+
+    @property
+    def dlq(self) -> DLQ | None:
+        """The DLQ in force: the one given for this run, else the processor's."""
+        return self.processor.dlq if self._dlq is None else self._dlq
+
+    # One delivery, from bytes to outcome.
+
+    def handle(self, message: M) -> Outcome | None:
+        """Handle one message and settle it.
+
+        :returns: what was done; None where a message is kept to be handled again.
+        :raises Exception: what left the message unsettled; see the settlement table.
+        """
+        context = HandlingContext(message, self)
+        self.run(context)
+        self.settle_one(context)
+        return context.outcome
+
+    def process(self, delivery: Delivery) -> HandlingContext[M]:
+        """Build the message of a delivery and handle it; write nothing and settle nothing.
+
+        :raises BaseException: only what is not an Exception: KeyboardInterrupt, SystemExit.
+        """
+        context = self.begin(delivery.raw_data, delivery)
+        self.run(context)
+        return context
+
+    def deliver(self, delivery: Delivery) -> HandlingContext[M]:
+        """Process a delivery and settle it.
+
+        :raises Exception: what left the message unsettled; see the settlement table.
+        """
+        context = self.begin(delivery.raw_data, delivery)
+        self.run(context)
+        self.settle_one(context)
+        return context
+
+    def run(self, context: HandlingContext[M]) -> None:
+        """Match and handle a message and plan its outcome; what goes wrong is kept as a value."""
+        if self._observers or self._in_steps:
+            context._started = perf_counter()
+        if self._in_steps:
+            self._run_in_steps(context)
+            return
+        if context.error is None:
+            message = context.message
+            try:
+                handler = context.handler = context.handler or self.match(message)
+            except Exception as error:
+                context.fail(error, stage_of(error))
+            else:
+                if self.hooks.handling.active or handler.in_steps:
+                    run_plainly(handling_steps(self, context, handler), self.wait)
+                else:
+                    message._handling = context
+                    try:
+                        result = handler.function(message, context)
+                        if result is not None:
+                            run_plainly(awaited(result), self.wait)
+                    except Exception as error:
+                        context.error = error
+                    finally:
+                        message._handling = None
+        if context._decision is ACKED and context.error is None:
+            context.outcome = ACKED  # as most messages end, without another call
+            if self._observers:
+                context.seconds = perf_counter() - context._started
+        else:
+            self.decide(context)
+
+    def run_job(self, contexts: Sequence[HandlingContext[M]]) -> None:
+        """Do what :meth:`run` does for one message, or for those of a batch handler together."""
+        if len(contexts) == 1:
+            self.complete(contexts[0])
+            self.run(contexts[0])
+        elif self.is_async:
+            self.loop.handle_batch(self, contexts)
+        else:
+            run_plainly(batch_steps(self, contexts), self.wait)
+            if self.hooks.delivery.active:
+                for context in contexts:
+                    context._close = partial(self._close_plainly, context)
+
+    def _close_plainly(self, context: HandlingContext[M]) -> None:
+        run_plainly(closing_steps(context), self.wait)
+
+    async def arun(self, context: HandlingContext[M]) -> None:
+        """Do what :meth:`run` does, on the running event loop."""
+        context._started = perf_counter()
+        await run_async(delivery_steps(self, context))
+
+    async def asettle(self, context: HandlingContext[M]) -> None:
+        """Do what :meth:`settle` does for one delivery, on the running event loop."""
+        error = settlement.settle((context,), self.adapter, self.dlq, self._sends)
+        if context._passage is not None:
+            await run_async(closing_steps(context))
+        await run_async(self._observing_steps(context))
+        if error is not None:
+            raise error
+
+    def _run_in_steps(self, context: HandlingContext[M]) -> None:
+        if self.is_async:
+            self.loop.handle(self, context)
+            return
+        variables = copy_context()
+        variables.run(run_plainly, delivery_steps(self, context), self.wait)
+        context._close = lambda: variables.run(run_plainly, closing_steps(context), self.wait)
+
+    def decide(self, context: HandlingContext[M]) -> None:
+        """Plan the outcome of a delivery that was handled, or could not be."""
+        if self._observers or self.hooks.delivery.active:
+            context.seconds = perf_counter() - context._started
+        handler = context.handler
+        retry = self.processor.retry if handler is None else handler.retry or self.processor.retry
+        adapter = self.adapter_of(context)
+        if handler is not None and context.paused:
+            breaker = self.breakers.of_handler(handler)
+            assert breaker is not None
+            # To a store where other handlers go on; else it waits here, and the intake with it.
+            plan_pause(
+                context,
+                adapter,
+                self.dlq if self.breakers.any_up(self.processor.router.handlers) or not self.holds else None,
+                breaker.wait_time(),
+                in_order=retry is not None and retry.in_order,
+                holds=self.holds,
+            )
+        else:
+            settlement.decide(context, adapter, self.dlq, retry, holds=self.holds)
+
+    def adapter_of(self, context: HandlingContext[M]) -> Settles:
+        """Return what settles a delivery: the adapter, unless the delivery names another."""
+        settler: Settles | None = context.message.envelope.settler
+        return self.adapter if settler is None else settler
+
+    def settle_one(self, context: HandlingContext[M]) -> None:
+        """Settle one delivery, as :meth:`settle` does a batch."""
+        if context.outcome is not ACKED or self.ack_one is None or context._close is not None:
+            self.settle((context,))
+            return
+        message = context.message
+        if message.envelope.settler is not None or not self._sends(context):
+            self.settle((context,))
+            return
+        try:  # as most messages end
+            self.ack_one(message)
+        except Exception as error:
+            context.outcome = None
+            self._observe(context)
+            raise SettlementFailed(message, "ack") from error
+        if self._observers:
+            self._observe(context)
+
+    def settle(self, batch: Sequence[HandlingContext[M]]) -> list[Outcome | None]:
+        """Do what is planned: write the letters of all, and only then tell the adapter.
+
+        One that cannot be settled keeps no other from it, and its outcome is None.
+
+        :raises DeadLetterWriteFailed: letters were not written; their messages were not acked.
+        :raises SettlementFailed: the adapter did not take an ack or a nack.
+        :raises Exception: what left a message unsettled where there is no DLQ. Of several errors
+            the first is raised; the others are logged and noted on it.
+        """
+        error = settlement.settle(batch, self.adapter, self.dlq, self._sends)
+        for context in batch:
+            close, context._close = context._close, None
+            if close is not None:
+                close()
+            if self._observers:
+                self._observe(context)
+        if error is not None:
+            raise error
+        return [context.outcome for context in batch]
+
+    def _sends(self, context: HandlingContext[M]) -> bool:
+        generation = self.generation
+        return generation is None or context.message.envelope.generation >= generation
+
+    def _observe(self, context: HandlingContext[M]) -> None:
+        run_plainly(self._observing_steps(context), self.wait)
+
+    def _observing_steps(self, context: HandlingContext[M]) -> Steps[None]:
+        for observer in self._observers:
+            try:
+                yield from awaited(observer(self, context))
+            except Exception as error:
+                log_hook_error("on_settled", error)
+
+    # What the original documents.
+
+    @contextmanager
+    def handling_context(self, message: M) -> Generator[HandlingContext[M]]:
+        """Enter the handling context of a message with its hooks; settles nothing."""
+        context = HandlingContext(message, self)
+        passage = Passage(self.hooks.handling, (self, context), context.fail)
+        with context.open():
+            try:
+                run_plainly(passage.enter(), self.wait)
+                yield context
+            except BaseException as error:
+                passage.fail(error)
+            run_plainly(passage.exit(), self.wait)
+            if passage.error is not None:
+                raise passage.error
+
+    def ack(self, message: M) -> None:
+        """Decide, while the message is handled, as ``HandlingContext.ack`` does."""
+        self._handling_of(message).ack()
+
+    def nack(self, message: M) -> None:
+        """Decide, while the message is handled, as ``HandlingContext.nack`` does."""
+        self._handling_of(message).nack()
+
+    def _handling_of(self, message: M) -> HandlingContext[M]:
+        context: HandlingContext[M] | None = message._handling
+        if context is None:
+            raise DecisionTooLate(message)
+        return context

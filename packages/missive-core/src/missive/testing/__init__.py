@@ -1,0 +1,5 @@
+"""Testing: what tests of processors use."""
+
+from .client import TestAdapter
+
+__all__ = ["TestAdapter"]

@@ -1,0 +1,175 @@
+"""Waiting: the ways in which a message waits for its next attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol
+
+from .capabilities import Capabilities
+from .errors import BreakerOpen, ConfigurationError, MissiveError
+from .handling import DEFERRED, NACKED, HandlingContext
+from .hooks import ProcessorHooks
+from .letters.letter import DeadLetter
+from .letters.store import DLQ, DeadLetterStore
+from .matching import Handler, Router
+from .message import M
+from .retry import Retry
+
+#: The reason of a letter without an error, by whether a breaker gave the message back.
+_NO_ERROR = {False: "nacked", True: "its handler's breaker is open"}
+
+
+class Settles(Protocol):
+    """What settlement asks of an adapter, or of whatever else settles a message."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the transport can do."""
+        ...
+
+    def settle(self, batch: Sequence[HandlingContext[Any]]) -> None:
+        """Tell the transport what became of deliveries; see ``Adapter.settle``."""
+        ...
+
+
+class Declared(Protocol[M]):
+    """What a run needs of a :class:`Processor`."""
+
+    router: Router[M]
+    hooks: ProcessorHooks
+    dlq: DLQ | None
+    retry: Retry | None
+
+
+def plan_pause(
+    context: HandlingContext[M],
+    adapter: Settles,
+    dlq: DLQ | None,
+    delay: float,
+    *,
+    in_order: bool,
+    holds: bool,
+) -> None:
+    """Plan that a message is given back while a breaker is open, not counted as an attempt.
+
+    :param dlq: where it may wait; None keeps it where it is.
+    :param delay: after how many seconds the breaker lets a message through.
+    """
+    context.delay, context.next_attempt = delay, context.attempt
+    if isinstance(dlq, DeadLetterStore) and not (in_order and holds):
+        _defer(context)
+    elif holds:
+        context.held, context.in_place, context.outcome = True, in_order, DEFERRED
+    elif adapter.capabilities.nack != "drop-refused":
+        context.outcome = NACKED
+    else:
+        context.fail(context.error or BreakerOpen(context.message))
+        context.outcome = None
+
+
+def plan_wait(
+    context: HandlingContext[M], adapter: Settles, dlq: DLQ | None, in_order: bool, holds: bool
+) -> bool:
+    """Plan that a message is handled again after its delay; return False where nothing can wait.
+
+    The ways, in this order: in place, by the transport, by the store, by this process.
+    """
+    capabilities = adapter.capabilities
+    context.next_attempt = context.attempt + 1
+    if in_order and holds:
+        context.held, context.in_place, context.outcome = True, True, DEFERRED
+    elif capabilities.delayed_nack:
+        context.outcome = NACKED
+    elif isinstance(dlq, DeadLetterStore):
+        _defer(context)
+    elif capabilities.nack == "error-response":  # the sender has it, and tries again
+        context.outcome = NACKED
+    elif holds and capabilities.crash_redelivery:
+        context.held, context.outcome = True, DEFERRED
+    else:
+        return False
+    return True
+
+
+def _defer(context: HandlingContext[M]) -> None:
+    assert context.delay is not None
+    due = datetime.now(timezone.utc) + timedelta(seconds=context.delay)
+    context.letter = letter_of(context, context.error, due, context.next_attempt - 1)
+    context.outcome = DEFERRED
+
+
+def can_wait(capabilities: Capabilities, dlq: DLQ | None, retry: Retry, *, holds: bool) -> bool:
+    """Return whether something can keep a message until its retry is due."""
+    return (
+        (retry.in_order and holds)
+        or capabilities.delayed_nack
+        or isinstance(dlq, DeadLetterStore)
+        or capabilities.nack == "error-response"
+        or (holds and capabilities.crash_redelivery)
+    )
+
+
+def letter_of(
+    context: HandlingContext[M],
+    error: Exception | None,
+    due: datetime | None = None,
+    attempt: int | None = None,
+) -> DeadLetter:
+    letter = DeadLetter.from_failure(
+        context.message,
+        stage=context.stage,
+        reason=_NO_ERROR[context.paused] if error is None else reason_of(error),
+        error=error,
+        handler=context.handler.name if context.handler is not None else None,
+        attempt=context.attempt if attempt is None else attempt,
+        due=due,
+    )
+    origin = context.delivery.settler
+    return letter if origin is None else origin.continued(context, letter)
+
+
+
+
+
+def check_retries(
+    handlers: Sequence[Handler[Any]],
+    default: Retry | None,
+    adapter: Settles,
+    dlq: DLQ | None,
+    *,
+    holds: bool,
+) -> None:
+    """Refuse policies that a run could not keep.
+
+    :param default: the policy of handlers without one of their own.
+    :raises ConfigurationError: nothing can keep a message until then, or not for so long.
+    """
+    capabilities, name = adapter.capabilities, type(adapter).__name__
+    for handler in handlers:
+        retry = handler.retry or default
+        if retry is None or retry.attempts == 1:
+            continue
+        if not can_wait(capabilities, dlq, retry, holds=holds):
+            raise ConfigurationError(
+                f"{handler.name} has a Retry, but nothing can keep its messages until then:"
+                f" {name} cannot delay or redeliver them. Keep them with processor.set_dlq(...)"
+                " and a store such as SQLiteDLQ or MemoryDLQ, or use Retry(in_order=True)"
+            )
+        longest = capabilities.max_delay
+        native = capabilities.delayed_nack and not (retry.in_order and holds)
+        if native and longest is not None and retry.max_delay > longest:
+            raise ConfigurationError(
+                f"{handler.name} has a Retry with max_delay={retry.max_delay:g} s, but {name} can"
+                f" wait {longest:g} s at most; lower max_delay"
+            )
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a message failed: the text of the error, or its type where that is empty."""
+    try:
+        reason = error.reason if isinstance(error, MissiveError) else None
+        text = str(error) if reason is None else str(reason)
+    except Exception:  # a broken __str__ must not lose the message
+        text = ""
+    return text or type(error).__name__
