@@ -122,7 +122,7 @@ def test_the_watchdog_does_not_hear_of_a_run_that_hangs(manager, tmp_path, monke
 def test_a_reload_is_told(start, manager, project):
     """RELOADING comes when the program starts again, and READY when it did."""
     pytest.importorskip("watchfiles")
-    start(
+    process = start(
         *("run", "app:adapter", "--reload"),
         NOTIFY_SOCKET=str(project / "notify"),
         PYTHONDONTWRITEBYTECODE="1",
@@ -133,6 +133,8 @@ def test_a_reload_is_told(start, manager, project):
     manager.wait_for("RELOADING=1")
     assert any(state.startswith("MONOTONIC_USEC=") for state in manager.seen)
     manager.wait_for("READY=1")
+    process.popen.send_signal(signal.SIGTERM)  # a kill would leave the child behind
+    assert process.ended() == 0
 
 
 def test_a_manager_that_went_away_does_not_end_the_run(missive, tmp_path):
