@@ -7,8 +7,10 @@ import random
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from instrument import Stopwatch, Suite
 BODY = b"x" * 1024
 BATCH = 100
 MILLION = 1_000_000
+DUE = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
 RAW_TABLE = "CREATE TABLE messages (id BLOB PRIMARY KEY, body BLOB, reason TEXT, inserted TEXT)"
 RAW_INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?)"
@@ -260,6 +263,30 @@ def make(**_: Any) -> Callable[[int], None]:
 
 
 @suite.variant(
+    "defer, claim, remove",
+    environment="missive",
+    kind="missive",
+    semantics="a message deferred, claimed when due, and removed: its whole way through the store",
+)
+def defer_and_handle(folder: str, batch: int) -> Callable[[int], dict[str, float]]:
+    """Measure what it costs to have a message wait."""
+    from missive.dlq.sqlite import SQLiteDLQ
+
+    store = SQLiteDLQ(fresh(folder))
+
+    def run(count: int) -> dict[str, float]:
+        letters = [letter._replace(due=DUE) for letter in letters_of(count)]
+        watch = Stopwatch()
+        for start in range(0, count, batch):
+            store.defer(letters[start : start + batch])
+            for claim, _ in store.claim_due(batch):
+                store.remove(claim)
+        return watch.stop()
+
+    return run
+
+
+@suite.variant(
     "empty loop",
     environment="limit",
     kind="limit",
@@ -421,8 +448,87 @@ def iterate(folder: str) -> Callable[[int], dict[str, float]]:
     return run
 
 
+# Deferred messages, a million of them due.
+
+
+def many_deferred(folder: str) -> str:
+    """Return the path of a store with a million deferred messages that are due."""
+    from missive.dlq.sqlite import SQLiteDLQ
+
+    path = str(Path(folder) / "deferred.db")
+    if not Path(path).exists():
+        (example,) = letters_of(1)
+        with SQLiteDLQ(path, synchronous="OFF") as store:
+            for start in range(0, MILLION, 1000):
+                store.defer(
+                    example._replace(
+                        id=b"%016d" % number,
+                        message_id=b"%016d" % number,
+                        # Due in another order than they came.
+                        due=DUE + timedelta(seconds=number * 7919 % 1_000_003),
+                    )
+                    for number in range(start, start + 1000)
+                )
+    return path
+
+
+@suite.variant(
+    "sqlite3, claim due",
+    environment="limit",
+    kind="limit",
+    semantics=f"{BATCH} rows read and claimed by hand, in one transaction, by the same index",
+)
+def raw_claim_due(folder: str) -> Callable[[int], None]:
+    """Measure the query and the update alone."""
+    connection = connect(many_deferred(folder), "WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+    def run(count: int) -> None:
+        for _ in range(0, count, BATCH):
+            now = int(time.time() * 1e6)
+            connection.execute("BEGIN IMMEDIATE")
+            rows = connection.execute(
+                "SELECT * FROM letters JOIN contents USING (position) WHERE due <= ?"
+                " AND claim_expires IS NULL ORDER BY due LIMIT ?",
+                (now, BATCH),
+            ).fetchall()
+            assert len(rows) == BATCH
+            connection.executemany(
+                "UPDATE letters SET claim = ?, claimed = ?, claim_expires = ? WHERE position = ?",
+                [("a token", now, now + 600_000_000, row[0]) for row in rows],
+            )
+            connection.execute("COMMIT")
+
+    return run
+
+
+@suite.variant(
+    "Missive, claim due",
+    environment="missive",
+    kind="missive",
+    semantics=f"claim_due({BATCH}): the messages with their claims",
+)
+def claim_due(folder: str) -> Callable[[int], None]:
+    """Measure the store's claim."""
+    from missive.dlq.sqlite import SQLiteDLQ
+
+    store = SQLiteDLQ(many_deferred(folder))
+
+    def run(count: int) -> None:
+        for _ in range(0, count, BATCH):
+            assert len(store.claim_due(BATCH, 600.0)) == BATCH
+
+    return run
+
+
 WRITES = ("append and fdatasync", "sqlite3, WAL", "sqlite3, DELETE", "missive 0.8.1", "Missive")
-suite.case("1 KB, a commit each", WRITES, parameters={"batch": 1}, items=400, quick_items=100)
+suite.case(
+    "1 KB, a commit each",
+    (*WRITES, "defer, claim, remove"),
+    parameters={"batch": 1},
+    items=400,
+    quick_items=100,
+)
 suite.case(
     "1 KB, 100 in a commit",
     [name for name in WRITES if name != "missive 0.8.1"],
@@ -450,6 +556,12 @@ suite.case(
     items=3,
     quick=False,
     rounds=3,
+)
+suite.case(
+    "due, of a million deferred",
+    ("sqlite3, claim due", "Missive, claim due"),
+    items=1000,
+    quick=False,
 )
 suite.case("a million, one by one", ("Missive, all",), items=MILLION, quick=False, rounds=1)
 
@@ -481,6 +593,18 @@ suite.target(
     ("1 KB, a commit each", "Missive"),
     ("1 KB, a commit each", "sqlite3, WAL"),
     at_most=1.15,
+)
+suite.target(
+    "deferred and handled, of a put",
+    ("1 KB, a commit each", "defer, claim, remove"),
+    ("1 KB, a commit each", "Missive"),
+    at_most=2.5,
+)
+suite.target(
+    "claim what is due of a million, of a hand-made query",
+    ("due, of a million deferred", "Missive, claim due"),
+    ("due, of a million deferred", "sqlite3, claim due"),
+    at_most=2,
 )
 suite.target(
     "a storm one by one, of one in batches",

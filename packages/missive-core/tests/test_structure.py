@@ -21,7 +21,7 @@ LAYERS = {
     "letters": (
         "letters letters.letter letters.store letters.filters letters.memory letters.tracebacks"
         " letters.texts letters.claim letters.choice letters.summary letters.mapping"
-        " letters.timeline letters.shelf"
+        " letters.due letters.timeline letters.shelf"
     ),
     "declared": "keys matching hooks retry breaker",
     "life": (

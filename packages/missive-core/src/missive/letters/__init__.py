@@ -2,11 +2,12 @@
 
 from .choice import Choice
 from .claim import MAX_LEASE, Claim, check_lease, this_process
+from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, time_before
 from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, Stage, qualified_name, utc_now
 from .mapping import check_key
 from .memory import MemoryDLQ
-from .store import DLQ, DeadLetterStore, check_deferred, check_restored
+from .store import DLQ, DeadLetterStore
 from .summary import Counts, SummaryRow, summarize
 from .texts import shortened
 from .tracebacks import MAX_REASON, MAX_TRACEBACK, format_traceback

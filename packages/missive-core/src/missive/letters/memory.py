@@ -12,11 +12,12 @@ from ..errors import ConfigurationError
 from ..message import Message
 from .choice import Choice
 from .claim import Claim, check_lease
+from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, matches
 from .letter import DeadLetter, LetterState, utc_now
 from .mapping import check_key
 from .shelf import Shelf
-from .store import DeadLetterStore, check_deferred, check_restored
+from .store import DeadLetterStore
 from .summary import Counts, SummaryRow, summarize
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConfigurationError
-from ..ids import format_id
 from .choice import Choice
 from .claim import Claim
 from .filters import LetterFilters, check_filters, matches, time_before
@@ -286,27 +285,3 @@ class DeadLetterStore(LetterMapping):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
-
-
-def check_deferred(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """Return letters in the state ``"deferred"``, or refuse those that are never due.
-
-    :raises ConfigurationError: a letter has no due time, or one without a time zone.
-    """
-    return check_restored(letter._replace(state="deferred") for letter in letters)
-
-
-def check_restored(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """Return letters whose due times agree with their states, or refuse them.
-
-    :raises ConfigurationError: a deferred letter has no due time, or one without a time zone.
-    """
-    checked: list[DeadLetter] = []
-    for letter in letters:
-        due = letter.due
-        if letter.state == "deferred" and (due is None or due.tzinfo is None):
-            raise ConfigurationError(
-                f"{format_id(letter.id)} cannot be deferred without a due time that has a time zone"
-            )
-        checked.append(letter if letter.state == "deferred" else letter.given_up())
-    return checked

@@ -31,8 +31,7 @@ def claim_due(
     connection: sqlite3.Connection, reader: Reader, limit: int, now: datetime, lease: timedelta
 ) -> list[Claimed]:
     """Claim deferred messages that are due, the earliest first."""
-    micros = to_micros(now)
-    values = (micros, micros, max(0, min(limit, LARGEST)))
+    values = {"now": to_micros(now), "limit": max(0, min(limit, LARGEST))}
     letters = read_any_text(connection, reader.found, sql.DUE, values)
     return _claim(connection, letters, now, lease)
 
@@ -67,14 +66,13 @@ def claim_of(connection: sqlite3.Connection, id: bytes, now: datetime) -> Claim 
 
 def counts(connection: sqlite3.Connection, now: datetime) -> Counts:
     """Count the letters by state."""
-    micros = to_micros(now)
-    return Counts(*connection.execute(sql.COUNTS, (micros, micros, micros)).fetchone())
+    return Counts(*connection.execute(sql.COUNTS, {"now": to_micros(now)}).fetchone())
 
 
 def next_due(connection: sqlite3.Connection, now: datetime) -> datetime | None:
     """Return when the next unclaimed deferred message is due."""
-    found = connection.execute(sql.NEXT_DUE, (to_micros(now),)).fetchone()
-    return None if found is None else from_micros(found[0])
+    (due,) = connection.execute(sql.NEXT_DUE, {"now": to_micros(now)}).fetchone()
+    return None if due is None else from_micros(due)
 
 
 def retry_now(

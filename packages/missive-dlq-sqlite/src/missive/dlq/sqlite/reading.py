@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -41,7 +41,10 @@ class Reader:
         return None if row is None else self.complete(connection, row)
 
     def found(
-        self, connection: sqlite3.Connection, statement: str, values: tuple[Value, ...]
+        self,
+        connection: sqlite3.Connection,
+        statement: str,
+        values: tuple[Value, ...] | Mapping[str, Value],
     ) -> list[DeadLetter]:
         """Return the letters that a statement finds."""
         rows = connection.execute(statement, values).fetchall()

@@ -43,8 +43,10 @@ CREATE TABLE letters (
     attempt INTEGER NOT NULL DEFAULT 1
 );
 CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed) WHERE due IS NULL;
-CREATE INDEX letters_due ON letters (due) WHERE due IS NOT NULL;
-CREATE INDEX letters_claimed ON letters (claim_expires) WHERE claim_expires IS NOT NULL;
+-- Those that nobody has claimed, by when they are due; then the claimed ones.
+CREATE INDEX letters_due ON letters (claim_expires, due) WHERE due IS NOT NULL;
+CREATE INDEX letters_claimed ON letters (claim_expires)
+    WHERE due IS NULL AND claim_expires IS NOT NULL;
 CREATE INDEX letters_beside ON letters (message_id) WHERE message_id IS NOT NULL;
 
 -- The highest position whose letter was the newest and was removed. AUTOINCREMENT would do the
@@ -138,8 +140,9 @@ MIGRATIONS: dict[int, str] = {
         ALTER TABLE letters ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
         DROP INDEX letters_by_kind;
         CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed) WHERE due IS NULL;
-        CREATE INDEX letters_due ON letters (due) WHERE due IS NOT NULL;
-        CREATE INDEX letters_claimed ON letters (claim_expires) WHERE claim_expires IS NOT NULL;
+        CREATE INDEX letters_due ON letters (claim_expires, due) WHERE due IS NOT NULL;
+        CREATE INDEX letters_claimed ON letters (claim_expires)
+            WHERE due IS NULL AND claim_expires IS NOT NULL;
         DROP VIEW dead_letters;
     """
     + _VIEWS,

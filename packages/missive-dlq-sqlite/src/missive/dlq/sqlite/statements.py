@@ -160,9 +160,12 @@ def summary(state: LetterState | None) -> str:
     """  # noqa: S608 (of constants)
 
 
+#: How long a claim may hold.
+_LONGEST = MAX_LEASE * 1_000_000
+
 # Claims. One that would hold for longer than any claim may was made by a clock that was far ahead,
 # and does not count. The parameter is the time.
-_CLAIMED = f"ifnull(claim_expires, 0) - ? BETWEEN 1 AND {MAX_LEASE * 1_000_000}"
+_CLAIMED = f"ifnull(claim_expires, 0) - ? BETWEEN 1 AND {_LONGEST}"
 FREE = f"NOT ({_CLAIMED})"
 
 CLAIM_OF = f"SELECT failures, claim, claim_expires FROM letters WHERE id = ? AND {_CLAIMED}"  # noqa: S608
@@ -174,15 +177,45 @@ RELEASE = """
 """
 REMOVE = "DELETE FROM letters WHERE id = ? AND claim = ? AND failures = ?"
 
-# Deferred messages.
-DUE = _SELECT + f"WHERE due <= ? AND {FREE} ORDER BY due LIMIT ?"
-NEXT_DUE = f"SELECT due FROM letters WHERE due IS NOT NULL AND {FREE} ORDER BY due LIMIT 1"  # noqa: S608
+# Deferred messages. The unclaimed are found at once, however many are claimed: the index begins with
+# them. Those whose claims have ended are few; each of their two ranges is a query of its own, since
+# SQLite looks through the whole index for an OR.
+_ENDED = f"""
+    SELECT position, due FROM letters WHERE due IS NOT NULL AND claim_expires <= :now
+    UNION ALL
+    SELECT position, due FROM letters WHERE due IS NOT NULL AND claim_expires > :now + {_LONGEST}
+"""  # noqa: S608 (of constants)
+DUE = f"""
+    {_SELECT}
+    WHERE letters.position IN (
+        SELECT position FROM (
+            SELECT position, due FROM (
+                SELECT position, due FROM letters
+                WHERE due IS NOT NULL AND claim_expires IS NULL AND due <= :now
+                ORDER BY due LIMIT :limit
+            )
+            UNION ALL {_ENDED}
+        )
+        WHERE due <= :now ORDER BY due LIMIT :limit
+    )
+    ORDER BY due
+"""  # noqa: S608
+NEXT_DUE = f"""
+    SELECT min(due) FROM (
+        SELECT min(due) AS due FROM letters WHERE due IS NOT NULL AND claim_expires IS NULL
+        UNION ALL SELECT min(due) FROM ({_ENDED})
+    )
+"""  # noqa: S608
 COUNTS = f"""
     SELECT
         (SELECT count(*) FROM letters WHERE due IS NULL),
         (SELECT count(*) FROM letters WHERE due IS NOT NULL),
-        (SELECT count(*) FROM letters WHERE due <= ? AND {FREE}),
-        (SELECT count(*) FROM letters WHERE claim_expires IS NOT NULL AND {_CLAIMED})
+        (SELECT count(*) FROM letters WHERE due <= :now AND claim_expires IS NULL)
+            + (SELECT count(*) FROM ({_ENDED}) WHERE due <= :now),
+        (SELECT count(*) FROM letters
+            WHERE due IS NOT NULL AND claim_expires BETWEEN :now + 1 AND :now + {_LONGEST})
+            + (SELECT count(*) FROM letters
+                WHERE due IS NULL AND claim_expires BETWEEN :now + 1 AND :now + {_LONGEST})
 """  # noqa: S608
 
 
