@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from missive import Delivery, Message, Outcome, Processor, RawMessage
+from missive import Delivery, Message, Outcome, ProcessingContext, Processor, RawMessage
 from missive.conformance import AdapterConformance
-from missive import ProcessingContext
 from missive.polling.connection import Connection
 from missive.polling.start import start_loop
 

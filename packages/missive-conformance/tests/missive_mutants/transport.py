@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from missive import Capabilities, Delivery, Message, Processor
-from missive.polling import PollingAdapter
-from missive.urls import read_options
+from missive.polling import PollingAdapter, read_options
 
 #: How often a silent connection is tried, and how long it may be silent, in seconds.
 PING_EVERY, SILENCE = 0.2, 0.8

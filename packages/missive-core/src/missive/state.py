@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["State"]
+
 
 class State:
     """A bag of attributes: assign any name, read it back later.

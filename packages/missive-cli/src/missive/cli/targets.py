@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import click
 from missive import Adapter, JSONMessage, Message, Processor, RawMessage
-from missive.message import check_message_cls
+from missive.polling import check_message_cls
 
 from .loading import call_factory, candidates, load_object, split
 from .options import Settings

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from ..polling import PollingOptions
 
+__all__ = ["DeferredAdapter"]
+
 
 class DeferredAdapter(PollingAdapter[M]):
     """Does nothing but handle the deferred messages of the processor's DLQ when they are due.

@@ -31,6 +31,8 @@ from ..processor import Processor
 from ..run import ProcessingContext
 from ..shutdown_handler import ShutdownHandler
 
+__all__ = ["ReplayAdapter", "ReplayResult", "Replayed"]
+
 logger = logging.getLogger("missive.adapters.replay")
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from ..polling import PollingOptions
 
+__all__ = ["StdinAdapter"]
+
 #: How much is read at once, in bytes: what a Linux pipe holds.
 CHUNK_SIZE = 65_536
 #: Lines longer than this are split by a file in memory, shorter ones by bytes.split, in bytes.

@@ -1,5 +1,10 @@
 """What the author of an adapter writes against."""
 
+from ..callables import check_function
+from ..error_notes import place_of
+from ..headers import HeaderSource
+from ..message import check_message_cls
+from ..urls import read_flag, read_options
 from .acks import AckTracker
 from .adapter import PollingAdapter
 from .options import PollingOptions
@@ -11,9 +16,15 @@ from .wakeup import Wakeup
 __all__ = [
     "AckTracker",
     "EndOfInput",
+    "HeaderSource",
     "PollingAdapter",
     "PollingOptions",
     "PushAdapter",
     "Status",
     "Wakeup",
+    "check_function",
+    "check_message_cls",
+    "place_of",
+    "read_flag",
+    "read_options",
 ]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, NamedTuple, cast
 
 from missive import Delivery, M, Message, Outcome, format_id
-from missive.error_notes import place_of
+from missive.polling import place_of
 
 from . import answers, options
 from .answers import Answer, AnswerLike, as_answer

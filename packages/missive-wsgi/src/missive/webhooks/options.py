@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from missive import ConfigurationError
-from missive.callables import check_function
+from missive.polling import check_function
 
 from . import signatures
 from .answers import TOKEN
@@ -154,6 +154,8 @@ def check_answer(answer: Any) -> Callable[..., Any] | None:
 
     :raises InvalidHandler: it is not callable with an outcome and a message, or async.
     """
-    return None if answer is None else check_function(
-        answer, "answer", ("outcome", "message"), plain=True
+    return (
+        None
+        if answer is None
+        else check_function(answer, "answer", ("outcome", "message"), plain=True)
     )

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from missive import ConfigurationError
-from missive.callables import check_function
-from missive.error_notes import place_of
+from missive.polling import check_function, place_of
 
 from .request import WebhookRequest
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from missive import ConfigurationError
-from missive.urls import read_flag, read_options
+from missive.polling import read_flag, read_options
 
 
 def path_in(url: str) -> str:

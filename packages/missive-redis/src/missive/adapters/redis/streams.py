@@ -10,8 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from missive import Capabilities, ConfigurationError, Delivery, M, MissiveError
-from missive.polling import PollingAdapter, Status
-from missive.urls import read_flag
+from missive.polling import PollingAdapter, Status, read_flag
 
 from redis import exceptions
 

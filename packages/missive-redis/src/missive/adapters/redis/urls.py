@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from missive import ConfigurationError
-from missive.urls import read_options
+from missive.polling import read_options
 
 #: What in the query of a URL is for redis-py, which documents it at ``redis.from_url``.
 CONNECTION_OPTIONS = frozenset(

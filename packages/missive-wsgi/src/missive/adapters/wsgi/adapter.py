@@ -17,8 +17,7 @@ from missive import (
     ProcessingContext,
     Processor,
 )
-from missive.message import check_message_cls
-from missive.urls import read_options
+from missive.polling import check_message_cls, read_options
 from missive.webhooks import AnswerLike, Sender, Verifier, WebhookRequest, options
 from missive.webhooks.answers import DRAINING
 from missive.webhooks.challenges import Challenge

@@ -15,7 +15,7 @@ from werkzeug.wsgi import get_host
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-    from missive.headers import HeaderSource
+    from missive.polling import HeaderSource
 
 
 class RequestDelivery(Delivery):

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Generic
 
 from missive import DrainTimeout, M, Message, Outcome, ProcessingContext
-from missive.error_notes import place_of
+from missive.polling import place_of
 
 from .delivery import RequestDelivery
 

@@ -15,7 +15,7 @@ from missive import (
     Outcome,
     format_id,
 )
-from missive.error_notes import place_of
+from missive.polling import place_of
 from missive.webhooks import answers
 from missive.webhooks.answers import Answer
 from missive.webhooks.intake import Intake
