@@ -25,7 +25,7 @@ LAYERS = {
     ),
     "declared": "keys matching hooks retry breaker",
     "life": (
-        "handling building batch around waiting settlement lifecycle run"
+        "handling building batch around waiting settlement lifecycle original run"
         " loop_thread adapter letters.deferred"
     ),
     "transport": (

@@ -95,7 +95,7 @@ class BreakerState:
 
         :returns: whether it failed by the outage, so that it is not a failed attempt.
         """
-        failed = error is not None and isinstance(error, self.breaker.on)
+        failed = error is not None and issubclass(type(error), self.breaker.on)
         with self._lock:
             was_open = self.is_open
             self._advance(failed)

@@ -32,7 +32,10 @@ class Builder(Generic[M]):
             context = HandlingContext(cast("M", raw_message(raw_data, envelope)), self)
             context.fail(build_error(self.message_cls, error), "decoding")
             return context
-        return HandlingContext(message, self)
+        context = HandlingContext(message, self)
+        if envelope.settler is not None:
+            context._routine = False
+        return context
 
     def unbuilt(self, raw_data: bytes, envelope: Envelope) -> HandlingContext[M]:
         """Return the context of a message that is built where it is handled."""

@@ -53,6 +53,8 @@ class Envelope:
         self.source = source
         self.delivery_count = delivery_count
         self.native = native
+        # On the instance, where CPython reads them three times as fast (benchmarks/dispatch.py).
+        self.rejection = self.settler = None
 
     def read_headers(self) -> HeaderSource:
         """Return the headers; called at most once for a message, and only when they are read."""
@@ -88,5 +90,5 @@ class Delivery(Envelope):
         self.source = source
         self.delivery_count = delivery_count
         self.native = native
-        if rejection is not None:
-            self.rejection = rejection
+        self.rejection = rejection
+        self.settler = None

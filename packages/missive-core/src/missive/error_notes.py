@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from .errors import describe
 
 logger = logging.getLogger("missive.errors")
+
+# Read past __getattribute__, which an error's class may break.
+_TRACEBACK: Any = vars(BaseException)["__traceback__"]
+_CAUSE: Any = vars(BaseException)["__cause__"]
 
 
 def note_later_error(
@@ -27,15 +32,30 @@ def note_later_error(
     logger.debug("the later error in full", exc_info=later)
     # add_note is new in Python 3.11; the attribute it fills works everywhere, and set like this it
     # works on errors that are frozen dataclasses too.
-    notes = [*getattr(first, "__notes__", ()), f"then also: {what}"]
-    object.__setattr__(first, "__notes__", notes)
+    try:
+        notes = [*getattr(first, "__notes__", ()), f"then also: {what}"]
+        object.__setattr__(first, "__notes__", notes)
+    except Exception as trouble:  # an error that cannot be annotated is raised all the same
+        logger.debug("the note was not added: %s", type(trouble).__name__)
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return an error's traceback, also where its class breaks the reading of attributes."""
+    found: TracebackType | None = _TRACEBACK.__get__(error)
+    return found
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return what an error was raised from, also where its class breaks reading attributes."""
+    found: BaseException | None = _CAUSE.__get__(error)
+    return found
 
 
 def place_of(error: BaseException) -> str:
     """Return the file and line where an error, or else its cause, was raised."""
-    traceback = error.__traceback__
-    if traceback is None and error.__cause__ is not None:
-        traceback = error.__cause__.__traceback__
+    traceback, cause = traceback_of(error), cause_of(error)
+    if traceback is None and cause is not None:
+        traceback = traceback_of(cause)
     if traceback is None:
         return "an unknown place"
     while traceback.tb_next is not None:
@@ -50,3 +70,15 @@ def log_hook_error(kind: str, error: BaseException) -> None:
     """
     logger.error("an %s hook raised %s at %s", kind, type(error).__name__, place_of(error))
     logger.debug("the %s hook's error in full", kind, exc_info=error)
+
+
+def named(error: BaseException) -> str:
+    """Return what the log says of an error: its type and place, and where they are safe its words.
+
+    They are where its class has ``safe_text``: words without a message's content.
+    """
+    text = f"{type(error).__name__} at {place_of(error)}"
+    said: object = None
+    if hasattr(type(error), "safe_text"):
+        said = error.safe_text  # type: ignore[attr-defined]
+    return f"{said}; {text}" if isinstance(said, str) and said else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .loop_thread import LoopThread
 
 
-class Lifecycle:
+class Lifecycle(ABC):
     """A run that can be started and finished, also in a child that was forked before.
 
     :param processing: the hooks around the run.
@@ -30,12 +31,17 @@ class Lifecycle:
         self._passage = Passage(processing, (self,))
         self._loop: LoopThread | None = None
 
+    @abstractmethod
+    def _look_at_hooks(self) -> None:
+        """Take note of the hooks that are registered by now."""
+
     def start(self) -> None:
         """Enter the run: run the before- and around-processing hooks. Call ``finish`` in any case.
 
         A run that is started after a fork belongs to the child alone.
         """
         self._run_steps(self._passage.enter())
+        self._look_at_hooks()
 
     def finish(self, error: BaseException | None = None) -> None:
         """Leave the run: unwind the processing hooks.
@@ -68,6 +74,7 @@ class Lifecycle:
     async def astart(self) -> None:
         """Do what ``start`` does, on the running event loop."""
         await run_async(self._passage.enter())
+        self._look_at_hooks()
 
     async def afinish(self, error: BaseException | None = None) -> None:
         """Do what ``finish`` does, on the running event loop."""

@@ -154,6 +154,7 @@ async def live(run: Any, context: HandlingContext[Any], decided: Callable[[], No
         return
     settled = asyncio.Event()
     context._close = partial(_signal, loop, settled)
+    context._routine = False
     decided()
     await settled.wait()
     await do(closing_steps(context))
@@ -206,6 +207,7 @@ async def live_together(
     settled = [asyncio.Event() for _ in contexts]
     for context, event in zip(contexts, settled, strict=True):
         context._close = partial(_signal, loop, event)
+        context._routine = False
     decided()
     for context, event in zip(contexts, settled, strict=True):
         await event.wait()

@@ -55,7 +55,8 @@ class Retry:
 
     def covers(self, error: BaseException) -> bool:
         """Return whether the policy retries after this error."""
-        return isinstance(error, self.on) and not isinstance(error, self.not_on)
+        kind = type(error)  # isinstance asks the error too, whose class may be broken
+        return issubclass(kind, self.on) and not issubclass(kind, self.not_on)
 
     def delay_after(self, attempt: int) -> float:
         """Return the delay before the next attempt, in seconds.

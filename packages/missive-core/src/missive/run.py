@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from . import settlement
-from .around import batch_steps, closing_steps, delivery_steps, handling_steps
+from .around import batch_steps, closing_steps, delivery_steps
 from .breaker import Breakers
 from .building import Builder
 from .delivery import Delivery
 from .error_notes import log_hook_error
-from .errors import DecisionTooLate, SettlementFailed
+from .errors import SettlementFailed
 from .handling import ACKED, HandlingContext, Outcome
-from .hooks import Passage
 from .letters.store import DLQ
 from .lifecycle import Lifecycle
 from .matching import stage_of
 from .message import M
+from .original import OriginalCalls
 from .state import State
 from .steps import Steps, awaited, run_async, run_plainly
 from .waiting import Declared, Settles, check_retries, plan_pause
@@ -29,7 +28,7 @@ from .waiting import Declared, Settles, check_retries, plan_pause
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-class ProcessingContext(Lifecycle, Builder[M]):
+class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
     """One run of a processor with one adapter: where deliveries are handled and settled.
 
     ``process`` may be called from several threads at once. ``settle`` and ``handle`` call the
@@ -67,17 +66,23 @@ class ProcessingContext(Lifecycle, Builder[M]):
         self.hooks = processor.hooks
         self._observers = processor.hooks.settled
         handlers = processor.router.handlers
-        #: Whether a handler or hook is ``async def``, so that messages are handled on a loop.
-        self.is_async = self.hooks.is_async or any(handler.is_async for handler in handlers)
-        self._in_steps = self.is_async or self.hooks.delivery.active
-        #: The connection that settlements may be sent on; None: any. See ``Delivery.generation``.
-        self.generation: int | None = None
+        self._generation: int | None = None
         super().__init__(processor.hooks.processing, loop_factory)
+        self._look_at_hooks()
         own_settle = getattr(type(adapter), "settle", None)
         simple = getattr(own_settle, "tells_one_by_one", False)
-        #: Takes a single ack; None where the adapter wants to be told by ``settle`` alone.
-        self.ack_one: Callable[[M], None] | None = cast("Any", adapter).ack if simple else None
+        #: Whether the adapter takes acks one by one, and is not to be told by ``settle`` alone.
+        self.acks_singly = simple
+        self._ack: Callable[[M], None] | None = cast("Any", adapter).ack if simple else None
         check_retries(handlers, processor.retry, adapter, self.dlq, holds=holds)
+
+    def _look_at_hooks(self) -> None:
+        """Find the quickest way that runs all hooks there are; more may come until the start."""
+        hooks, handlers = self.hooks, self.processor.router.handlers
+        self.is_async = hooks.is_async or any(handler.is_async for handler in handlers)
+        steps = hooks.delivery.active or hooks.handling.active or self.is_async
+        self._plain = not (steps or any(handler.in_steps for handler in handlers))
+        self._timed = bool(hooks.settled) or hooks.delivery.active
 
     @property
     def dlq(self) -> DLQ | None:
@@ -118,33 +123,31 @@ class ProcessingContext(Lifecycle, Builder[M]):
 
     def run(self, context: HandlingContext[M]) -> None:
         """Match and handle a message and plan its outcome; what goes wrong is kept as a value."""
-        if self._observers or self._in_steps:
+        if self._timed:
             context._started = perf_counter()
-        if self._in_steps:
+        if not self._plain or context.error is not None:
             self._run_in_steps(context)
             return
-        if context.error is None:
-            message = context.message
-            try:
-                handler = context.handler = context.handler or self.match(message)
-            except Exception as error:
-                context.fail(error, stage_of(error))
-            else:
-                if self.hooks.handling.active or handler.in_steps:
-                    run_plainly(handling_steps(self, context, handler), self.wait)
-                else:
-                    message._handling = context
-                    try:
-                        result = handler.function(message, context)
-                        if result is not None:
-                            run_plainly(awaited(result), self.wait)
-                    except Exception as error:
-                        context.error = error
-                    finally:
-                        message._handling = None
+        # The same as delivery_steps, where there is nothing but the handler (benchmarks/dispatch.py).
+        message = context.message
+        try:
+            handler = context.handler = self.match(message)
+        except Exception as error:
+            context.fail(error, stage_of(error))
+            self.decide(context)
+            return
+        message._handling = context
+        try:
+            result = handler.function(message, context)
+            if result is not None:
+                run_plainly(awaited(result), self.wait)
+        except Exception as error:
+            context.error = error
+        finally:
+            message._handling = None
         if context._decision is ACKED and context.error is None:
             context.outcome = ACKED  # as most messages end, without another call
-            if self._observers:
+            if self._timed:
                 context.seconds = perf_counter() - context._started
         else:
             self.decide(context)
@@ -161,6 +164,7 @@ class ProcessingContext(Lifecycle, Builder[M]):
             if self.hooks.delivery.active:
                 for context in contexts:
                     context._close = partial(self._close_plainly, context)
+                    context._routine = False
 
     def _close_plainly(self, context: HandlingContext[M]) -> None:
         run_plainly(closing_steps(context), self.wait)
@@ -182,14 +186,17 @@ class ProcessingContext(Lifecycle, Builder[M]):
     def _run_in_steps(self, context: HandlingContext[M]) -> None:
         if self.is_async:
             self.loop.handle(self, context)
-            return
-        variables = copy_context()
-        variables.run(run_plainly, delivery_steps(self, context), self.wait)
-        context._close = lambda: variables.run(run_plainly, closing_steps(context), self.wait)
+        elif self.hooks.delivery.active:
+            variables = copy_context()
+            variables.run(run_plainly, delivery_steps(self, context), self.wait)
+            context._close = lambda: variables.run(run_plainly, closing_steps(context), self.wait)
+            context._routine = False
+        else:
+            run_plainly(delivery_steps(self, context), self.wait)
 
     def decide(self, context: HandlingContext[M]) -> None:
         """Plan the outcome of a delivery that was handled, or could not be."""
-        if self._observers or self.hooks.delivery.active:
+        if self._timed:
             context.seconds = perf_counter() - context._started
         handler = context.handler
         retry = self.processor.retry if handler is None else handler.retry or self.processor.retry
@@ -216,21 +223,17 @@ class ProcessingContext(Lifecycle, Builder[M]):
 
     def settle_one(self, context: HandlingContext[M]) -> None:
         """Settle one delivery, as :meth:`settle` does a batch."""
-        if context.outcome is not ACKED or self.ack_one is None or context._close is not None:
-            self.settle((context,))
-            return
-        message = context.message
-        if message.envelope.settler is not None or not self._sends(context):
+        if context.outcome is not ACKED or self._ack is None or not context._routine:
             self.settle((context,))
             return
         try:  # as most messages end
-            self.ack_one(message)
+            self._ack(context.message)
         except Exception as error:
             context.outcome = None
-            self._observe(context)
-            raise SettlementFailed(message, "ack") from error
-        if self._observers:
-            self._observe(context)
+            raise SettlementFailed(context.message, "ack") from error
+        finally:
+            if self._observers:
+                self._observe(context)
 
     def settle(self, batch: Sequence[HandlingContext[M]]) -> list[Outcome | None]:
         """Do what is planned: write the letters of all, and only then tell the adapter.
@@ -254,11 +257,21 @@ class ProcessingContext(Lifecycle, Builder[M]):
         return [context.outcome for context in batch]
 
     def _sends(self, context: HandlingContext[M]) -> bool:
-        generation = self.generation
+        generation = self._generation
         return generation is None or context.message.envelope.generation >= generation
 
+    def lose_connections_before(self, generation: int) -> None:
+        """Send no more settlements of deliveries of older connections; see ``Delivery.generation``."""
+        self._generation, self._ack = generation, None
+
     def _observe(self, context: HandlingContext[M]) -> None:
-        run_plainly(self._observing_steps(context), self.wait)
+        for observer in self._observers:
+            try:
+                result = observer(self, context)
+                if result is not None:
+                    run_plainly(awaited(result), self.wait)
+            except Exception as error:
+                log_hook_error("on_settled", error)
 
     def _observing_steps(self, context: HandlingContext[M]) -> Steps[None]:
         for observer in self._observers:
@@ -266,34 +279,3 @@ class ProcessingContext(Lifecycle, Builder[M]):
                 yield from awaited(observer(self, context))
             except Exception as error:
                 log_hook_error("on_settled", error)
-
-    # What the original documents.
-
-    @contextmanager
-    def handling_context(self, message: M) -> Generator[HandlingContext[M]]:
-        """Enter the handling context of a message with its hooks; settles nothing."""
-        context = HandlingContext(message, self)
-        passage = Passage(self.hooks.handling, (self, context), context.fail)
-        with context.open():
-            try:
-                run_plainly(passage.enter(), self.wait)
-                yield context
-            except BaseException as error:
-                passage.fail(error)
-            run_plainly(passage.exit(), self.wait)
-            if passage.error is not None:
-                raise passage.error
-
-    def ack(self, message: M) -> None:
-        """Decide, while the message is handled, as ``HandlingContext.ack`` does."""
-        self._handling_of(message).ack()
-
-    def nack(self, message: M) -> None:
-        """Decide, while the message is handled, as ``HandlingContext.nack`` does."""
-        self._handling_of(message).nack()
-
-    def _handling_of(self, message: M) -> HandlingContext[M]:
-        context: HandlingContext[M] | None = message._handling
-        if context is None:
-            raise DecisionTooLate(message)
-        return context

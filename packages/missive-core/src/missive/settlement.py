@@ -10,8 +10,14 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .error_notes import note_later_error, place_of
-from .errors import DeadLetterWriteFailed, NackUnsupported, NotSettled, SettlementFailed
+from .error_notes import named, note_later_error
+from .errors import (
+    DeadLetterWriteFailed,
+    MessageRejected,
+    NackUnsupported,
+    NotSettled,
+    SettlementFailed,
+)
 from .handling import ACKED, DEAD_LETTERED, DEFERRED, NACKED, HandlingContext
 from .ids import format_id
 from .letters.store import DLQ, DeadLetterStore
@@ -172,11 +178,10 @@ def _write_failure(
     if last is not original:
         last.__context__ = original
     logger.critical(
-        "could not write %d dead letter(s), the first %s: %s at %s; not acked",
+        "could not write %d dead letter(s), the first %s: %s; not acked",
         count,
         format_id(context.message.message_id),
-        type(cause).__name__,
-        place_of(cause),
+        named(cause),
     )
     return failure
 
@@ -191,16 +196,15 @@ def _log_letter(context: HandlingContext[M]) -> None:
             context.delay,
             letter.attempt,
             letter.handler or "none",
-            "nacked" if error is None else f"{type(error).__name__} at {place_of(error)}",
+            "nacked" if error is None else named(error),
         )
         return
     assert error is not None
     logger.warning(
-        "dead-lettered %s: stage %s, handler %s, %s at %s",
+        "dead-lettered %s: stage %s, %s, %s",
         format_id(letter.id),
         letter.stage,
-        letter.handler or "none",
-        type(error).__name__,
-        place_of(error),
+        "no handler" if letter.handler is None else f"handler {letter.handler}",
+        letter.reason if type(error) is MessageRejected else named(error),
     )
     logger.debug("%s failed by", format_id(letter.id), exc_info=error)

@@ -103,10 +103,39 @@ class ShutdownHandler:
             bell.put(None)  # for other threads that wait
 
 
-def _disable_in_child() -> None:
+# A child that is forked restores what handled the signals before. A signal that it gets before
+# that waits: Python would drop one whose handler changes between its arrival and its handling.
+
+
+class _Mask(threading.local):
+    """The signals that were blocked in a thread before it began to fork."""
+
+    before: set[Any] | None = None
+
+
+_mask = _Mask()
+
+
+def _before_fork() -> None:
+    if _enabled:
+        _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _after_fork() -> None:
+    before, _mask.before = _mask.before, None
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _after_fork_in_child() -> None:
     for handler in list(_enabled):
         handler.disable()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disable_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
+    )

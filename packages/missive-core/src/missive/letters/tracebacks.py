@@ -33,9 +33,9 @@ def format_traceback(error: BaseException) -> str | None:
     At most MAX_TRACEBACK characters are kept, those at the end, where what was raised last is shown.
     Only what Python guesses ("Did you mean…") is left out.
     """
-    if error.__traceback__ is None:
-        return None
     try:
+        if error.__traceback__ is None:
+            return None
         text = _format(error)
     except Exception as trouble:  # a letter must not be lost for an error that cannot be shown
         text = (

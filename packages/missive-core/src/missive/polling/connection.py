@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from ..error_notes import place_of
+from ..error_notes import named
 from ..errors import TransportRefused, TransportUnreachable
 from .status import Counters
 
@@ -135,16 +135,6 @@ class Connection:
             self._adapter.close()
         except (*self._adapter.connection_errors, *self._adapter.fatal_errors) as error:
             logger.debug("closing %s: %s", self._name, type(error).__name__)
-
-
-def named(error: BaseException) -> str:
-    """Return what the log says of an error: its type and place, and where they are safe its words.
-
-    An error of the transport's client whose class says ``safe_text`` has no content in its text.
-    """
-    text = f"{type(error).__name__} at {place_of(error)}"
-    said = getattr(error, "safe_text", None)
-    return f"{said}; {text}" if isinstance(said, str) and said else text
 
 
 def _jitter() -> float:

@@ -97,7 +97,6 @@ class Intake(Generic[M]):
         :param generation: of the connection that it came on.
         """
         self._port.counters.received += len(batch)
-        self._port.counters.progress()
         if generation:
             for delivery in batch:
                 if not isinstance(delivery, bytes):
@@ -290,13 +289,12 @@ class Intake(Generic[M]):
         :returns: what was forgotten.
         """
         dropped: list[Delivery] = []
-        kept: deque[Delivery | bytes] = deque()
-        for item in self.backlog:
+        for _ in range(len(self.backlog)):  # in place, since the loop is going through it
+            item = self.backlog.popleft()
             if isinstance(item, bytes) or not gone(item):
-                kept.append(item)
+                self.backlog.append(item)
             else:
                 dropped.append(item)
-        self.backlog = kept
         contexts = [context for context in self._ready if gone(context.delivery)]
         self._ready = deque(context for context in self._ready if not gone(context.delivery))
         contexts += [*self.held.drop(gone), *self._batches.drop(gone), *self._lanes.drop(gone)]

@@ -63,8 +63,6 @@ class Loop(Generic[M]):
         self._failed_at = 0.0
         self._in_receive = False
         self._keepalive_due = monotonic()
-        if not port.capabilities.settles_across_connections:
-            ctx.generation = connection.generation
 
     def run(self) -> None:
         """Run until stop, the end of the input, or a failure.
@@ -128,9 +126,9 @@ class Loop(Generic[M]):
         port, ctx, settling, backlog = self._port, self._ctx, self._settling, self.intake.backlog
         begin, handle, settle_one, busy = ctx.begin, ctx.run, ctx.settle_one, executor.busy
         shared, batches = self.intake.shared_envelope, port.flush_interval is not None
-        at_once = not batches or ctx.ack_one is not None
+        at_once = not batches or ctx.acks_singly
         delivery: Delivery | bytes | None = None
-        acked = 0
+        acked = counted = 0
         try:
             while backlog and port.stopped_at is None:
                 delivery = backlog.popleft()
@@ -148,10 +146,11 @@ class Loop(Generic[M]):
                     try:
                         settle_one(context)
                         acked += 1
-                        settling.nacks_in_a_row = 0
                     except SettlementFailed as error:
                         settling.recover(error)
                 else:
+                    if acked > counted:
+                        settling.nacks_in_a_row, counted = 0, acked
                     settling.take([context])
                     if not self.intake.is_plain or settling.nack_pause() is not None:
                         break
@@ -162,12 +161,11 @@ class Loop(Generic[M]):
         finally:
             executor.current = None
             port.counters.acked += acked
-            if acked:
-                port.counters.progress()
         settling.settle()
 
     def _collect(self, timeout: float) -> None:
         """Settle what has finished; wait for something to finish, if nothing has."""
+        self._port.counters.progress()
         for job in self.executor.collect(timeout):
             self._settling.take(job)
         while self.executor.crashes:
@@ -253,7 +251,7 @@ class Loop(Generic[M]):
             )
             port.dropped(dropped)
         if not port.capabilities.settles_across_connections:
-            self._ctx.generation = generation + 1
+            self._ctx.lose_connections_before(generation + 1)
         self._connection.reopen(error)
 
     def withdraw(self, sources: Collection[str], timeout: float) -> None:

@@ -81,7 +81,6 @@ class Settling(Generic[M]):
             self.recover(error)
         finally:
             self._port.counters.count(batch)
-            self._port.counters.progress()
             for context in batch:
                 self._note(context)
                 if context.outcome is not None:

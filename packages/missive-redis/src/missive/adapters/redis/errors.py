@@ -58,6 +58,12 @@ class RedisUnavailable(exceptions.ConnectionError):
         super().__init__(text)  # pyright: ignore[reportUnknownMemberType]
         self.code = text.partition(" ")[0]
 
+    @property
+    def safe_text(self) -> str:
+        """What the log says: the code and its meaning, since Redis's own words may name keys."""
+        meaning = TRANSIENT_CODES.get(self.code)
+        return self.code if meaning is None else f"{self.code}: {meaning}"
+
 
 class Outage:
     """Logs why Redis cannot serve: one line for each reason until it serves again."""
