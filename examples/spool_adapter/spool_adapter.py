@@ -49,7 +49,7 @@ class SpoolAdapter(PollingAdapter[M]):
         folder: Path | str,
         *,
         retry_after: float = 5.0,
-        **options: Unpack[PollingOptions[M]],
+        **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
         if not retry_after > 0:

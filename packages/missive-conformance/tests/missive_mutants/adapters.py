@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import signal
 import socket
 import threading
+from collections import UserDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from missive import Delivery, Message, Outcome, ProcessingContext, Processor, RawMessage
+from missive import Delivery, Message, Outcome, Processor, RawMessage
 from missive.conformance import AdapterConformance
-from missive.polling.connection import Connection
-from missive.polling.start import start_loop
 
 from .harness import (
     AnsweringHarness,
@@ -50,26 +51,20 @@ class Rewriting(SoundAdapter):
         return body
 
 
-class OwnContext(BrokerClient):
-    """A base for adapters that meddle with the processing context."""
+class OwnProcessor(BrokerClient):
+    """A base for adapters that run another processor than the one they were given."""
 
-    def _run(self) -> None:
-        ctx: Any = ProcessingContext(self.message_cls, self, self.processor, holds=True)
-        with ctx.entered():
-            self.meddle(ctx)
-            connection = Connection(self, self.counters)
-            try:
-                connection.open(self.connect_timeout)
-                if not self.stopping:
-                    with start_loop(self, ctx, connection) as loop:
-                        self._loop = loop
-                        loop.run()
-            finally:
-                self._loop = None
-                connection.close()
+    def run(self) -> None:
+        given = self.processor
+        self.processor = copy.copy(given)
+        try:
+            self.meddle(self.processor)
+            super().run()
+        finally:
+            self.processor = given
 
-    def meddle(self, ctx: Any) -> None:
-        """Change the context."""
+    def meddle(self, processor: Any) -> None:
+        """Change the processor that is run."""
 
 
 # Construction and readiness.
@@ -121,8 +116,13 @@ class AnyMessageClass(SoundAdapter):
 class AnyOptions(SoundAdapter):
     """Mends impossible options in silence."""
 
-    def _check(self, *options: Any) -> None:
-        return
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        possible = {name: given for name, given in options.items() if not _is_too_small(given)}
+        super().__init__(*arguments, **possible)
+
+
+def _is_too_small(given: object) -> bool:
+    return isinstance(given, (int, float)) and given <= 0
 
 
 @MUTANTS.add(sound, "A05")
@@ -517,21 +517,21 @@ class NackedFirst(SoundAdapter):
 
 
 @MUTANTS.add(FleetingHarness, "A35", "A38", "A40", "A42", "A44", "A45", "A47", "A48", "A49")
-class KeepsLettersToItself(OwnContext, FleetingAdapter):
+class KeepsLettersToItself(OwnProcessor, FleetingAdapter):
     """Writes dead letters to a DLQ of its own."""
 
-    def meddle(self, ctx: Any) -> None:
-        if ctx.processor.dlq is not None:
-            ctx._dlq = {}
+    def meddle(self, processor: Any) -> None:
+        if processor.dlq is not None:
+            processor.set_dlq({})
 
 
 @MUTANTS.add(FleetingHarness, "A36", "A39", "A41", "A43", "A46", "A50")
-class DiscardsWithoutADlq(OwnContext, FleetingAdapter):
+class DiscardsWithoutADlq(OwnProcessor, FleetingAdapter):
     """Throws failed messages away where there is no DLQ."""
 
-    def meddle(self, ctx: Any) -> None:
-        if ctx.processor.dlq is None:
-            ctx._dlq = {}
+    def meddle(self, processor: Any) -> None:
+        if processor.dlq is None:
+            processor.set_dlq({})
 
 
 @MUTANTS.add(AnsweringHarness, "A37")
@@ -554,53 +554,64 @@ class AnswersEarly(AnsweringAdapter):
 
 
 @MUTANTS.add(sound, "A51")
-class AcksWithoutALetter(OwnContext, SoundAdapter):
+class AcksWithoutALetter(OwnProcessor, SoundAdapter):
     """Acks a message whose dead letter could not be written."""
 
-    def meddle(self, ctx: Any) -> None:
-        settle = ctx.settle
+    def meddle(self, processor: Any) -> None:
+        if processor.dlq is not None:
+            processor.set_dlq(_Careless(processor.dlq))
 
-        def settle_anyway(verdicts: Sequence[Any]) -> list[Outcome]:
-            try:
-                outcomes: list[Outcome] = settle(verdicts)
-            except Exception:
-                for verdict in verdicts:
-                    self.ack_at_once(verdict.message.native)
-                raise
-            return outcomes
 
-        ctx.settle = settle_anyway
+class _Careless(UserDict[bytes, Any]):
+    """A DLQ that says nothing of letters that it could not write."""
+
+    def __setitem__(self, key: bytes, item: Any) -> None:
+        with contextlib.suppress(OSError):
+            self.data[key] = item
+
+    def __init__(self, dlq: Any) -> None:
+        super().__init__()
+        self.data = dlq
 
 
 @MUTANTS.add(sound, "A47")
-class AcksInTheHandler(OwnContext, SoundAdapter):
-    """Tells the broker of an ack, and that all is well, as soon as the handler calls ack()."""
+class AcksInTheHandler(OwnProcessor, SoundAdapter):
+    """Takes a message that its handler has acked for done with, whatever happens after."""
 
-    def meddle(self, ctx: Any) -> None:
-        judge = ctx._judge
+    def meddle(self, processor: Any) -> None:
+        acked: set[bytes] = set()
+        if processor.dlq is not None:
+            processor.set_dlq(_Selective(processor.dlq, acked))
 
-        def judge_by_the_decision(context: Any) -> Any:
-            if context.decision is Outcome.ACKED:
-                context.error = None
-            return judge(context)
+        @processor.after_handling
+        def note(processing_ctx: Any, ctx: Any) -> None:
+            if ctx.decision is Outcome.ACKED:
+                acked.add(ctx.message.raw_data)
 
-        ctx._judge = judge_by_the_decision
+
+class _Selective(UserDict[bytes, Any]):
+    """A DLQ that leaves out some messages."""
+
+    def __init__(self, dlq: Any, without: set[bytes]) -> None:
+        super().__init__()
+        self.data, self.without = dlq, without
+
+    def __setitem__(self, key: bytes, item: Any) -> None:
+        if item[0].raw_data not in self.without:
+            self.data[key] = item
 
 
 @MUTANTS.add(sound, "A55")
-class TurnsExitsIntoLetters(OwnContext, SoundAdapter):
+class TurnsExitsIntoLetters(SoundAdapter):
     """Takes SystemExit in a handler for a failure of the message."""
 
-    def meddle(self, ctx: Any) -> None:
-        take = ctx.take_bytes
-
-        def take_and_catch(raw_data: bytes, delivery: Delivery) -> Any:
-            try:
-                return take(raw_data, delivery)
-            except SystemExit as error:
-                return ctx.condemn(delivery, RuntimeError(str(error)), "handling")
-
-        ctx.take_bytes = take_and_catch
+    def run(self) -> None:
+        try:
+            super().run()
+        except SystemExit:
+            if self.processor.dlq is not None:
+                self.processor.dlq[b"left"] = (RawMessage(b"left"), "the handler left")
+            raise
 
 
 # Workers.
@@ -624,19 +635,16 @@ class UnboundedInFlight(SoundAdapter):
 
 
 @MUTANTS.add(sound, "A62")
-class SettlesInWorkers(OwnContext, SoundAdapter):
+class SettlesInWorkers(SoundAdapter):
     """Acks from the worker that has handled the message."""
 
-    def meddle(self, ctx: Any) -> None:
-        process = ctx.process
+    def __init__(self, message_cls: Any, processor: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(message_cls, processor, *arguments, **options)
 
-        def process_and_ack(message: Message) -> Any:
-            verdict = process(message)
-            if verdict.decision is Outcome.ACKED:
-                self.ack(message)
-            return verdict
-
-        ctx.process = process_and_ack
+        @processor.after_handling
+        def ack_at_once(processing_ctx: Any, ctx: Any) -> None:
+            if ctx.decision is Outcome.ACKED:
+                self.ack(ctx.message)
 
 
 @MUTANTS.add(sound, "A63")
@@ -656,16 +664,17 @@ class AcksInOrder(SoundAdapter):
 
 
 @MUTANTS.add(OrderlyHarness, "A64")
-class WorkersOutOfOrder(OrderlyAdapter):
-    """Takes workers=2 though its acks must keep the order."""
+class AcksAsTheyCome(OrderlyAdapter):
+    """Acks in the order in which handlers finish, though its class says that order counts."""
 
-    def _check(self, workers: int, *options: Any) -> None:
-        super()._check(1, *options)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.capabilities = replace(self.capabilities, ordered_acks=False)
 
 
 @MUTANTS.add(sound, "A65")
 class ForgetsAcksWhenItFails(SoundAdapter):
-    """Batches acks, and throws the last batch away where something has failed."""
+    """Batches acks, and throws the last batch away where the run is ending."""
 
     flush_interval = 0.01
 
@@ -677,8 +686,7 @@ class ForgetsAcksWhenItFails(SoundAdapter):
         self.batch.append(message.native)
 
     def flush(self) -> None:
-        loop: Any = self._loop
-        if loop._failure is None:
+        if not self.ending:
             for tag in self.batch:
                 self.tell(op="ack", tag=tag)
         self.batch.clear()
@@ -901,12 +909,17 @@ class NeverReconnects(SoundAdapter):
 
 @MUTANTS.add(sound, "A118")
 class ReconnectsInSilence(SoundAdapter):
-    """Says nothing of a lost connection."""
+    """Says nothing of a lost connection: it connects again within receive()."""
 
-    def reconnect(self, error: BaseException) -> None:
-        self.ready.clear()
-        self._disconnect()
-        self.connect()
+    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
+        try:
+            return super().receive(timeout)
+        except OSError:
+            self.ready.clear()
+            self.close()
+            self.open()
+            self.ready.set()
+            return ()
 
 
 @MUTANTS.add(sound, "A114")

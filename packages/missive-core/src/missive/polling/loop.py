@@ -18,6 +18,7 @@ from .connection import Connection
 from .executor import Executor
 from .inline import InlineExecutor
 from .intake import Intake, delivery_of
+from .lanes import Job
 from .port import EndOfInput, Port
 from .settling import Settling
 from .watch import Watch
@@ -167,7 +168,7 @@ class Loop(Generic[M]):
         """Settle what has finished; wait for something to finish, if nothing has."""
         self._port.counters.progress()
         for job in self.executor.collect(timeout):
-            self._settling.take(job)
+            self._take(job)
         while self.executor.crashes:
             self.fail(self.executor.crashes.pop(0))
         if self._watch is not None and self._watch.failure is not None:
@@ -181,6 +182,13 @@ class Loop(Generic[M]):
             self._settling.flush()
         else:
             self._settling.settle()
+
+    def _take(self, job: Job[M]) -> None:
+        """Settle a job; what it fails by ends the run, after the others that were collected."""
+        try:
+            self._settling.take(job)
+        except BaseException as error:
+            self.fail(error)
 
     # The transport, and what becomes of its errors.
 
@@ -271,7 +279,7 @@ class Loop(Generic[M]):
             if left <= 0:
                 break
             for job in self.executor.collect(min(left, BUSY_TIMEOUT)):
-                self._settling.take(job)
+                self._take(job)
         self._settling.flush()
         for context in self.executor.unsettled():
             if gone(context.delivery):
