@@ -67,6 +67,24 @@ def claimed(store: DeadLetterStore, id: bytes = b"1", **options: Any) -> Claim:
     return claim
 
 
+def test_ack_and_nack_by_hand() -> None:
+    """ack and nack act on the claim that a message was delivered with, not on another's later one."""
+    store = fill(MemoryDLQ(), b"ack1", b"nack1")
+    adapter = ReplayAdapter(RawMessage, make_processor(), store)
+    seen: list[RawMessage] = []
+
+    def keep(message: RawMessage, ctx: Context) -> None:
+        seen.append(message)
+        ctx.nack()
+
+    ReplayAdapter(RawMessage, make_processor(keep), store).run()
+    for message, tell in zip(seen, (adapter.ack, adapter.nack), strict=True):
+        claimed(store, message.raw_data)
+        tell(message)
+        assert store.claim_of(message.raw_data) is not None, "the claim is not that of this message"
+    assert list(store) == [b"ack1", b"nack1"]
+
+
 class TestChoice:
     def test_only_what_was_chosen(self) -> None:
         """A replay of a choice leaves what arrived since alone, and skips what failed again."""
@@ -387,7 +405,7 @@ class TestClaims:
         store = fill(Watched(), b"ack")
         adapter = ReplayAdapter(RawMessage, make_processor(), store, lease=0.05, on_progress=pause)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("missive.adapters.replay.threading.Event", Watch)
+            patched.setattr("missive.letters.heartbeat.threading.Event", Watch)
             adapter.run()
         assert Watch.beats > 3
         assert renewed == []

@@ -35,7 +35,10 @@ LAYERS = {
         " polling.settling polling.start polling.status polling.threads polling.wakeup"
         " polling.watch urls"
     ),
-    "adapters": "adapters.stdin adapters.reading adapters.replay adapters.deferred missive",
+    "adapters": (
+        "adapters.stdin adapters.reading adapters.deferred missive letters.replayed"
+        " letters.selection letters.dry_run letters.heartbeat letters.replay adapters.replay"
+    ),
 }
 LAYER_OF = {
     module: number

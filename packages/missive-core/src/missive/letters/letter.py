@@ -187,15 +187,11 @@ class DeadLetter(NamedTuple):
 
     def delivery(self) -> Delivery:
         """Return the message as a transport would deliver it again, with its envelope."""
-        made = self.attempt if self.state == "deferred" else self.failures
-        return Delivery(
-            self.raw_data,
-            self.message_id or self.id,
-            self.headers,
-            self.source,
-            made + 1,
-            self,
-        )
+        id = self.message_id or self.id
+        again = Delivery(self.raw_data, id, self.headers, self.source, self.failures + 1, self)
+        if self.state == "deferred":
+            again.delivery_count = again.attempt = self.attempt + 1
+        return again
 
     def is_same_message(self, other: DeadLetter) -> bool:
         """Return whether another letter with this id is about the same message: source and body."""

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _MISSING: Any = object()
 T = TypeVar("T")
 
-# One lock for all stores of a process, so that a fork can wait for it: a child then finds every
-# store whole, and the lock free.
+# One lock for all stores, so that a fork can wait for it: a child finds every store whole.
 _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(

@@ -1,0 +1,299 @@
+"""Replay: dead letters handled again, by the processor that they failed in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from ..adapter import Adapter
+from ..capabilities import Capabilities
+from ..delivery import Delivery
+from ..error_notes import place_of
+from ..errors import ConfigurationError
+from ..handling import ACKED, HandlingContext
+from ..ids import format_id
+from ..message import M, check_message_cls
+from ..processor import Processor
+from ..run import ProcessingContext
+from ..shutdown_handler import ShutdownHandler
+from .choice import Choice
+from .claim import MAX_LEASE, Claim
+from .dry_run import would_be_replayed
+from .heartbeat import Heartbeat
+from .letter import DeadLetter
+from .replayed import COUNTED_AS, Replayed, ReplayResult
+from .selection import Selection
+from .store import DeadLetterStore
+
+logger = logging.getLogger("missive.letters.replay")
+
+
+class ReplayDelivery(Delivery):
+    """A claimed letter on its way to its handler.
+
+    :ivar letter: its record, as it stood when it was claimed.
+    :ivar claim: the right to handle it.
+    """
+
+    def __init__(self, letter: DeadLetter, claim: Claim, settler: ReplayAdapter[Any]) -> None:
+        # Failures are counted, but neither nacks nor the replays that a crash ended: so there is no
+        # delivery count.
+        super().__init__(
+            letter.raw_data, letter.message_id or letter.id, letter.headers, letter.source, None, letter
+        )
+        self.letter = letter
+        self.claim = claim
+        self.settler = settler
+
+
+class ReplayAdapter(Adapter[M]):
+    """Takes dead letters from a store as messages, once each, oldest first.
+
+    What is acked leaves the store, what fails again gets its failure appended, what is nacked stays
+    as it is. A run takes the letters that are there when it starts, and none of them twice. Each is
+    claimed before it is handled, so that several replays can share a store: what failed in another
+    since this one started is left to a later run. A claim is renewed while a slow handler runs, and
+    expires where its process died. The store stands in for the processor's own DLQ.
+
+    :param message_cls: makes a message of a letter's bytes. It is never guessed from the letter.
+    :param processor: the processor to run.
+    :param store: the store to take letters from.
+    :param ids: only the letters with these ids, in this order. An id that is not in the store is
+        passed over, and not counted.
+    :param reason: only letters with exactly this reason; likewise ``handler``, ``source`` and
+        ``error_type``, where an empty text stands for those that have none.
+    :param since: only letters that failed last at this moment or later; aware.
+    :param until: only letters that failed last before this moment; aware.
+    :param choice: only the letters of this choice of the store's, as they stood when they were
+        chosen; one that changed since is skipped.
+    :param dry_run: call no handler and change nothing; ``on_progress`` is told where each would go.
+    :param limit: at most this many letters, those that are skipped not counted.
+    :param on_progress: called with a :class:`Replayed` after each letter, in the thread of ``run``.
+    :param lease: how long a claim outlives a process that died, in seconds; at most MAX_LEASE,
+        thirty days.
+    :raises ConfigurationError: these cannot work.
+
+    :ivar result: the counts of the run, so far or at its end.
+    """
+
+    capabilities = Capabilities(
+        delivery="at-least-once",
+        nack="redeliver",
+        persistent=True,
+        crash_redelivery=True,
+        ordering="total",
+        competing_consumers=True,
+        stable_id=True,
+        headers=True,
+    )
+
+    def __init__(
+        self,
+        message_cls: Callable[[bytes], M],
+        processor: Processor[M],
+        store: DeadLetterStore,
+        *,
+        ids: Iterable[bytes] | None = None,
+        reason: str | None = None,
+        handler: str | None = None,
+        source: str | None = None,
+        error_type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        choice: Choice | None = None,
+        dry_run: bool = False,
+        limit: int | None = None,
+        on_progress: Callable[[Replayed], None] | None = None,
+        lease: float = 60.0,
+    ) -> None:
+        super().__init__(processor)
+        check_message_cls(message_cls)
+        _check_options(store, limit, lease)
+        self.message_cls = message_cls
+        self.store = store
+        self.selection = Selection(
+            store,
+            ids,
+            {
+                "reason": reason,
+                "handler": handler,
+                "source": source,
+                "error_type": error_type,
+                "since": since,
+                "until": until,
+            },
+            choice,
+        )
+        self.dry_run = dry_run
+        self.limit = limit
+        self.on_progress = on_progress
+        self.lease = lease
+        self.result = ReplayResult()
+        self.ready = threading.Event()
+        self.shutdown_handler = ShutdownHandler()
+        #: The claim of the letter in flight, until it is settled.
+        self._claim: Claim | None = None
+        self._running = threading.Lock()
+
+    def run(self) -> ReplayResult:
+        """Replay the letters that are there now, until all were tried or ``stop`` is called.
+
+        :returns: the counts, also kept as ``result``.
+        :raises Exception: what a processing hook, the store or ``on_progress`` raised. The letter
+            in flight is in the store then, and its claim given back, if the store allows.
+        """
+        if not self._running.acquire(blocking=False):
+            raise ConfigurationError("this ReplayAdapter runs already; build another one")
+        self.result = ReplayResult()
+        self.selection.begin()
+        try:
+            self.shutdown_handler.enable()
+            if self.dry_run:  # without the hooks, which may connect to something or write
+                self._explain_all(
+                    ProcessingContext(self.message_cls, self, self.processor, dlq=self.store)
+                )
+            else:
+                with (
+                    self.processor.context(self.message_cls, self, dlq=self.store) as ctx,
+                    Heartbeat(self.store, self.lease, lambda: self._claim),
+                ):
+                    self.ready.set()
+                    self._replay_all(ctx)
+        finally:
+            self.ready.clear()
+            self.shutdown_handler.disable()
+            self.shutdown_handler.clear_flag()
+            self._running.release()
+        return self.result
+
+    def stop(self) -> None:
+        """Ask ``run`` to return after the letter in flight; from any thread, any number of times."""
+        self.shutdown_handler.set_flag()
+
+    # Settling, by the store.
+
+    def settle(self, batch: Sequence[HandlingContext[M]]) -> None:
+        """Remove letters that were acked, and give the claims on the others back.
+
+        What failed again was written to the letter before.
+
+        :param batch: contexts whose delivery is a :class:`ReplayDelivery`.
+        """
+        self._claim = None
+        for context in batch:
+            claim = cast(ReplayDelivery, context.delivery).claim
+            if context.outcome is ACKED and self.store.remove(claim):
+                continue
+            self.store.release(claim)
+            if context.outcome is ACKED:
+                # It changed elsewhere meanwhile, and what is known of it there stays.
+                logger.warning(
+                    "%s was acked, and stays in the store: it failed or was replaced elsewhere,"
+                    " or its claim expired",
+                    format_id(claim.id),
+                )
+
+    def continued(self, context: HandlingContext[M], letter: DeadLetter) -> DeadLetter:
+        """Return the letter of another failure as one of the letter that is replayed.
+
+        :param letter: the record of the failure, whatever the handler did to the message.
+        """
+        before = cast(ReplayDelivery, context.delivery).letter
+        return letter._replace(id=before.id, raw_data=before.raw_data, source=before.source)
+
+    def ack(self, message: M) -> None:
+        """Remove the letter of a message from the store; :meth:`settle` does so in a run.
+
+        :param message: a message that this adapter delivered.
+        """
+        self.store.remove(cast(ReplayDelivery, message.envelope).claim)
+
+    def nack(self, message: M) -> None:
+        """Give the claim on the letter of a message back; :meth:`settle` does so in a run.
+
+        :param message: a message that this adapter delivered.
+        """
+        self.store.release(cast(ReplayDelivery, message.envelope).claim)
+
+    # The letters, one by one.
+
+    def _is_over(self, tried: int) -> bool:
+        return self.shutdown_handler.should_exit() or (
+            self.limit is not None and tried >= self.limit
+        )
+
+    def _replay_all(self, ctx: ProcessingContext[M]) -> None:
+        tried = 0
+        if self._is_over(tried):
+            return
+        for letter in self.selection:
+            claimed = self.selection.claim(letter, self.lease)
+            if claimed is None:
+                self._note(Replayed(letter, held=self.store.claim_of(letter.id)), "skipped")
+            else:
+                tried += 1
+                self._replay(ctx, *claimed)
+            if self._is_over(tried):
+                return
+
+    def _replay(self, ctx: ProcessingContext[M], claim: Claim, letter: DeadLetter) -> None:
+        self._claim = claim
+        try:
+            context = ctx.deliver(ReplayDelivery(letter, claim, self))
+        except BaseException:
+            self._give_back(claim)
+            raise
+        finally:
+            self._claim = None
+        assert context.outcome is not None
+        name = context.handler.name if context.handler else None
+        replayed = Replayed(letter, context.outcome, name, context.error)
+        self._note(replayed, COUNTED_AS[context.outcome])
+
+    def _give_back(self, claim: Claim) -> None:
+        """Release the claim on a letter whose replay failed, without hiding by what."""
+        try:
+            self.store.release(claim)
+        except Exception as error:
+            logger.warning(
+                "the claim on %s could not be given back, and will expire: %s at %s",
+                format_id(claim.id),
+                type(error).__name__,
+                place_of(error),
+            )
+
+    def _explain_all(self, ctx: ProcessingContext[M]) -> None:
+        if self._is_over(0):
+            return
+        for letter in self.selection:
+            self._note(would_be_replayed(letter, ctx, self.processor), "skipped")
+            if self._is_over(self.result.skipped):
+                return
+
+    def _note(self, replayed: Replayed, name: str) -> None:
+        """Count a letter, and tell of it."""
+        self.result = self.result._replace(**{name: getattr(self.result, name) + 1})
+        if self.on_progress is not None:
+            self.on_progress(replayed._replace(result=self.result))
+
+
+def _check_options(store: object, limit: int | None, lease: float) -> None:
+    """Refuse options that cannot work.
+
+    :raises ConfigurationError: one of them cannot.
+    """
+    if not isinstance(store, DeadLetterStore):
+        raise ConfigurationError(
+            f"ReplayAdapter cannot claim letters from a {type(store).__name__};"
+            " give a DeadLetterStore, such as missive.MemoryDLQ or SQLiteDLQ"
+        )
+    if limit is not None and limit < 0:
+        raise ConfigurationError(f"limit of ReplayAdapter must be 0 or more, not {limit!r}")
+    if not 0 < lease <= MAX_LEASE:
+        raise ConfigurationError(
+            f"lease of ReplayAdapter must be more than 0 s and at most {MAX_LEASE} s,"
+            f" not {lease!r}; it is renewed while a handler runs"
+        )
