@@ -220,12 +220,12 @@ def storm(one_by_one: bool) -> Callable[..., Iterator[Callable[[int], dict[str, 
             def run(messages: int) -> dict[str, float]:
                 watch = Stopwatch()
                 for _ in range(0, messages, BATCH):
-                    verdicts = [ctx.process_delivery(missive.Delivery(BODY)) for _ in range(BATCH)]
+                    contexts = [ctx.process(missive.Delivery(BODY)) for _ in range(BATCH)]
                     if one_by_one:
-                        for verdict in verdicts:
-                            ctx.settle((verdict,))
+                        for context in contexts:
+                            ctx.settle((context,))
                     else:
-                        ctx.settle(verdicts)
+                        ctx.settle(contexts)
                 return watch.stop()
 
             yield run
