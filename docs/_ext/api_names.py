@@ -22,8 +22,13 @@ from sphinx.ext.intersphinx import resolve_reference_any_inventory
 #: The packages whose names are public, in the order in which they are looked at.
 PACKAGES = (
     "missive",
+    "missive.errors",
+    "missive.polling",
+    "missive.letters",
+    "missive.testing",
     "missive.adapters.stdin",
     "missive.adapters.replay",
+    "missive.adapters.deferred",
     "missive.adapters.redis",
     "missive.webhooks",
     "missive.adapters.wsgi",
@@ -33,7 +38,7 @@ PACKAGES = (
 
 
 def public_names(package: str) -> dict[str, object]:
-    """Give the public names of an installed package, none where it is not installed."""
+    """Return the public names of an installed package, none where it is not installed."""
     try:
         module = importlib.import_module(package)
     except ModuleNotFoundError as error:
@@ -44,7 +49,7 @@ def public_names(package: str) -> dict[str, object]:
 
 
 def import_for_type_checkers() -> None:
-    """Give each module of Missive the names that it imports for type checkers alone."""
+    """Run in each module of Missive the imports that are for type checkers alone."""
     for package in PACKAGES:
         if not public_names(package) and package != "missive":
             continue
@@ -72,8 +77,19 @@ def run_guarded_imports(module: typing.Any) -> None:
             exec(compile(code, module.__file__, "exec"), module.__dict__)  # noqa: S102
 
 
-#: Names that are documented elsewhere under another name.
+#: What annotations say, by the public name that a reader is to look up.
+PUBLIC_NAMES = {
+    "missive.adapter.Runs": "missive.Processor",
+    "missive.letters.mapping.LetterMapping": "missive.DeadLetterStore",
+    "missive.dlq.sqlite.mapping.SQLiteMapping": "missive.DeadLetterStore",
+    "missive.matching.Batch": "missive.Processor.handle_batch_for",
+    "missive.waiting.Declared": "missive.Processor",
+    "missive.waiting.Settles": "missive.Adapter",
+}
+
+#: Names that other projects document under another name.
 ELSEWHERE = {
+    "asyncio.events.AbstractEventLoop": "asyncio.AbstractEventLoop",
     "datetime": "datetime.datetime",
     "redis.client.Redis": "redis.Redis",
     "typing_extensions.Unpack": "typing.Unpack",
@@ -88,11 +104,13 @@ def resolve(
     if node.get("refdomain") != "py":
         return None
     target = node["reftarget"]
+    target = PUBLIC_NAMES.get(target, target)
     if target in ELSEWHERE:
         moved = node.copy()
         moved["reftarget"], moved["reftype"] = ELSEWHERE[target], "obj"
         return resolve_reference_any_inventory(env, False, moved, content)
-    home = documented_home(env.domains["py"].objects, target)
+    objects = env.domains["py"].objects
+    home = target if target in objects else documented_home(objects, target)
     if home is None:
         return None
     node["refspecific"] = False
@@ -102,7 +120,7 @@ def resolve(
 
 
 def documented_home(objects: dict[str, object], target: str) -> str | None:
-    """Give the one documented name of Missive that ends as the target does.
+    """Return the one documented name of Missive that ends as the target does.
 
     A class may be named by its module (``missive.processor.Processor``) or alone (``Processor``), a
     member with its class (``missive.processor.Processor.explain``).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from docutils import nodes
+from missive import Capabilities
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -14,67 +15,77 @@ DELIVERY = {
     "request-reply": "the sender waits for the outcome and decides",
 }
 NACK = {
-    "redeliver": "delivered again",
+    "redeliver": "redelivered",
     "drop-refused": "refused: a dead letter, or `NackUnsupported` without a DLQ",
-    "error-response": "the sender gets an error, and may send again",
+    "error-response": "answered with an error; the sender may send again",
 }
+#: The units of the limits.
+UNITS = {"max_delay": "s", "max_bytes": "bytes", "max_in_flight": ""}
 ORDERING = {"none": "none", "source": "within a source", "total": "total"}
 
-#: The rows of the matrix: what it is called, and how a value is said.
+#: The rows of the matrix: what each is called, and the words for its values.
 ROWS = (
     ("delivery", "Delivery", DELIVERY.get),
     ("nack", "A nacked message is", NACK.get),
-    ("crash_redelivery", "In hand when the process dies: comes again", None),
+    ("delayed_nack", "The transport itself delays a nacked message", None),
+    ("max_delay", "Longest delay", None),
+    ("crash_redelivery", "A crashed process's messages are redelivered", None),
     ("persistent", "Survives a restart of the server", None),
-    ("reconnects", "A lost connection is taken up again", None),
+    ("reconnects", "A lost connection is opened again", None),
+    ("settles_across_connections", "A message can be settled after a reconnection", None),
     ("ordering", "Order", ORDERING.get),
+    ("ordered_acks", "Acks have to be in the order of delivery", None),
     ("competing_consumers", "Several processes share the messages", None),
-    ("stable_id", "Same id when it comes again", None),
+    ("stable_id", "Same id on redelivery", None),
     ("delivery_count", "Deliveries counted", None),
     ("headers", "Headers", None),
-    ("ordered_acks", "Acks in the order of delivery", None),
     ("binary_safe", "Any bytes", None),
     ("empty_body", "Empty bodies", None),
     ("max_bytes", "Longest body", None),
+    ("max_in_flight", "Most messages in flight", None),
 )
 
 
 def adapters() -> dict[str, type]:
-    """Give the adapters that installed distributions register, by the name of their class."""
+    """Return the adapters that installed distributions register, by the name of their class."""
     found = {}
     for entry_point in entry_points(group="missive.adapters"):
         cls = entry_point.load()
-        found[cls.__name__] = cls
+        if hasattr(cls, "capabilities"):  # else it builds others from a URL
+            found[cls.__name__] = cls
     return dict(sorted(found.items()))
 
 
-def say(name: str, value: object, words: object) -> str:
+def say(name: str, caps: Capabilities, words: object) -> str:
     """Put the value of a capability into words."""
+    value = getattr(caps, name)
     if callable(words):
         return str(words(value))
-    if name == "max_bytes":
-        return "no limit" if value is None else f"{value:,} bytes"
+    if name == "max_delay" and not caps.delayed_nack:
+        return "–"
+    if name in UNITS:
+        return "no limit" if value is None else f"{value:,g} {UNITS[name]}".strip()
     return "yes" if value else "no"
 
 
-def what_can_be_lost(caps: object) -> str:
+def what_can_be_lost(caps: Capabilities) -> str:
     """Say in a sentence or two what can be lost, and when."""
     if caps.delivery == "at-most-once":
-        lost = "What a process has in hand when it dies is gone, and so is what it had read ahead."
+        lost = "When a process dies, the messages it was handling and those it had read ahead."
         if caps.reconnects:
-            lost += " So is what is sent while the connection is down."
+            lost += " What is sent while the connection is down."
     elif caps.delivery == "request-reply":
         lost = (
-            "Nothing that was answered with a success: that is said once the message is acked or"
-            " kept as a dead letter. What was not answered so is the sender's to send again."
+            "Nothing that was answered with a success: that answer is sent once the message is acked"
+            " or kept as a dead letter. Anything else is the sender's to send again."
         )
     else:
-        lost = "Nothing that the transport still has: what is not settled is delivered again."
+        lost = "Nothing that the transport still has: what is not settled is redelivered."
         if not caps.persistent:
             lost += " A restart of the server loses what it holds."
     twice = {
         "at-most-once": "No message is handled twice.",
-        "request-reply": "A sender that missed the answer sends again: handle by id.",
+        "request-reply": "A sender that missed the answer sends again: make handlers idempotent.",
         "at-least-once": (
             "A message may be handled twice, when a process dies between the handler's work and"
             " the ack: make handlers idempotent."
@@ -102,7 +113,7 @@ class Matrix(SphinxDirective):
             "| --- |" + " --- |" * len(classes),
         ]
         for name, label, words in ROWS:
-            values = [say(name, getattr(cls.capabilities, name), words) for cls in classes]
+            values = [say(name, cls.capabilities, words) for cls in classes]
             lines.append(f"| {label} | " + " | ".join(values) + " |")
         return list(self.parse_text_to_nodes("\n".join(lines)))
 

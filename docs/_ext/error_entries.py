@@ -20,7 +20,7 @@ PAGE = "errors"
 
 
 def all_errors() -> dict[str, str]:
-    """Give every error of all installed distributions: its name, and where it is imported from."""
+    """Return every error of all installed distributions: its name, and where it is imported from."""
     base = importlib.import_module("missive").MissiveError
     return {
         name: package

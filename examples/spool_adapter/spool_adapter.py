@@ -27,7 +27,7 @@ class SpoolAdapter(PollingAdapter[M]):
     A publisher writes a file under a name that begins with a dot, and renames it when it is whole.
 
     :param folder: the spool.
-    :param retry_after: after so many seconds a file whose message was nacked comes again.
+    :param retry_after: after so many seconds a file whose message was nacked is redelivered.
     :param options: what every PollingAdapter takes.
     """
 
@@ -56,14 +56,14 @@ class SpoolAdapter(PollingAdapter[M]):
             raise ConfigurationError(f"retry_after of {type(self).__name__} must be more than 0 s")
         self.folder = Path(folder)
         self.retry_after = retry_after
-        self._in_hand: set[str] = set()
+        self._delivered: set[str] = set()
         self._resting: dict[str, float] = {}
 
     def open(self) -> None:
-        """Make sure that the spool can be read; what was in hand before is not any more."""
+        """Make sure that the spool can be read, and forget what was delivered before."""
         if not self.folder.is_dir():
             raise NotADirectoryError(f"{self.folder} is no folder")
-        self._in_hand.clear()
+        self._delivered.clear()
 
     def close(self) -> None:
         """Hold nothing: there is no connection to a folder."""
@@ -73,12 +73,12 @@ class SpoolAdapter(PollingAdapter[M]):
         now = monotonic()
         self._resting = {name: due for name, due in self._resting.items() if due > now}
         waiting = {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
-        names = sorted(waiting - self._in_hand - self._resting.keys())
+        names = sorted(waiting - self._delivered - self._resting.keys())
         if not names:
             self.wait(min(timeout, INTERVAL))
             return ()
         deliveries = [self._read(name) for name in names[:BATCH]]
-        self._in_hand.update(names[:BATCH])
+        self._delivered.update(names[:BATCH])
         return deliveries
 
     def _read(self, name: str) -> Delivery:
@@ -89,13 +89,13 @@ class SpoolAdapter(PollingAdapter[M]):
         """Remove the file."""
         name = message.native.name
         message.native.unlink(missing_ok=True)
-        self._in_hand.discard(name)
+        self._delivered.discard(name)
 
     def nack(self, message: M) -> None:
         """Leave the file, and let it rest for a while."""
         name = message.native.name
         self._resting[name] = monotonic() + self.retry_after
-        self._in_hand.discard(name)
+        self._delivered.discard(name)
 
 
 def publish(folder: Path | str, body: bytes) -> str:

@@ -4,6 +4,7 @@ import copy
 import pickle
 from collections.abc import Callable
 
+import missive.errors
 import pytest
 from missive import ConfigurationError, DrainTimeout, MissiveError, RawMessage, UnknownScheme
 from missive.errors import DeadLetterStoreBusy, DeadLetterStoreRefused, NoMatchingHandler
@@ -30,3 +31,9 @@ def test_errors_survive_pickling(
     assert type(carried) is type(error)
     assert str(carried) == str(error)
     assert vars(carried) == vars(error)
+
+
+@pytest.mark.parametrize("name", missive.errors.__all__)
+def test_errors_are_called_by_the_module_they_are_imported_from(name: str) -> None:
+    """A traceback and a dead letter name the public module of an error."""
+    assert getattr(missive.errors, name).__module__ == "missive.errors"

@@ -162,6 +162,7 @@ def test_a_custom_adapter_needs_ack_and_nack_only() -> None:
     [
         ("missive.missive", "Adapter DLQ HandlingContext JSONMessage M Message ProcessingContext"),
         ("missive.missive", "Processor ProcessorHooks RawMessage State TestAdapter"),
+        ("missive.missive", "Handler HandlingHook Matcher ProcessingHook"),
         ("missive.messages", "DictMessage"),
         ("missive.shutdown_handler", "ShutdownHandler"),
         ("missive.state", "State"),

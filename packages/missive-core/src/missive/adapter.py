@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
+from .error_base import describe
 from .error_notes import note_later_error
-from .errors import ConfigurationError, SettlementFailed, describe
+from .errors import ConfigurationError, SettlementFailed
 from .handling import NACKED, HandlingContext
 from .message import M
 from .run import Declared, ProcessingContext

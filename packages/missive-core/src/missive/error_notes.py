@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from .errors import describe
+from .error_base import describe
 
 logger = logging.getLogger("missive.errors")
 

@@ -51,7 +51,6 @@ __all__ = [
     "TransportRefused",
     "TransportUnreachable",
     "UnknownScheme",
-    "describe",
 ]
 
 #: A ``missive.Message``, whose module is above this one; its repr shows no content.
@@ -293,3 +292,7 @@ class HookError(MissiveError):
     def __init__(self, hook: Callable[..., Any], problem: str) -> None:
         super().__init__(f"around-hook {describe(hook)} {problem}; it must yield exactly once")
         self.hook = hook
+
+
+for _name in __all__:  # one home for all, in tracebacks and dead letters
+    globals()[_name].__module__ = __name__

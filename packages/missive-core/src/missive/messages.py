@@ -1,5 +1,5 @@
 """The dotted names of the original documentation: ``missive.messages.DictMessage``."""
 
-from .message import DictMessage
+from .message import DictMessage, Message
 
-__all__ = ["DictMessage"]
+__all__ = ["DictMessage", "Message"]

@@ -28,7 +28,7 @@ class DeferredAdapter(PollingAdapter[M]):
     Every polling adapter does so beside its transport. This one is for a process of their own: for
     webhooks, or to keep retries apart from new messages.
 
-    :param options: what every :class:`~missive.PollingAdapter` takes.
+    :param options: what every :class:`~missive.polling.PollingAdapter` takes.
     """
 
     capabilities = Capabilities(
