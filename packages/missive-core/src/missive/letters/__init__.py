@@ -1,10 +1,11 @@
 """Dead letters and deferred messages: their record, and the stores that keep them."""
 
+from ..delivery import Stage
 from .choice import Choice
 from .claim import MAX_LEASE, Claim, check_lease, this_process
 from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, time_before
-from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, Stage, qualified_name, utc_now
+from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, qualified_name, utc_now
 from .mapping import check_key
 from .memory import MemoryDLQ
 from .store import DLQ, DeadLetterStore

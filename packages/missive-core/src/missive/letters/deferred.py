@@ -12,8 +12,9 @@ from ..delivery import Delivery
 from ..error_notes import place_of
 from ..handling import ACKED, NACKED, HandlingContext
 from ..ids import format_id
+from .claim import Claim
 from .letter import DeadLetter
-from .store import Claim, DeadLetterStore
+from .store import DeadLetterStore
 
 logger = logging.getLogger("missive.letters.deferred")
 

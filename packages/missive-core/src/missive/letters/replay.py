@@ -110,6 +110,7 @@ class ReplayAdapter(Adapter[M]):
         lease: float = 60.0,
     ) -> None:
         super().__init__(processor)
+        self._processor = processor
         check_message_cls(message_cls)
         _check_options(store, limit, lease)
         self.message_cls = message_cls
@@ -153,11 +154,11 @@ class ReplayAdapter(Adapter[M]):
             self.shutdown_handler.enable()
             if self.dry_run:  # without the hooks, which may connect to something or write
                 self._explain_all(
-                    ProcessingContext(self.message_cls, self, self.processor, dlq=self.store)
+                    ProcessingContext(self.message_cls, self, self._processor, dlq=self.store)
                 )
             else:
                 with (
-                    self.processor.context(self.message_cls, self, dlq=self.store) as ctx,
+                    self._processor.context(self.message_cls, self, dlq=self.store) as ctx,
                     Heartbeat(self.store, self.lease, lambda: self._claim),
                 ):
                     self.ready.set()
@@ -269,7 +270,7 @@ class ReplayAdapter(Adapter[M]):
         if self._is_over(0):
             return
         for letter in self.selection:
-            self._note(would_be_replayed(letter, ctx, self.processor), "skipped")
+            self._note(would_be_replayed(letter, ctx, self._processor), "skipped")
             if self._is_over(self.result.skipped):
                 return
 

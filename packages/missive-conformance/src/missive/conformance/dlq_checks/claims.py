@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 from missive import ConfigurationError
@@ -157,12 +158,12 @@ class ClaimChecks:
         claim = claimed(store, b"letter-1", lease=MAX_LEASE)
         for lease in (-1.0, float("nan"), float("inf"), MAX_LEASE + 1.0):
             for what, call in (
-                ("claim()", lambda lease=lease: store.claim(b"letter-1", lease=lease)),
-                ("claim_due()", lambda lease=lease: store.claim_due(1, lease)),
-                ("renew()", lambda lease=lease: store.renew(claim, lease=lease)),
+                ("claim()", partial(store.claim, b"letter-1")),
+                ("claim_due()", partial(store.claim_due, 1)),
+                ("renew()", partial(store.renew, claim)),
             ):
                 try:
-                    call()
+                    call(lease=lease)
                 except ConfigurationError:
                     continue
                 expect(False, f"{what} took a lease of {lease} s")
