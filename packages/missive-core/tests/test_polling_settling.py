@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import missive
@@ -12,7 +13,7 @@ import pytest
 from missive import Capabilities, Delivery
 from missive.polling import EndOfInput, PollingAdapter
 
-DEADLINE = 30.0
+DEADLINE = 10.0
 
 
 class Queue(PollingAdapter[missive.RawMessage]):
@@ -91,3 +92,175 @@ def test_a_failure_does_not_lose_what_was_collected_with_it() -> None:
     with pytest.raises(LookupError):
         adapter.run()
     assert adapter.acked == [b"good"]
+
+
+def run_to_the_end(adapter: Queue) -> None:
+    """Run an adapter until nothing is left on its transport; fail where that does not come."""
+    thread = threading.Thread(target=adapter.run, daemon=True)
+    thread.start()
+    thread.join(DEADLINE)
+    hangs = thread.is_alive()
+    adapter.stop()
+    thread.join(DEADLINE)
+    assert not hangs, f"{len(adapter.kept)} messages were never acked"
+
+
+class Ordered(Queue):
+    """The same, which takes acks only in the order of delivery."""
+
+    capabilities = replace(Queue.capabilities, ordered_acks=True)
+
+
+class Cut:
+    """A handler that has the connection cut while it handles the first delivery of a message."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.seen: list[bytes] = []
+        self.adapter: Any = None
+        self.cut = threading.Event()
+        self.reopened = threading.Event()
+
+    def __call__(self, message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        first = message.raw_data not in self.seen
+        self.seen.append(message.raw_data)
+        if message.raw_data == self.body and first:
+            self.cut.set()
+            self.adapter.wake()
+            assert self.reopened.wait(DEADLINE)
+        ctx.ack()
+
+
+def cut_while_handled(kind: type[Queue], *bodies: bytes, **options: Any) -> Cut:
+    """Run until all is acked, the connection being lost while the first message is handled."""
+    handler = Cut(bodies[0])
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda message, ctx: handler(message, ctx))
+
+    class Breaks(kind):  # type: ignore[misc,valid-type]
+        def open(self) -> None:
+            super().open()
+            if handler.cut.is_set():
+                handler.reopened.set()
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if handler.cut.is_set() and not handler.reopened.is_set():
+                raise ConnectionError
+            return super().receive(timeout)
+
+    handler.adapter = Breaks(processor, *bodies, **options)
+    run_to_the_end(handler.adapter)
+    return handler
+
+
+def test_a_lane_is_free_when_its_message_outlived_the_connection() -> None:
+    """What is handled while its connection is lost does not block its ordering key for ever."""
+    handler = cut_while_handled(
+        Queue, b"1", b"2", workers=2, max_in_flight=4, ordering_key=lambda message: "one key"
+    )
+    assert handler.adapter.acked == [b"1", b"2"]
+
+
+def test_order_is_kept_over_a_reconnection() -> None:
+    """Where acks keep the order, those of the new connection do not wait for the old one's."""
+    handler = cut_while_handled(Ordered, b"1", b"2", b"3", workers=2, max_in_flight=6)
+    assert handler.adapter.acked == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_dropped_retry_holds_up_no_acks(in_order: bool) -> None:
+    """A message that was held for a retry when the connection was lost holds up no later ack."""
+    seen: list[bytes] = []
+    retry = missive.Retry(delay=300.0, jitter=0.0, in_order=in_order)
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise, retry=retry)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if len(seen) == 1:
+            raise LookupError
+        ctx.ack()
+
+    class Breaks(Ordered):
+        cut = False
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if self.status().held and not self.cut:
+                self.cut = True
+                raise ConnectionError
+            return super().receive(min(timeout, 0.01))
+
+    adapter = Breaks(processor, b"1", b"2", workers=2, max_in_flight=4)
+    run_to_the_end(adapter)
+    assert adapter.acked == [b"1", b"2"]
+
+
+class Bare(Queue):
+    """The same transport, which delivers bytes without envelopes."""
+
+    def deliver(self, body: bytes) -> Any:
+        return body
+
+
+def test_bare_bytes_of_a_new_connection_are_settled() -> None:
+    """Deliveries without an envelope are settled after a reconnection, and those before it not."""
+    seen: list[bytes] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise, retry=missive.Retry(delay=0.0, attempts=2))
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if seen.count(b"2") == 1 and message.raw_data == b"2":
+            raise LookupError  # held, and handled again
+        ctx.ack()
+
+    class Breaks(Bare):
+        broken = False
+
+        def ack(self, message: missive.RawMessage) -> None:
+            if not self.broken:
+                self.broken = True
+                raise ConnectionError
+            super().ack(message)
+
+    adapter = Breaks(processor, b"1", b"2", b"3")
+    run_to_the_end(adapter)
+    assert sorted(adapter.acked) == [b"1", b"2", b"3"]
+    assert seen == [b"1", b"1", b"2", b"3", b"2"]
+
+
+def test_a_retry_of_a_lost_connection_is_not_held() -> None:
+    """A message whose connection was lost while it was handled is not retried beside its
+    redelivery.
+    """
+    seen: list[bytes] = []
+    reopened, failing = threading.Event(), threading.Event()
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise, retry=missive.Retry(delay=0.0, jitter=0.0))
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if len(seen) == 1:
+            failing.set()
+            adapter.wake()
+            assert reopened.wait(DEADLINE)
+            raise LookupError
+        ctx.ack()
+
+    class Breaks(Queue):
+        def open(self) -> None:
+            super().open()
+            if failing.is_set():
+                self.waiting.clear()
+                reopened.set()
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if failing.is_set() and not reopened.is_set():
+                raise ConnectionError
+            if reopened.is_set() and len(seen) == 1 and not self.status().in_flight:
+                self.waiting = deque(self.kept)
+            return super().receive(min(timeout, 0.01))
+
+    adapter = Breaks(processor, b"1", workers=2, max_in_flight=4)
+    run_to_the_end(adapter)
+    assert seen == [b"1", b"1"]

@@ -61,5 +61,5 @@ def delivery_of_next(context: HandlingContext[Any]) -> Delivery:
     delivery = Delivery(
         message.raw_data, message.message_id, message.headers, before.source, None, None
     )
-    delivery.attempt = context.next_attempt
+    delivery.attempt, delivery.generation = context.next_attempt, before.generation
     return delivery

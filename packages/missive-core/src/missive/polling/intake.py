@@ -62,6 +62,8 @@ class Intake(Generic[M]):
         self._numbers = count(1)
         #: Told of each message that begins, in order; it has its number.
         self.on_begin: Callable[[HandlingContext[M]], None] | None = None
+        #: Told of each message that began and is forgotten.
+        self.on_drop: Callable[[HandlingContext[M]], None] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -101,6 +103,9 @@ class Intake(Generic[M]):
             for delivery in batch:
                 if not isinstance(delivery, bytes):
                     delivery.generation = generation
+            if self.shared_envelope.generation != generation:
+                self.shared_envelope = Envelope(source=self._port.source)
+                self.shared_envelope.generation = generation
         self.backlog.extend(batch)
 
     # What becomes due.
@@ -291,9 +296,9 @@ class Intake(Generic[M]):
         dropped: list[Delivery] = []
         for _ in range(len(self.backlog)):  # in place, since the loop is going through it
             item = self.backlog.popleft()
-            if isinstance(item, bytes) or not gone(item):
+            if not gone(self.shared_envelope if isinstance(item, bytes) else item):
                 self.backlog.append(item)
-            else:
+            elif not isinstance(item, bytes):
                 dropped.append(item)
         contexts = [context for context in self._ready if gone(context.delivery)]
         self._ready = deque(context for context in self._ready if not gone(context.delivery))
@@ -301,6 +306,8 @@ class Intake(Generic[M]):
         for context in contexts:
             if context._lane is not None:
                 self._release(context._lane)
+            if self.on_drop is not None:
+                self.on_drop(context)
             if isinstance(context.delivery, Delivery):
                 dropped.append(context.delivery)
         return dropped

@@ -110,7 +110,7 @@ class Loop(Generic[M]):
             self._collect(self._timeout(self._port.poll_timeout))
         elif pause is not None:
             self._port.wait(self._timeout(pause))
-        if self._port.pauses:
+        if self._port.pauses or self._failure is not None:
             return
         if isinstance(self.executor, InlineExecutor) and intake.is_plain:
             self._burst(self.executor)
@@ -253,13 +253,16 @@ class Loop(Generic[M]):
             )
             return
         generation = self._connection.generation
+
+        def gone(delivery: Any) -> bool:
+            return delivery.settler is None and delivery.generation <= generation
+
         if port.capabilities.crash_redelivery:  # the transport delivers what has not begun again
-            dropped = self.intake.drop(
-                lambda delivery: delivery.settler is None and delivery.generation <= generation
-            )
-            port.dropped(dropped)
+            port.dropped(self.intake.drop(gone))
         if not port.capabilities.settles_across_connections:
             self._ctx.lose_connections_before(generation + 1)
+            if port.capabilities.crash_redelivery:
+                self._settling.forget_connection(gone, self.executor.unsettled())
         self._connection.reopen(error)
 
     def withdraw(self, sources: Collection[str], timeout: float) -> None:
@@ -281,10 +284,13 @@ class Loop(Generic[M]):
             for job in self.executor.collect(min(left, BUSY_TIMEOUT)):
                 self._take(job)
         self._settling.flush()
-        for context in self.executor.unsettled():
+        in_flight = self.executor.unsettled()
+        for context in in_flight:
             if gone(context.delivery):
                 context.delivery.generation = -1  # of no connection that will ever be used
-        self._settling.forget(gone)
+                across = self._port.capabilities.settles_across_connections
+                self._ctx.lose_connections_before(0 if across else self._connection.generation)
+        self._settling.forget(gone, in_flight)
 
     # The end.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from time import monotonic
 from typing import Any, Generic
 
@@ -51,7 +51,9 @@ class Settling(Generic[M]):
         self._in_order: _InOrder[M] | None = None
         if port.capabilities.ordered_acks:
             self._in_order = _InOrder()
-            intake.on_begin = self._in_order.begin
+            intake.on_begin, intake.on_drop = self._in_order.begin, self._in_order.drop
+        #: Whether a delivery is of a lost connection, so that the transport delivers it again.
+        self._gone: Callable[[Any], bool] | None = None
 
     def take(self, job: Job[M]) -> None:
         """Settle what was handled; together with more where the transport batches its acks.
@@ -70,7 +72,7 @@ class Settling(Generic[M]):
 
         :raises Exception: as ``ProcessingContext.settle``.
         """
-        if not self._unsettled:
+        if not self._unsettled and not (self._in_order and self._in_order.risen):
             return
         batch, self._unsettled = self._unsettled, []
         if self._in_order is not None:
@@ -80,11 +82,13 @@ class Settling(Generic[M]):
         except SettlementFailed as error:
             self.recover(error)
         finally:
+            for context in batch:
+                if context.held and self._gone is not None and self._gone(context.delivery):
+                    context.held, context.outcome = False, None  # it is delivered again instead
             self._port.counters.count(batch)
             for context in batch:
                 self._note(context)
-                if context.outcome is not None:
-                    self._intake.done(context)
+                self._intake.done(context)
 
     def _note(self, context: HandlingContext[M]) -> None:
         """Hold the next batch back when nothing but nacks came for a while."""
@@ -135,11 +139,30 @@ class Settling(Generic[M]):
         waiting = [] if self._in_order is None else self._in_order.waiting()
         return [*self._unsettled, *waiting]
 
-    def forget(self, gone: Callable[[Any], bool]) -> None:
-        """Send no settlement of messages that are ``gone``, as judged by their delivery."""
+    def forget(
+        self, gone: Callable[[Any], bool], in_flight: Iterable[HandlingContext[M]]
+    ) -> None:
+        """Send no settlement of messages that are ``gone``, as judged by their delivery.
+
+        :param in_flight: what is being handled; nothing has to wait until that is settled.
+        """
+        forgotten = [context for context in self._unsettled if gone(context.delivery)]
         self._unsettled = [c for c in self._unsettled if not gone(c.delivery)]
         if self._in_order is not None:
-            self._in_order.forget(gone)
+            for context in in_flight:
+                if gone(context.delivery):
+                    self._in_order.drop(context)
+            forgotten += self._in_order.forget(gone)
+        for context in forgotten:
+            context.held, context.outcome = False, None
+            self._intake.done(context)
+
+    def forget_connection(
+        self, gone: Callable[[Any], bool], in_flight: Iterable[HandlingContext[M]]
+    ) -> None:
+        """Do the same for a lost connection, also of what is held only later."""
+        self._gone = gone
+        self.forget(gone, in_flight)
 
 
 class _InOrder(Generic[M]):
@@ -148,6 +171,8 @@ class _InOrder(Generic[M]):
     def __init__(self) -> None:
         self._tracker = AckTracker()
         self._handled: dict[Hashable, dict[int, HandlingContext[M]]] = {}
+        #: The sources of which more may be settled than before.
+        self.risen: set[Hashable] = set()
 
     def begin(self, context: HandlingContext[M]) -> None:
         """Note a message, in the order of delivery."""
@@ -165,22 +190,32 @@ class _InOrder(Generic[M]):
                 released.append(context)
                 continue
             assert number is not None
-            handled = self._handled.setdefault(source, {})
-            handled[number] = context
-            risen = self._tracker.done(source, number)
-            if risen is not None:
-                ready = sorted(known for known in handled if known <= risen)
-                released += [handled.pop(known) for known in ready]
+            self._handled.setdefault(source, {})[number] = context
+            self._done(source, number)
+        while self.risen:
+            source = self.risen.pop()
+            handled, limit = self._handled.get(source, {}), self._tracker.committable(source) or 0
+            released += [handled.pop(known) for known in sorted(handled) if known <= limit]
         return released
+
+    def drop(self, context: HandlingContext[M]) -> None:
+        """Note that a message will not be settled: those behind it do not wait for it."""
+        number, context._number = context._number, None
+        if number is not None and context.delivery.settler is None:
+            self._done(context.message.source, number)
+
+    def _done(self, source: Hashable, number: int) -> None:
+        if self._tracker.done(source, number) is not None:
+            self.risen.add(source)
 
     def waiting(self) -> list[HandlingContext[M]]:
         """Return what was handled and waits for messages before it."""
         return [context for handled in self._handled.values() for context in handled.values()]
 
-    def forget(self, gone: Callable[[Any], bool]) -> None:
-        """Forget messages that are ``gone``, as judged by their delivery."""
-        for source, handled in self._handled.items():
-            kept = {n: context for n, context in handled.items() if not gone(context.delivery)}
-            if len(kept) < len(handled):
-                self._tracker.drop(source)
-            self._handled[source] = kept
+    def forget(self, gone: Callable[[Any], bool]) -> list[HandlingContext[M]]:
+        """Forget messages that wait and are ``gone``, as judged by their delivery; return them."""
+        forgotten = [context for context in self.waiting() if gone(context.delivery)]
+        for context in forgotten:
+            assert context._number is not None
+            del self._handled[context.message.source][context._number]
+        return forgotten

@@ -1,0 +1,150 @@
+"""Withdrawal: the receive loop gives back the deliveries of a source that another process gets."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import missive
+import pytest
+from missive import Capabilities, Delivery
+from missive.polling import EndOfInput, PollingAdapter
+
+DEADLINE = 10.0
+
+
+class Partitions(PollingAdapter[missive.RawMessage]):
+    """A transport in memory with two sources, one of which can be taken away and given back."""
+
+    capabilities = Capabilities(
+        delivery="at-least-once", nack="redeliver", crash_redelivery=True, stable_id=True
+    )
+    timeout = 0.0
+
+    def __init__(self, processor: Any, **options: Any) -> None:
+        super().__init__(missive.RawMessage, processor, **options)
+        self.waiting = deque(
+            Delivery(body, message_id=body, source=source)
+            for body, source in ((b"a1", "a"), (b"b1", "b"), (b"a2", "a"))
+        )
+        self.acked: list[bytes] = []
+        self.take_away, self.taken_away, self.ends = (threading.Event() for _ in range(3))
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def receive(self, timeout: float) -> Sequence[Delivery]:
+        if self.take_away.is_set() and not self.taken_away.is_set():
+            self.withdraw(["a"], self.timeout)
+            self.taken_away.set()
+        batch = [self.waiting.popleft()] if self.waiting else []
+        if not batch:
+            if self.ends.is_set():
+                raise EndOfInput
+            self.wait(min(timeout, 0.01))
+        return batch
+
+    def ack(self, message: missive.RawMessage) -> None:
+        self.acked.append(message.raw_data)
+
+    def nack(self, message: missive.RawMessage) -> None: ...
+
+
+class Ordered(Partitions):
+    """The same, which takes acks in order only."""
+
+    capabilities = replace(Partitions.capabilities, ordered_acks=True)
+
+
+class Reconnecting(Partitions):
+    """The same, on which deliveries outlive their connection."""
+
+    capabilities = replace(Partitions.capabilities, settles_across_connections=True)
+
+
+@pytest.mark.parametrize("kind", [Partitions, Ordered, Reconnecting])
+@pytest.mark.parametrize("by_key", [False, True])
+def test_what_is_taken_away_while_it_is_handled_is_not_settled(
+    kind: type[Partitions], by_key: bool
+) -> None:
+    """Past the timeout what is being handled is forgotten; the rest of its source never begins."""
+    seen: list[bytes] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if message.raw_data == b"a1":
+            adapter.take_away.set()
+            assert adapter.taken_away.wait(DEADLINE)
+            adapter.ends.set()
+        else:
+            assert adapter.taken_away.wait(DEADLINE)
+        ctx.ack()
+
+    key = (lambda message: message.source) if by_key else None
+    adapter = kind(processor, workers=2, max_in_flight=8, ordering_key=key)
+    adapter.waiting = deque(list(adapter.waiting)[: 3 if by_key else 2])
+    adapter.run()
+    assert sorted(seen) == [b"a1", b"b1"]
+    assert adapter.acked == [b"b1"]
+
+
+def test_what_is_being_handled_is_awaited_and_settled() -> None:
+    """Within its timeout a withdrawal waits for handlers, and settles what they decided."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        adapter.take_away.set()
+        ctx.ack()
+
+    class Awaits(Partitions):
+        timeout = DEADLINE
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            before = list(self.acked)
+            batch = super().receive(timeout)
+            if self.taken_away.is_set() and not self.ends.is_set():
+                self.ends.set()
+                assert b"a1" in before + self.acked
+            return batch
+
+    adapter = Awaits(processor, workers=2, max_in_flight=8)
+    adapter.waiting.pop()
+    adapter.run()
+    assert sorted(adapter.acked) == [b"a1", b"b1"]
+
+
+def test_a_source_that_is_given_back_is_acked_in_order() -> None:
+    """A source that comes back is handled and acked anew, whatever was forgotten before."""
+    seen: list[bytes] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if seen.count(b"a1") == 1 and message.raw_data == b"a1":
+            adapter.take_away.set()
+            assert adapter.taken_away.wait(DEADLINE)
+        ctx.ack()
+
+    class GivesBack(Ordered):
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            back = self.taken_away.is_set()
+            batch = list(super().receive(timeout))
+            if self.taken_away.is_set() and not back:
+                self.ends.set()
+                batch += [Delivery(body, message_id=body, source="a") for body in (b"a1", b"a2")]
+            return batch
+
+    adapter = GivesBack(processor, workers=2, max_in_flight=8)
+    adapter.waiting.popleft()
+    adapter.waiting.appendleft(Delivery(b"a1", message_id=b"a1", source="a"))
+    adapter.waiting.pop()
+    adapter.run()
+    assert [body for body in adapter.acked if body.startswith(b"a")] == [b"a1", b"a2"]
