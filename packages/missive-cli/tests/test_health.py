@@ -76,6 +76,22 @@ def test_a_handler_that_takes_long_leaves_the_run_live(start, project):
     assert ask(port, "live")[0] == 200
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_handler_past_its_timeout_makes_the_run_unready(start, project, workers):
+    """It is named in the log and not killed; the run is live all the while."""
+    more = ["--health-port", 0, "--handler-timeout", 0.2, "--workers", workers]
+    process = start("run", "app:processor", "--message", "json", "--from", "stdin:", *more)
+    port = port_of(process)
+    process.send(HANG)
+    process.wait_for("waiting")
+    process.wait_until(lambda: ask(port, "ready")[0] == 503, "status 503 of a handler that hangs")
+    assert ask(port, "ready")[1]["overdue"] == ["app.wait"]
+    assert ask(port, "live")[0] == 200
+    process.wait_for("its handler_timeout", "stderr")
+    (project / "go").touch()
+    process.wait_until(lambda: ask(port, "ready")[0] == 200, "status 200 of a run that goes on")
+
+
 def test_a_dlq_that_cannot_be_written_is_not_ready(start, project):
     """While the DLQ cannot be written the run is live but not ready."""
     (project / "broken.py").write_text(BROKEN_DLQ)

@@ -426,3 +426,15 @@ def test_the_log_of_a_rejected_message_says_why(caplog: pytest.LogCaptureFixture
         ctx.deliver(Delivery(b"x", "m-1", rejection=("delivered 5 times", "settling")))
     (line,) = [r.getMessage() for r in caplog.records if "dead-lettered" in r.getMessage()]
     assert line == "dead-lettered m-1: stage settling, no handler, delivered 5 times"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_does_not_hang_on_a_frozen_clock(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test that freezes time for its own sake gets its messages handled all the same."""
+    for module in ("loop", "settling", "intake", "adapter", "connection", "held", "batches"):
+        monkeypatch.setattr(f"missive.polling.{module}.monotonic", lambda: 1000.0)
+    adapter = Batches(acking(), [b"1", b"2"], [b"3"], workers=workers)
+    adapter.run()
+    assert sorted(adapter.acked) == [b"1", b"2", b"3"]

@@ -22,11 +22,12 @@ LOOPBACK = "127.0.0.1"
 class Health:
     """Looks at a running adapter.
 
-    A run is *live* while its receive loop makes progress: it came round, or began another message,
-    in the last ``stall`` seconds, or it is busy connecting. It is *ready* while a message that is
-    published now would be delivered, and the DLQ, where there is one, could be written.
+    A run is *live* while its receive loop makes progress, or lets a handler run in its own thread,
+    or is busy connecting; how long handlers take does not matter. It is *ready* while a message
+    that is published now would be delivered, no handler has run for longer than
+    ``handler_timeout``, and the DLQ, where there is one, could be written.
 
-    :param stall: how long the loop may make no progress, in seconds; more than the slowest handler.
+    :param stall: how long the loop may make no progress, in seconds.
     :param clock: gives seconds that only ever rise.
     """
 
@@ -58,12 +59,13 @@ class Health:
         }
         ready = getattr(adapter, "ready", None)
         connected = bool(ready is not None and ready.is_set())
-        live = True
+        live, overdue = True, False
         if isinstance(adapter, PollingAdapter):
             status = adapter.status()
             if status != self._seen:
                 self._seen, self._progressed = status, now
             live = not connected or now - self._progressed < self._stall
+            overdue = bool(status.overdue)
             found |= {
                 "last_progress": _iso(status.last_progress),
                 "in_flight": status.in_flight,
@@ -73,11 +75,12 @@ class Health:
                 "nacked": status.nacked,
                 "dead_lettered": status.dead_lettered,
                 "reconnections": status.reconnections,
+                "overdue": list(status.overdue),
             }
         writable = self._dlq_writable()
         return {
             "live": live,
-            "ready": connected and writable is not False,
+            "ready": connected and writable is not False and not overdue,
             "connected": connected,
             "dlq_writable": writable,
             **found,

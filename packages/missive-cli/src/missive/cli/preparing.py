@@ -103,8 +103,9 @@ def _adjust(
 
     :raises click.UsageError: something else was to be changed.
     """
-    if "drain_timeout" in options:
-        _set(adapter, "drain_timeout", options.pop("drain_timeout"))
+    for name in ("drain_timeout", "handler_timeout"):
+        if name in options:
+            _set(adapter, name, options.pop(name))
     fixed = [f"--{name.replace('_', '-')}" for name in options]
     fixed += ["--from"] if url is not None else []
     fixed += ["--message"] if message is not None else []

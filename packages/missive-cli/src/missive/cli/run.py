@@ -89,6 +89,12 @@ drain may take. Under systemd it says when it is ready, alive and stopping (Type
     type=Seconds(0, min_open=True),
     help="How long the first connection is tried; 30 unless the adapter says.",
 )
+@click.option(
+    "--handler-timeout",
+    metavar="SECONDS",
+    type=Seconds(0, min_open=True),
+    help="A handler that runs for longer is named in the log, and the run is not ready.",
+)
 @click.option("--check", is_flag=True, help="Say what would be in effect, and do no more.")
 @click.option("--reload", is_flag=True, help="Start again when a Python file here changes.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
@@ -115,7 +121,7 @@ drain may take. Under systemd it says when it is ready, alive and stopping (Type
     type=Seconds(0, min_open=True),
     default=60.0,
     show_default=True,
-    help="A run without progress for so many seconds is not live.",
+    help="A run whose receive loop makes no progress for so many seconds is not live.",
 )
 @json_option("Say what is in effect as JSON, and log as JSON too.")
 @debug_option

@@ -119,7 +119,7 @@ class PollingAdapter(Adapter[M]):
         self._loop: Loop[M] | None = None
         self._connected_before = False
         self._running = threading.Lock()
-        self._timeouts = HandlerTimeouts(handler_timeout)
+        self._timeouts = HandlerTimeouts()
 
     @property
     def max_in_flight(self) -> int:
@@ -357,5 +357,11 @@ class PollingAdapter(Adapter[M]):
             held=0 if loop is None else len(loop.intake.held),
             vanished=counters.vanished,
             paused=(*self.pauses, *(() if loop is None else loop.open_breakers())),
-            overdue=self._timeouts.overdue(begun),
+            overdue=self.overdue(),
         )
+
+    def overdue(self) -> tuple[str, ...]:
+        """Return the names of the handlers that have run for longer than ``handler_timeout``."""
+        loop = self._loop
+        begun = [] if loop is None else loop.executor.begun()
+        return self._timeouts.overdue(begun, self.handler_timeout)

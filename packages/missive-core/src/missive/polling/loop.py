@@ -167,6 +167,8 @@ class Loop(Generic[M]):
     def _collect(self, timeout: float) -> None:
         """Settle what has finished; wait for something to finish, if nothing has."""
         self._port.counters.progress()
+        if self._port.handler_timeout is not None:
+            self._port.overdue()
         for job in self.executor.collect(timeout):
             self._take(job)
         while self.executor.crashes:

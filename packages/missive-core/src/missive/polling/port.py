@@ -29,6 +29,7 @@ class Port(Protocol[M]):
     max_in_flight: int
     ordering_key: Callable[[M], Hashable] | None
     drain_timeout: float
+    handler_timeout: float | None
     stopped_at: float | None
     counters: Counters
     pauses: Mapping[str, float]
@@ -45,6 +46,10 @@ class Port(Protocol[M]):
 
     def keepalive(self) -> None:
         """Keep the connection and the leases alive."""
+        ...
+
+    def overdue(self) -> tuple[str, ...]:
+        """Name the handlers that run for too long."""
         ...
 
     def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:

@@ -44,13 +44,15 @@ def start_loop(
         executor = ThreadExecutor(ctx, port.workers, on_done)
     else:
         executor = inline = InlineExecutor(ctx)
-        if port.keepalive_interval is not None:
+        intervals = [port.keepalive_interval, port.handler_timeout]
+        if any(intervals):
             inline.busy = Turnstile()
             watch = Watch(
                 inline.busy,
                 lambda: inline.current,
-                port.keepalive_interval,
+                min(interval for interval in intervals if interval),
                 port.keepalive,
+                port.overdue,
                 _recoverable(port),
             )
     loop = Loop(port, ctx, connection, executor, watch)

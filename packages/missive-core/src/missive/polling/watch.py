@@ -52,12 +52,13 @@ class Turnstile:
 
 
 class Watch:
-    """A thread that keeps the transport alive while a handler occupies the receiving thread.
+    """A thread that looks after a run while a handler occupies the receiving thread.
 
     :param turnstile: entered by the receiving thread around each handler.
     :param current: returns what is being handled now.
     :param interval: how often to call, in seconds.
-    :param keepalive: what to call.
+    :param keepalive: keeps the transport alive; called within the turnstile.
+    :param look: looks at what is being handled.
     :param recoverable: the errors that the receiving thread deals with by itself, since it meets
         them too; others end the run.
     """
@@ -68,12 +69,14 @@ class Watch:
         current: Callable[[], object],
         interval: float,
         keepalive: Callable[[], None],
+        look: Callable[[], object],
         recoverable: tuple[type[BaseException], ...],
     ) -> None:
         self._turnstile = turnstile
         self._current = current
         self._interval = interval
         self._keepalive = keepalive
+        self._look = look
         self._recoverable = recoverable
         self._over = threading.Event()
         #: What ended the watch, to be raised in the receiving thread.
@@ -97,6 +100,7 @@ class Watch:
 
     def _beat(self) -> None:
         try:
+            self._look()
             self._turnstile.pass_through(self._interval, self._keepalive)
         except self._recoverable as error:
             logger.warning("keepalive failed: %s at %s", type(error).__name__, place_of(error))
@@ -105,22 +109,19 @@ class Watch:
 
 
 class HandlerTimeouts:
-    """Names the handlers that run for longer than they should; nothing is killed.
+    """Names the handlers that run for longer than they should; nothing is killed."""
 
-    :param limit: how long a handler may run, in seconds; None: as long as it likes.
-    """
-
-    def __init__(self, limit: float | None) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
         self._seen: dict[int, float] = {}
         self._named: set[int] = set()
 
-    def overdue(self, begun: list[HandlingContext[Any]]) -> tuple[str, ...]:
+    def overdue(self, begun: list[HandlingContext[Any]], limit: float | None) -> tuple[str, ...]:
         """Return the names of handlers that are overdue; log each once a message.
 
         :param begun: what is being handled now.
+        :param limit: how long a handler may run, in seconds; None: as long as it likes.
         """
-        if self.limit is None:
+        if limit is None:
             return ()
         now = monotonic()
         names: list[str] = []
@@ -128,7 +129,7 @@ class HandlerTimeouts:
         self._seen = {key: self._seen.get(key, now) for key in contexts}
         self._named &= contexts.keys()
         for key, context in contexts.items():
-            if now - self._seen[key] < self.limit or context.handler is None:
+            if now - self._seen[key] < limit or context.handler is None:
                 continue
             names.append(context.handler.name)
             if key not in self._named:
@@ -136,6 +137,6 @@ class HandlerTimeouts:
                 logger.warning(
                     "%s has been running for over %g s, its handler_timeout",
                     context.handler.name,
-                    self.limit,
+                    limit,
                 )
         return tuple(names)
