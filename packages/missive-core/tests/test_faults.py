@@ -433,7 +433,7 @@ def test_a_run_does_not_hang_on_a_frozen_clock(
     workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A test that freezes time for its own sake gets its messages handled all the same."""
-    for module in ("loop", "settling", "intake", "adapter", "connection", "held", "batches"):
+    for module in ("loop", "turn", "settling", "pump", "adapter", "connection", "held", "batches"):
         monkeypatch.setattr(f"missive.polling.{module}.monotonic", lambda: 1000.0)
     adapter = Batches(acking(), [b"1", b"2"], [b"3"], workers=workers)
     adapter.run()

@@ -171,7 +171,7 @@ def test_a_worker_that_is_done_ends_the_wait_for_the_transport(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its message is settled at once, not when the transport's wait is over."""
-    monkeypatch.setattr("missive.polling.loop.BUSY_TIMEOUT", 3600.0)
+    monkeypatch.setattr("missive.polling.turn.BUSY_TIMEOUT", 3600.0)
     settled = threading.Event()
     processor = processor_of(ack)
     processor.on_settled(lambda ctx, s: settled.set() if s.message.raw_data == b"2" else None)
@@ -904,7 +904,7 @@ def test_300_consecutive_nacks_do_not_become_a_hot_loop(monkeypatch: pytest.Monk
     adapter = MemoryTransport(processor_of(nack_first(300)), 1)
     # The clock of the receive loop jumps over each pause that it is asked to wait.
     pauses: list[float] = []
-    for module in ("loop", "settling", "intake"):
+    for module in ("turn", "settling", "pump"):
         monkeypatch.setattr(f"missive.polling.{module}.monotonic", lambda: sum(pauses))
     monkeypatch.setattr(adapter, "wait", lambda timeout: pauses.append(timeout))
     adapter.run()

@@ -172,3 +172,17 @@ class Breakers:
         """Return whether one of the handlers has no breaker that is open."""
         states = map(self.of_handler, handlers)
         return any(state is None or not state.is_open for state in states)
+
+    def pause(self, handlers: Iterable[Guarded], *, defers: bool) -> float | None:
+        """Return for how many seconds nothing should be received; None where messages may go on.
+
+        :param defers: whether a store keeps the messages of one handler while the others go on.
+        """
+        states = self.open()
+        if not states or (defers and self.any_up(handlers)):
+            return None
+        return max(min(state.wait_time() for state in states), 0.01)
+
+    def may_probe(self) -> bool:
+        """Return whether a message may be tried on those that are open."""
+        return all(state.wait_time() == 0.0 for state in self.open())

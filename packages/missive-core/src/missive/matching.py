@@ -133,6 +133,11 @@ class Router(Generic[M]):
         self._hashed: dict[object, Handler[M]] = {}
         self._unhashable: list[Handler[M]] = []
 
+    @property
+    def is_async(self) -> bool:
+        """Whether a handler is ``async def``."""
+        return any(handler.is_async for handler in self.handlers)
+
     def add(self, handler: Handler[M]) -> None:
         """Register a handler.
 

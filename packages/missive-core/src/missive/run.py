@@ -79,7 +79,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
     def _look_at_hooks(self) -> None:
         """Find the quickest way that runs all hooks there are; more may come until the start."""
         hooks, handlers = self.hooks, self.processor.router.handlers
-        self.is_async = hooks.is_async or any(handler.is_async for handler in handlers)
+        self.is_async = hooks.is_async or self.processor.router.is_async
         steps = hooks.delivery.active or hooks.handling.active or self.is_async
         self._plain = not (steps or any(handler.in_steps for handler in handlers))
         self._timed = bool(hooks.settled) or hooks.delivery.active

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from abc import abstractmethod
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from datetime import datetime, timezone
 from time import monotonic, time
 from typing import Any
@@ -19,16 +18,17 @@ from ..run import ProcessingContext
 from ..shutdown_handler import ShutdownHandler
 from .connection import Connection
 from .loop import Loop
-from .options import URL_OPTIONS, check_options
+from .options import check_options
 from .start import start_loop
 from .status import Counters, Status
+from .transport import Transport
 from .wakeup import Wakeup
 from .watch import HandlerTimeouts
 
 logger = logging.getLogger("missive.polling")
 
 
-class PollingAdapter(Adapter[M]):
+class PollingAdapter(Transport, Adapter[M]):
     """An adapter that reads its transport in a loop.
 
     A transport writes ``open``, ``close``, ``receive``, ``ack`` and ``nack``, and ``flush`` where
@@ -54,24 +54,6 @@ class PollingAdapter(Adapter[M]):
 
     :ivar ready: set while a message that is published now would be delivered.
     """
-
-    #: Errors of the transport's client that mean: the connection is lost, try again.
-    connection_errors: tuple[type[Exception], ...] = ()
-    #: Errors that no new attempt mends (a wrong password); looked at before connection_errors.
-    fatal_errors: tuple[type[Exception], ...] = ()
-    #: How long settled messages may wait to be flushed together, in seconds; None: the transport
-    #: does not batch, so each message is settled before the next is handled.
-    flush_interval: float | None = None
-    #: How often ``keepalive`` is called at least, in seconds; None: never.
-    keepalive_interval: float | None = None
-    #: How long one ``receive`` may wait, in seconds.
-    poll_timeout: float = 0.5
-    #: What may stand in the query of a URL, beside what an adapter adds, and how it is read.
-    url_options: Mapping[str, Callable[[str], Any]] = URL_OPTIONS
-    #: The source of messages that ``receive`` returns as bytes alone.
-    source: str | None = None
-    #: What the log says of messages left over by a transport that cannot redeliver them.
-    where_leftovers_go = "only its next run can handle them"
 
     def __init__(
         self,
@@ -117,7 +99,6 @@ class PollingAdapter(Adapter[M]):
         self.leftover: list[Delivery | bytes] = []
         self._wakeup: Wakeup | None = None
         self._loop: Loop[M] | None = None
-        self._connected_before = False
         self._running = threading.Lock()
         self._timeouts = HandlerTimeouts()
 
@@ -126,59 +107,10 @@ class PollingAdapter(Adapter[M]):
         """How many messages are being handled or wait for that, at most."""
         if self._given_max_in_flight is not None:
             return self._given_max_in_flight
-        most = max(100, 2 * self.workers) if self.is_async else 2 * self.workers
+        is_async = self.processor.hooks.is_async or self.processor.router.is_async
+        most = max(100, 2 * self.workers) if is_async else 2 * self.workers
         limit = self.capabilities.max_in_flight
         return most if limit is None else min(most, limit)
-
-    @property
-    def is_async(self) -> bool:
-        """Whether a handler or hook is ``async def``, so that messages are handled on a loop."""
-        handlers = self.processor.router.handlers
-        return self.processor.hooks.is_async or any(handler.is_async for handler in handlers)
-
-    # What a transport writes.
-
-    @abstractmethod
-    def open(self) -> None:
-        """Connect, and return when a message that is published now would be delivered."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Disconnect, from any state, also after a failed ``open``; called more than once."""
-
-    @abstractmethod
-    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
-        """Return what has come; wait for something if nothing has.
-
-        Wait with :meth:`wait`, so that ``stop`` takes effect at once. Bytes alone stand for a
-        delivery without an envelope of its own.
-
-        :param timeout: wait at most so many seconds.
-        :returns: the deliveries in order; empty when idle.
-        :raises EndOfInput: there will never be another message.
-        """
-
-    def flush(self) -> None:
-        """Send the acks that were batched; called after each batch, when idle, and on stop."""
-
-    def keepalive(self) -> None:
-        """Keep the connection, and the leases of :meth:`unsettled`, alive.
-
-        Called at least every ``keepalive_interval``, also while handlers are busy.
-        """
-
-    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
-        """Have what was received and not handled delivered again soon, to any consumer.
-
-        Called when ``run`` ends, before ``close``, where the transport redelivers at all. Unless
-        overridden the transport does so in its own time, as after a crash.
-        """
-
-    def dropped(self, deliveries: Sequence[Delivery]) -> None:
-        """Forget deliveries that will not be handled, since their connection was lost.
-
-        Called before the transport is opened again, which delivers them again.
-        """
 
     # What a transport is given.
 

@@ -63,3 +63,9 @@ def delivery_of_next(context: HandlingContext[Any]) -> Delivery:
     )
     delivery.attempt, delivery.generation = context.next_attempt, before.generation
     return delivery
+
+
+def delivery_of(context: HandlingContext[Any]) -> Delivery | bytes:
+    """Return what a message was delivered as."""
+    delivery = context.delivery
+    return delivery if isinstance(delivery, Delivery) else context.message.raw_data

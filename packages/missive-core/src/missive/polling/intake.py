@@ -6,39 +6,29 @@ import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import count
-from time import monotonic
 from typing import Any, Generic
 
 from ..delivery import Delivery, Envelope
-from ..error_notes import place_of
-from ..errors import DeadLetterStoreError
 from ..handling import HandlingContext
-from ..letters.deferred import LOOK_EVERY, Deferred
 from ..letters.store import DeadLetterStore
 from ..matching import stage_of
 from ..message import M
 from ..run import ProcessingContext
 from .batches import Batches
 from .executor import Executor
-from .held import Held, delivery_of_next
+from .held import Held, delivery_of, delivery_of_next
 from .lanes import Job, Lanes
 from .port import Port
+from .pump import Pump
 
 logger = logging.getLogger("missive.polling.intake")
 
 #: How many messages may wait in this process behind others, whatever ``max_in_flight``.
 WAITING_ROOM = 1000
-#: How many due messages are taken from a store at a time.
-DEFERRED_AT_ONCE = 100
 
 
 class Intake(Generic[M]):
-    """Everything that waits in one run, until the executor has it.
-
-    :param port: the adapter.
-    :param ctx: the run.
-    :param executor: where handlers are called.
-    """
+    """Everything that waits in one run, until the executor has it."""
 
     def __init__(self, port: Port[M], ctx: ProcessingContext[M], executor: Executor[M]) -> None:
         self._port = port
@@ -56,9 +46,7 @@ class Intake(Generic[M]):
         self._always_ordered = port.capabilities.ordered_acks or (
             self._lanes.by_key and not executor.inline
         )
-        self._pump = Deferred(ctx.dlq) if isinstance(ctx.dlq, DeadLetterStore) else None
-        self._pump_due = monotonic()
-        self._pump_failed = False
+        self.pump = Pump(ctx.dlq) if isinstance(ctx.dlq, DeadLetterStore) else None
         self._numbers = count(1)
         #: Told of each message that begins, in order; it has its number.
         self.on_begin: Callable[[HandlingContext[M]], None] | None = None
@@ -116,8 +104,8 @@ class Intake(Generic[M]):
             self._again(context)
         for job in self._batches.due():
             self._submit(job)
-        if self._pump is not None and monotonic() >= self._pump_due:
-            self._take_deferred(self._pump)
+        if self.pump is not None and self.pump.seconds_to_next() == 0.0:
+            self._take_deferred(self.pump)
 
     def _again(self, context: HandlingContext[M]) -> None:
         """Have a held message begin its next attempt, before others."""
@@ -126,55 +114,38 @@ class Intake(Generic[M]):
         again._lane, again._number = context._lane, context._number
         self._ready.append(again)
 
-    def _take_deferred(self, pump: Deferred) -> None:
-        limit = min(DEFERRED_AT_ONCE, max(self._most - self._executor.in_flight, 0))
-        if self.backlog or self._ready or limit == 0:  # the transport's turn
-            return
-        try:
-            due = pump.take(limit)
-            wait = 0.0 if len(due) == limit else pump.seconds_to_next()
-        except DeadLetterStoreError as error:
-            if not self._pump_failed:
-                logger.warning(
-                    "deferred messages cannot be read (%s at %s); trying again",
-                    type(error).__name__,
-                    place_of(error),
-                )
-            self._pump_failed, self._pump_due = True, monotonic() + LOOK_EVERY
-            return
-        self._pump_failed, self._pump_due = False, monotonic() + wait
-        self.backlog.extend(due)
+    def _take_deferred(self, pump: Pump) -> None:
+        room = max(self._most - self._executor.in_flight, 0)
+        if not self.backlog and not self._ready and room:  # else it is the transport's turn
+            self.backlog.extend(pump.take(room))
 
-    def look_for_deferred(self, within: float) -> None:
-        """Look into the store in so many seconds at the latest: something is due then."""
-        self._pump_due = min(self._pump_due, monotonic() + within)
+    def renew_deferred(self) -> None:
+        """Hold the claims of the deferred messages that are not settled yet."""
+        if self.pump is not None:
+            contexts = (*self._executor.unsettled(), *self._begun())
+            self.pump.renew([*(context.delivery for context in contexts), *self.backlog])
 
     def seconds_to_next(self) -> float | None:
         """Return in how many seconds something is due; None where nothing waits."""
         times = [self.held.seconds_to_next(), self._batches.seconds_to_next()]
-        if self._pump is not None:
-            times.append(max(self._pump_due - monotonic(), 0.0))
+        if self.pump is not None:
+            times.append(self.pump.seconds_to_next())
         known = [seconds for seconds in times if seconds is not None]
         return min(known) if known else None
 
     def breaker_pause(self) -> float | None:
-        """Return for how long nothing may be received because of breakers; None where it may.
-
-        Where a store defers, the messages of the other handlers go on.
-        """
-        breakers = self._ctx.breakers.open()
-        if not breakers or (self._pump is not None and self._ctx.breakers.any_up(self._ctx.processor.router.handlers)):
-            return None
-        return max(min(state.wait_time() for state in breakers), 0.01)
+        """Return for how long nothing may be received because of breakers; None where it may."""
+        handlers = self._ctx.processor.router.handlers
+        return self._ctx.breakers.pause(handlers, defers=self.pump is not None)
 
     # What begins.
 
     def begin(self) -> None:
         """Have messages handled, as far as there is room and order allows."""
         executor, most = self._executor, self._port.max_in_flight
-        probing = self._ctx.breakers.open() and self.breaker_pause() is not None
+        probing = self.breaker_pause() is not None
         if probing:
-            most = 1 if self._may_probe() else 0
+            most = 1 if self._ctx.breakers.may_probe() else 0
         while (self._ready or self.backlog) and self._port.stopped_at is None:
             if not executor.inline and executor.in_flight >= most:
                 return
@@ -193,9 +164,6 @@ class Intake(Generic[M]):
         if isinstance(item, bytes):
             return begin(item, self.shared_envelope)
         return begin(item.raw_data, item)
-
-    def _may_probe(self) -> bool:
-        return all(state.wait_time() == 0.0 for state in self._ctx.breakers.open())
 
     def _place(self, context: HandlingContext[M]) -> None:
         """Submit a message, or have it wait in its lane or its batch."""
@@ -263,7 +231,8 @@ class Intake(Generic[M]):
             if context.in_place:
                 return
         elif context.letter is not None and context.delay is not None:
-            self.look_for_deferred(context.delay)
+            if self.pump is not None:
+                self.pump.look_within(context.delay)
         if lane is not None:
             self._release(lane)
 
@@ -332,16 +301,6 @@ class Intake(Generic[M]):
         :param skipped: what the executor had and did not begin.
         """
         left = [*map(delivery_of, self._begun(*skipped)), *self.backlog]
-        mine = [item for item in left if not isinstance(item, bytes) and item.settler is not None]
-        if self._pump is not None and mine:
-            try:
-                self._pump.give_back(mine)
-            except DeadLetterStoreError as error:  # their claims expire
-                logger.debug("giving back deferred messages: %s", type(error).__name__)
+        if self.pump is not None:
+            self.pump.give_back(left)
         return [item for item in left if isinstance(item, bytes) or item.settler is None]
-
-
-def delivery_of(context: HandlingContext[Any]) -> Delivery | bytes:
-    """Return what a message was delivered as."""
-    delivery = context.delivery
-    return delivery if isinstance(delivery, Delivery) else context.message.raw_data

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from ..letters.store import DeadLetterStore
 from ..message import M
 from ..run import ProcessingContext
 from .connection import Connection
@@ -13,6 +14,7 @@ from .executor import Executor
 from .inline import InlineExecutor
 from .loop import Loop
 from .port import Port
+from .pump import RENEW_EVERY
 from .threads import ThreadExecutor
 from .watch import Turnstile, Watch
 
@@ -34,6 +36,12 @@ def start_loop(
         for loop in wakes:
             loop.wake()
 
+    def keep_alive() -> None:
+        for loop in wakes:
+            loop.intake.renew_deferred()
+        if port.keepalive_interval is not None:
+            port.keepalive()
+
     executor: Executor[M]
     watch: Watch | None = None
     if ctx.is_async:
@@ -44,14 +52,15 @@ def start_loop(
         executor = ThreadExecutor(ctx, port.workers, on_done)
     else:
         executor = inline = InlineExecutor(ctx)
-        intervals = [port.keepalive_interval, port.handler_timeout]
+        renewal = RENEW_EVERY if isinstance(ctx.dlq, DeadLetterStore) else None
+        intervals = [port.keepalive_interval, port.handler_timeout, renewal]
         if any(intervals):
             inline.busy = Turnstile()
             watch = Watch(
                 inline.busy,
                 lambda: inline.current,
                 min(interval for interval in intervals if interval),
-                port.keepalive,
+                keep_alive,
                 port.overdue,
                 _recoverable(port),
             )
