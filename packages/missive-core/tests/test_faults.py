@@ -209,7 +209,7 @@ def test_a_line_of_just_max_bytes_is_a_message(end: bytes) -> None:
 def test_what_was_read_ahead_by_others_is_read_at_once() -> None:
     """A line that another reader left in the file's buffer does not wait until more comes."""
     reading, writing = os.pipe()
-    file = open(reading, "rb")  # noqa: SIM115
+    file = os.fdopen(reading, "rb")
     os.write(writing, b"first\nsecond\n")
     assert file.readline() == b"first\n"
     adapter, lines = stdin_of(file)
@@ -228,8 +228,8 @@ def test_a_file_that_has_more_than_its_descriptor_is_read_at_once() -> None:
     """gzip over a pipe: all lines that have come are handled, though the pipe stays open."""
     reading, writing = os.pipe()
     packed = gzip.compress(b"".join(b"%d\n" % number for number in range(20_000)))
-    pipe = open(reading, "rb", buffering=0)  # noqa: SIM115
-    adapter, lines = stdin_of(gzip.open(pipe))
+    pipe = os.fdopen(reading, "rb", buffering=0)
+    adapter, lines = stdin_of(gzip.GzipFile(fileobj=pipe))
     all_there = threading.Event()
 
     def note(processing_ctx: Any, ctx: Any) -> None:
@@ -310,8 +310,12 @@ print("ended", flush=True)
 
 @pytest.mark.parametrize(
     "signals",
-    ["[signal.SIGHUP]", "[signal.SIGHUP] * 2", "[signal.SIGTERM, signal.SIGHUP]"]
-    + ["[signal.SIGHUP, signal.SIGTERM]"],
+    [
+        "[signal.SIGHUP]",
+        "[signal.SIGHUP] * 2",
+        "[signal.SIGTERM, signal.SIGHUP]",
+        "[signal.SIGHUP, signal.SIGTERM]",
+    ],
 )
 def test_sighup_drains_as_sigterm_does(signals: str) -> None:
     """A terminal that closes, or a supervisor, lets the message in flight be finished."""

@@ -412,7 +412,9 @@ def test_what_yields_is_an_around_hook_alone() -> None:
         processor.handle_for(missive.otherwise),
         processor.handle_for,
     ):
-        with pytest.raises(missive.errors.InvalidHandler, match="it yields, so calling it would run"):
+        with pytest.raises(
+            missive.errors.InvalidHandler, match="it yields, so calling it would run"
+        ):
             register(generator)
     assert processor.around_handling(generator) is generator
 
@@ -420,7 +422,9 @@ def test_what_yields_is_an_around_hook_alone() -> None:
 def test_an_around_hook_is_no_context_manager_yet() -> None:
     """The error names what is too much, not what is missing."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
-    with pytest.raises(missive.errors.InvalidHandler, match=r"does not yield; leave out .*contextmanager"):
+    with pytest.raises(
+        missive.errors.InvalidHandler, match=r"does not yield; leave .*contextmanager"
+    ):
 
         @processor.around_handling
         @contextmanager

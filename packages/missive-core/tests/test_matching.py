@@ -193,7 +193,7 @@ def test_a_second_handler_under_an_equal_matcher_is_refused_by_both_names(
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
     processor.handle_for(Unhashable(b"z"))(lambda m, ctx: ctx.ack())
     processor.handle_for(first)(ack)
-    with pytest.raises(missive.errors.MatcherConflict, match=r"other.*cannot handle.*ack.*does") as caught:
+    with pytest.raises(missive.errors.MatcherConflict, match=r"other.*cannot.*ack.*does") as caught:
         processor.handle_for(second)(other)
     assert (caught.value.existing, caught.value.refused) == (ack, other)
     assert len(processor.handlers) == 2
@@ -258,7 +258,9 @@ def test_a_plain_function_around_an_async_one_is_a_handler() -> None:
 def test_what_is_not_callable_is_refused() -> None:
     """The error says what was given and what it was to be."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
-    with pytest.raises(missive.errors.InvalidHandler, match="an instance of str cannot be a matcher"):
+    with pytest.raises(
+        missive.errors.InvalidHandler, match="an instance of str cannot be a matcher"
+    ):
         processor.handle_for("label")  # type: ignore[arg-type]
     with pytest.raises(missive.errors.InvalidHandler, match="a handler: it is not callable"):
         processor.handle_for(lambda m: True)(3)  # type: ignore[arg-type]
@@ -318,7 +320,9 @@ def test_what_cannot_be_called_as_it_will_be_is_refused() -> None:
         missive.errors.InvalidHandler, match=r"called with \(message, ctx\), and takes \(\) "
     ):
         processor.handle_for(missive.otherwise)(wrong)
-    with pytest.raises(missive.errors.InvalidHandler, match=r"\(message\), and takes \(message, ctx\)"):
+    with pytest.raises(
+        missive.errors.InvalidHandler, match=r"\(message\), and takes \(message, ctx\)"
+    ):
         processor.handle_for(ack)  # type: ignore[arg-type]
     for register, takes in (
         (processor.before_processing, "processing_ctx"),
@@ -377,7 +381,9 @@ def test_an_async_key_function_is_refused() -> None:
         return "a"
 
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
-    with pytest.raises(missive.errors.InvalidHandler, match="cannot be a key function: it is async"):
+    with pytest.raises(
+        missive.errors.InvalidHandler, match="cannot be a key function: it is async"
+    ):
         processor.handle_for(missive.route_on(key)("a"))
 
 

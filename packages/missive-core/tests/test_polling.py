@@ -818,7 +818,9 @@ def test_a_connection_that_lasted_is_opened_again_at_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many were lost before it."""
-    monkeypatch.setattr("missive.polling.connection.BACKOFF_LONGEST", 0.0)  # so that any time is long
+    monkeypatch.setattr(
+        "missive.polling.connection.BACKOFF_LONGEST", 0.0
+    )  # so that any time is long
     adapter = MemoryTransport(processor_of(ack), 1)
     adapter.fail_on("receive", *(ConnectionError() for _ in range(5)))
     waits: list[float] = []

@@ -271,8 +271,7 @@ def test_a_batch_writes_all_letters_before_any_ack_and_settles_each_message_once
     processor.handle_for(lambda m: True)(lambda m, ctx: actions[int(m.message_id)](ctx))
     with processor.context(missive.RawMessage, Batch(processor, "redeliver", log)) as ctx:
         contexts = [
-            ctx.process(missive.Delivery(b"payload", message_id=str(n)))
-            for n in range(len(batch))
+            ctx.process(missive.Delivery(b"payload", message_id=str(n))) for n in range(len(batch))
         ]
         assert log == []  # process writes nothing
         decisions = [context.outcome for context in contexts]
@@ -370,7 +369,9 @@ def test_the_chain_of_a_failed_write_keeps_the_causes_that_the_dlq_gave() -> Non
         settle_one(processor)
     assert isinstance(caught.value.__cause__, LookupError)
     assert isinstance(caught.value.__cause__.__cause__, OSError)
-    assert isinstance(caught.value.__cause__.__cause__.__context__, missive.errors.NoMatchingHandler)
+    assert isinstance(
+        caught.value.__cause__.__cause__.__context__, missive.errors.NoMatchingHandler
+    )
 
 
 def test_a_dlq_that_raises_the_very_error_of_the_handler_makes_no_circle() -> None:

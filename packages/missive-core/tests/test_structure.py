@@ -42,9 +42,7 @@ LAYERS = {
     ),
 }
 LAYER_OF = {
-    module: number
-    for number, modules in enumerate(LAYERS.values())
-    for module in modules.split()
+    module: number for number, modules in enumerate(LAYERS.values()) for module in modules.split()
 }
 
 
@@ -53,8 +51,15 @@ def core_modules() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in [
         *SOURCE.glob("*.py"),
-        *(path for name in ("letters", "polling", "testing") for path in SOURCE.glob(f"{name}/*.py")),
-        *(SOURCE / "adapters" / f"{name}.py" for name in ("stdin", "reading", "replay", "deferred")),
+        *(
+            path
+            for name in ("letters", "polling", "testing")
+            for path in SOURCE.glob(f"{name}/*.py")
+        ),
+        *(
+            SOURCE / "adapters" / f"{name}.py"
+            for name in ("stdin", "reading", "replay", "deferred")
+        ),
     ]:
         parts = path.relative_to(SOURCE).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

@@ -53,9 +53,7 @@ def closing_steps(context: HandlingContext[Any]) -> Steps[None]:
         log_hook_error("around_delivery", passage.error)
 
 
-def handling_steps(
-    run: Run[M], context: HandlingContext[M], handler: Handler[M]
-) -> Steps[None]:
+def handling_steps(run: Run[M], context: HandlingContext[M], handler: Handler[M]) -> Steps[None]:
     """Run a handler within its hooks, and through its breaker."""
     breaker = run.breakers.of_handler(handler)
     if breaker is not None and not breaker.admit():
@@ -152,9 +150,7 @@ def _call_together(
     return failure
 
 
-def _call(
-    contexts: Sequence[HandlingContext[M]], handler: Handler[M]
-) -> Steps[Exception | None]:
+def _call(contexts: Sequence[HandlingContext[M]], handler: Handler[M]) -> Steps[Exception | None]:
     """Call a batch handler; what it raises fails the messages that it left undecided."""
     assert handler.batch is not None
     try:

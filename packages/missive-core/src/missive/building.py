@@ -85,7 +85,8 @@ def build_error(message_cls: Callable[[bytes], Any], error: Exception) -> Except
     if not isinstance(error, AttributeError) or error.name not in ("raw_data", "envelope"):
         return error
     explained = InvalidMessageClass(
-        message_cls, "what it makes is not a message with raw_data (call super().__init__(raw_data))"
+        message_cls,
+        "what it makes is not a message with raw_data (call super().__init__(raw_data))",
     )
     explained.__cause__ = error
     return explained

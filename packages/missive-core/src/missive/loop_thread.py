@@ -27,9 +27,7 @@ class LoopThread:
     :param loop_factory: makes the loop, such as ``uvloop.new_event_loop``; asyncio's unless given.
     """
 
-    def __init__(
-        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    ) -> None:
+    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         self.loop = (loop_factory or asyncio.new_event_loop)()
         self._thread = threading.Thread(target=self._run, name="missive-loop", daemon=True)
         self._thread.start()

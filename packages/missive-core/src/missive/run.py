@@ -28,6 +28,7 @@ from .waiting import Declared, Settles, check_retries, plan_pause
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+
 class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
     """One run of a processor with one adapter: where deliveries are handled and settled.
 
@@ -128,7 +129,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         if not self._plain or context.error is not None:
             self._run_in_steps(context)
             return
-        # The same as delivery_steps, where there is nothing but the handler (benchmarks/dispatch.py).
+        # The same as delivery_steps, where there is only the handler (benchmarks/dispatch.py).
         message = context.message
         try:
             handler = context.handler = self.match(message)
@@ -205,10 +206,11 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
             breaker = self.breakers.of_handler(handler)
             assert breaker is not None
             # To a store where other handlers go on; else it waits here, and the intake with it.
+            goes_to_store = not self.holds or self.breakers.any_up(self.processor.router.handlers)
             plan_pause(
                 context,
                 adapter,
-                self.dlq if self.breakers.any_up(self.processor.router.handlers) or not self.holds else None,
+                self.dlq if goes_to_store else None,
                 breaker.wait_time(),
                 in_order=retry is not None and retry.in_order,
                 holds=self.holds,
@@ -261,7 +263,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         return generation is None or context.message.envelope.generation >= generation
 
     def lose_connections_before(self, generation: int) -> None:
-        """Send no more settlements of deliveries of older connections; see ``Delivery.generation``."""
+        """Send no settlement of deliveries of older connections; see ``Delivery.generation``."""
         self._generation, self._ack = generation, None
 
     def _observe(self, context: HandlingContext[M]) -> None:

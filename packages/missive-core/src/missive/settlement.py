@@ -122,9 +122,7 @@ def _tell(batch: list[HandlingContext[M]], adapter: Settles) -> Iterable[Excepti
             yield _settlement_failure(group, error)
 
 
-def _settlement_failure(
-    batch: Sequence[HandlingContext[M]], error: Exception
-) -> SettlementFailed:
+def _settlement_failure(batch: Sequence[HandlingContext[M]], error: Exception) -> SettlementFailed:
     """Return the error of a settlement that the transport did not take."""
     if isinstance(error, SettlementFailed):
         return error

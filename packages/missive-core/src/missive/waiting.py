@@ -116,6 +116,12 @@ def letter_of(
     due: datetime | None = None,
     attempt: int | None = None,
 ) -> DeadLetter:
+    """Return the letter of a message that failed, or that waits for another attempt.
+
+    :param error: what it failed by, if it did.
+    :param due: when it is handled again; None for a dead letter.
+    :param attempt: how many attempts were made; the context's own unless given.
+    """
     letter = DeadLetter.from_failure(
         context.message,
         stage=context.stage,
@@ -127,9 +133,6 @@ def letter_of(
     )
     origin = context.delivery.settler
     return letter if origin is None else origin.continued(context, letter)
-
-
-
 
 
 def check_retries(

@@ -140,14 +140,8 @@ class StdinAdapter(PollingAdapter[M]):
 
     def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
         """Return the lines that have arrived whole."""
-        if self._reader is not None:
-            if not self._reader.has_data:
-                self.wait(timeout)
-            if not self._reader.has_data:
-                return ()
-        elif self._fd is not None and not self._buffered and not self.wait(timeout, self._fd):
+        if not self._has_data(timeout):
             return ()
-        self._buffered = False
         chunk = self._read(CHUNK_SIZE)
         if chunk is None:  # a non-blocking file without anything to read
             return ()
@@ -171,6 +165,15 @@ class StdinAdapter(PollingAdapter[M]):
             return [*first, *lines] if first else lines
         return [*first, *(self._checked(line, len(line)) for line in lines)]
 
+    def _has_data(self, timeout: float) -> bool:
+        """Wait until reading would not block; return False where nothing has come."""
+        buffered, self._buffered = self._buffered, False
+        if self._reader is not None:
+            if not self._reader.has_data:
+                self.wait(timeout)
+            return self._reader.has_data
+        return buffered or self._fd is None or self.wait(timeout, self._fd)
+
     def _begin_line(self, part: bytes) -> None:
         """Keep a part of a line that has not ended, as far as a line may be long."""
         room = len(part) if self.max_bytes is None else self.max_bytes + 2 - self._length
@@ -189,9 +192,7 @@ class StdinAdapter(PollingAdapter[M]):
         if self.max_bytes is None or length <= self.max_bytes:
             return line
         reason = f"a line of {length} bytes, longer than max_bytes={self.max_bytes}"
-        return Delivery(
-            line[: self.max_bytes], source=self.source, rejection=(reason, "decoding")
-        )
+        return Delivery(line[: self.max_bytes], source=self.source, rejection=(reason, "decoding"))
 
     def _split(self, chunk: bytes) -> tuple[list[bytes], bytes]:
         """Return the lines that end in a chunk, and what follows the last one."""

@@ -42,7 +42,12 @@ class ReplayDelivery(Delivery):
         # Failures are counted, but neither nacks nor the replays that a crash ended: so there is no
         # delivery count.
         super().__init__(
-            letter.raw_data, letter.message_id or letter.id, letter.headers, letter.source, None, letter
+            letter.raw_data,
+            letter.message_id or letter.id,
+            letter.headers,
+            letter.source,
+            None,
+            letter,
         )
         self.letter = letter
         self.claim = claim

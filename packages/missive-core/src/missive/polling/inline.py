@@ -21,9 +21,7 @@ class InlineExecutor(Executor[M]):
 
     inline = True
 
-    def __init__(
-        self, ctx: ProcessingContext[M], busy: Turnstile | None = None
-    ) -> None:
+    def __init__(self, ctx: ProcessingContext[M], busy: Turnstile | None = None) -> None:
         super().__init__()
         self._ctx = ctx
         self.busy = busy

@@ -230,9 +230,8 @@ class Intake(Generic[M]):
             self.held.add(context)
             if context.in_place:
                 return
-        elif context.letter is not None and context.delay is not None:
-            if self.pump is not None:
-                self.pump.look_within(context.delay)
+        elif self.pump is not None and context.letter is not None and context.delay is not None:
+            self.pump.look_within(context.delay)
         if lane is not None:
             self._release(lane)
 

@@ -75,9 +75,7 @@ class Loop(Turns[M]):
         executor.cancel()
         if begun:
             names = [
-                printable_id(context)
-                if context._unbuilt
-                else format_id(context.message.message_id)
+                printable_id(context) if context._unbuilt else format_id(context.message.message_id)
                 for context in begun
             ]
             raise DrainTimeout(sorted(names), self._port.drain_timeout)

@@ -38,9 +38,7 @@ class ThreadExecutor(Executor[M]):
     :param on_done: called in a worker whenever it has handed something back.
     """
 
-    def __init__(
-        self, ctx: ProcessingContext[M], count: int, on_done: Callable[[], None]
-    ) -> None:
+    def __init__(self, ctx: ProcessingContext[M], count: int, on_done: Callable[[], None]) -> None:
         super().__init__()
         self._ctx = ctx
         self._on_done = on_done

@@ -55,23 +55,25 @@ class Transport(ABC):
         :raises EndOfInput: there will never be another message.
         """
 
-    def flush(self) -> None:
+    # These four do nothing unless a transport overrides them.
+
+    def flush(self) -> None:  # noqa: B027
         """Send the acks that were batched; called after each batch, when idle, and on stop."""
 
-    def keepalive(self) -> None:
+    def keepalive(self) -> None:  # noqa: B027
         """Keep the connection, and the leases of :meth:`unsettled`, alive.
 
         Called at least every ``keepalive_interval``, also while handlers are busy.
         """
 
-    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
+    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:  # noqa: B027
         """Have what was received and not handled delivered again soon, to any consumer.
 
         Called when ``run`` ends, before ``close``, where the transport redelivers at all. Unless
         overridden the transport does so in its own time, as after a crash.
         """
 
-    def dropped(self, deliveries: Sequence[Delivery]) -> None:
+    def dropped(self, deliveries: Sequence[Delivery]) -> None:  # noqa: B027
         """Forget deliveries that will not be handled, since their connection was lost.
 
         Called before the transport is opened again, which delivers them again.

@@ -54,9 +54,7 @@ class Turns(Generic[M]):
         self.executor = executor
         self._watch = watch
         self.intake: Intake[M] = Intake(port, ctx, executor)
-        self._settling: Settling[M] = Settling(
-            port, ctx, self.intake, executor.halt, self._lost
-        )
+        self._settling: Settling[M] = Settling(port, ctx, self.intake, executor.halt, self._lost)
         self._ended = False
         self._failure: BaseException | None = None
         self._failed_at = 0.0
@@ -259,6 +257,7 @@ class Turns(Generic[M]):
         if stopped_at is not None and monotonic() > stopped_at + timeout:
             assert executor.current is not None
             raise DrainTimeout([printable_id(executor.current)], timeout)
+
 
 def printable_id(context: HandlingContext[Any]) -> str:
     """Return the printable id of a message, or say that its transport gave it none."""

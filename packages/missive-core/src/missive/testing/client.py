@@ -107,7 +107,9 @@ class TestAdapter(Adapter[M]):
     async def asend(self, message: M | bytes, **envelope: Unpack[EnvelopeFields]) -> Outcome | None:
         """Do what :meth:`send` does, on the running event loop."""
         if self._ctx is None:
-            await self._new_ctx(RawMessage if isinstance(message, bytes) else type(message)).astart()
+            await self._new_ctx(
+                RawMessage if isinstance(message, bytes) else type(message)
+            ).astart()
         context = self._context_of(message, envelope)
         await context.processing_ctx.arun(context)
         await context.processing_ctx.asettle(context)
