@@ -115,9 +115,9 @@ class ReplayAdapter(Adapter[M]):
         lease: float = 60.0,
     ) -> None:
         super().__init__(processor)
-        self._processor = processor
         check_message_cls(message_cls)
         _check_options(store, limit, lease)
+        self._processor = processor
         self.message_cls = message_cls
         self.store = store
         self.selection = Selection(
@@ -179,8 +179,6 @@ class ReplayAdapter(Adapter[M]):
         """Ask ``run`` to return after the letter in flight; from any thread, any number of times."""
         self.shutdown_handler.set_flag()
 
-    # Settling, by the store.
-
     def settle(self, batch: Sequence[HandlingContext[M]]) -> None:
         """Remove letters that were acked, and give the claims on the others back.
 
@@ -223,8 +221,6 @@ class ReplayAdapter(Adapter[M]):
         :param message: a message that this adapter delivered.
         """
         self.store.release(cast(ReplayDelivery, message.envelope).claim)
-
-    # The letters, one by one.
 
     def _is_over(self, tried: int) -> bool:
         return self.shutdown_handler.should_exit() or (
@@ -287,10 +283,7 @@ class ReplayAdapter(Adapter[M]):
 
 
 def _check_options(store: object, limit: int | None, lease: float) -> None:
-    """Refuse options that cannot work.
-
-    :raises ConfigurationError: one of them cannot.
-    """
+    """Refuse options that cannot work, by a ConfigurationError."""
     if not isinstance(store, DeadLetterStore):
         raise ConfigurationError(
             f"ReplayAdapter cannot claim letters from a {type(store).__name__};"

@@ -96,8 +96,6 @@ class Intake(Generic[M]):
                 self.shared_envelope.generation = generation
         self.backlog.extend(batch)
 
-    # What becomes due.
-
     def refill(self) -> None:
         """Take up what is due: messages held here, batches, and deferred ones of the store."""
         for context in self.held.due():
@@ -137,8 +135,6 @@ class Intake(Generic[M]):
         """Return for how long nothing may be received because of breakers; None where it may."""
         handlers = self._ctx.processor.router.handlers
         return self._ctx.breakers.pause(handlers, defers=self.pump is not None)
-
-    # What begins.
 
     def begin(self) -> None:
         """Have messages handled, as far as there is room and order allows."""
@@ -217,8 +213,6 @@ class Intake(Generic[M]):
                 self._lanes.take(lane)
         self._executor.submit(job)
 
-    # What has been handled.
-
     def done(self, context: HandlingContext[M]) -> None:
         """Take note that a message was settled, or is held: let what waited for it go on."""
         lane, context._lane = context._lane, None
@@ -248,8 +242,6 @@ class Intake(Generic[M]):
         for context in waiting:
             self._lanes.park(lane, context)
         self._ready.append(first)
-
-    # The end, and what is taken back.
 
     def close_batches(self) -> None:
         """Have the open batches handled as they are: nothing more will come for them."""

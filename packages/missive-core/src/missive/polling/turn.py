@@ -18,7 +18,6 @@ from .executor import Executor
 from .inline import InlineExecutor
 from .intake import Intake
 from .lanes import Job
-from .lanes import Job
 from .port import EndOfInput, Port
 from .settling import Settling
 from .watch import Watch
@@ -160,13 +159,6 @@ class Turns(Generic[M]):
             self._settling.flush()
         else:
             self._settling.settle()
-
-    def _take(self, job: Job[M]) -> None:
-        """Settle a job; what it fails by ends the run, after the others that were collected."""
-        try:
-            self._settling.take(job)
-        except BaseException as error:
-            self.fail(error)
 
     def _take(self, job: Job[M]) -> None:
         """Settle a job; what it fails by ends the run, after the others that were collected."""
