@@ -16,6 +16,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.domains.python import ObjectEntry
 from sphinx.environment import BuildEnvironment
 from sphinx.ext.intersphinx import resolve_reference_any_inventory
 
@@ -119,7 +120,7 @@ def resolve(
     )
 
 
-def documented_home(objects: dict[str, object], target: str) -> str | None:
+def documented_home(objects: dict[str, ObjectEntry], target: str) -> str | None:
     """Return the one documented name of Missive that ends as the target does.
 
     A class may be named by its module (``missive.processor.Processor``) or alone (``Processor``), a
@@ -128,7 +129,11 @@ def documented_home(objects: dict[str, object], target: str) -> str | None:
     parts = target.split(".")
     for length in (1, 2):
         ending = "." + ".".join(parts[-length:])
-        found = [name for name in objects if name.startswith("missive.") and name.endswith(ending)]
+        found = [
+            name
+            for name, entry in objects.items()
+            if name.startswith("missive.") and name.endswith(ending) and not entry.aliased
+        ]
         if len(found) == 1:
             return found[0]
     return None

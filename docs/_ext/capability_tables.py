@@ -62,7 +62,7 @@ def say(name: str, caps: Capabilities, words: object) -> str:
     if callable(words):
         return str(words(value))
     if name == "max_delay" and not caps.delayed_nack:
-        return "–"
+        return "does not apply"
     if name in UNITS:
         return "no limit" if value is None else f"{value:,g} {UNITS[name]}".strip()
     return "yes" if value else "no"

@@ -64,7 +64,7 @@ class LetterMapping(MutableMapping[bytes, tuple[Message, str]]):
     ) -> Iterator[DeadLetter]:
         """Return the letters that match every filter, the oldest first, in flat memory.
 
-        :param filters: see :class:`~missive.letters.LetterFilters`; only dead letters unless ``state`` is given.
+        :param filters: see :class:`LetterFilters`; only dead letters unless ``state`` is given.
         :param limit: at most this many.
         :param after: only what comes after the letter at this ``position``, in the order asked for.
         :param newest_first: begin with the newest.
