@@ -906,7 +906,7 @@ def test_300_consecutive_nacks_do_not_become_a_hot_loop(monkeypatch: pytest.Monk
     adapter = MemoryTransport(processor_of(nack_first(300)), 1)
     # The clock of the receive loop jumps over each pause that it is asked to wait.
     pauses: list[float] = []
-    for module in ("turn", "settling", "pump"):
+    for module in ("turn", "settling"):
         monkeypatch.setattr(f"missive.polling.{module}.monotonic", lambda: sum(pauses))
     monkeypatch.setattr(adapter, "wait", lambda timeout: pauses.append(timeout))
     adapter.run()

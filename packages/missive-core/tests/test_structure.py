@@ -21,7 +21,7 @@ LAYERS = {
     "letters": (
         "letters letters.letter letters.store letters.filters letters.memory letters.tracebacks"
         " letters.texts letters.claim letters.choice letters.summary letters.mapping"
-        " letters.due letters.timeline letters.shelf"
+        " letters.due letters.timeline letters.shelf letters.leases"
     ),
     "declared": "keys matching hooks retry breaker",
     "life": (
@@ -30,8 +30,8 @@ LAYERS = {
     ),
     "transport": (
         "testing testing.client processor polling polling.acks polling.adapter polling.batches"
-        " polling.connection polling.event_loop polling.executor polling.held polling.inline"
-        " polling.intake polling.lanes polling.loop"
+        " polling.connection polling.event_loop polling.executor polling.gate polling.held"
+        " polling.inline polling.intake polling.lanes polling.loop"
         " polling.pump polling.turn polling.transport polling.options polling.port polling.push"
         " polling.settling polling.start polling.status polling.threads polling.wakeup"
         " polling.watch urls"

@@ -15,6 +15,10 @@ from .retry import ErrorTypes, check_number, exception_types
 logger = logging.getLogger("missive.breaker")
 
 
+#: How many messages that a breaker refused a store has due as soon as one may be tried.
+SCOUTS = 10
+
+
 @dataclass(frozen=True, eq=False)
 class Breaker:
     """Tells an outage from bad messages: an outage is no fault of the messages.
@@ -63,7 +67,10 @@ class BreakerState:
         self._clock = clock
         self._failed_at: deque[float] = deque(maxlen=breaker.failures)
         self._open_until: float | None = None
+        self._opened_at = 0.0
         self._probing = False
+        self._scouts = 0
+        self._closed = False
         self._lock = Lock()
 
     @property
@@ -79,6 +86,20 @@ class BreakerState:
             # While one message is tried, the others look again soon after.
             soonest = 0.05 if self._probing else 0.0
             return max(self._open_until - self._clock(), soonest)
+
+    def keep_for(self) -> float:
+        """Return how many seconds a store keeps a message that was refused.
+
+        A few are due as soon as one may be tried. The others are due later, the later the longer
+        this lasts: so an outage does not have each of many messages claimed and kept again after
+        every pause. When the breaker closes they are made due at once.
+        """
+        soonest = self.wait_time()
+        with self._lock:
+            self._scouts += 1
+            if self._scouts <= SCOUTS or self._open_until is None:
+                return soonest
+            return soonest + max(self._clock() - self._opened_at, self.breaker.pause)
 
     def admit(self) -> bool:
         """Return whether a message may be handled now; half-open, one at a time may."""
@@ -119,15 +140,21 @@ class BreakerState:
                 return
             self._probing = False
             if failed:
-                self._open_until = now + policy.pause
+                self._open_until, self._scouts = now + policy.pause, 0
             else:
-                self._open_until = None
+                self._open_until, self._closed = None, True
                 self._failed_at.clear()
         elif failed:
             self._failed_at.append(now)
             full = len(self._failed_at) == policy.failures
             if full and now - self._failed_at[0] <= policy.window:
-                self._open_until = now + policy.pause
+                self._opened_at = now
+                self._open_until, self._scouts = now + policy.pause, 0
+
+    def take_closed(self) -> bool:
+        """Return whether it closed since the last call."""
+        closed, self._closed = self._closed, False
+        return closed
 
     def abandon(self) -> None:
         """Note that a message that was admitted was not handled to its end."""
@@ -168,21 +195,13 @@ class Breakers:
         """Return those that are open or half-open."""
         return [state for state in list(self._states.values()) if state.is_open]
 
+    def closed(self) -> list[BreakerState]:
+        """Return those that have closed since the last call."""
+        if not self._states:  # as for most runs
+            return []
+        return [state for state in list(self._states.values()) if state.take_closed()]
+
     def any_up(self, handlers: Iterable[Guarded]) -> bool:
         """Return whether one of the handlers has no breaker that is open."""
         states = map(self.of_handler, handlers)
         return any(state is None or not state.is_open for state in states)
-
-    def pause(self, handlers: Iterable[Guarded], *, defers: bool) -> float | None:
-        """Return for how many seconds nothing should be received; None where messages may go on.
-
-        :param defers: whether a store keeps the messages of one handler while the others go on.
-        """
-        states = self.open()
-        if not states or (defers and self.any_up(handlers)):
-            return None
-        return max(min(state.wait_time() for state in states), 0.01)
-
-    def may_probe(self) -> bool:
-        """Return whether a message may be tried on those that are open."""
-        return all(state.wait_time() == 0.0 for state in self.open())

@@ -13,7 +13,7 @@ from .hooks import Passage
 from .letters.letter import DeadLetter
 from .matching import Handler
 from .message import M
-from .retry import check_number
+from .retry import LONGEST_DELAY, check_number
 from .state import State
 
 
@@ -135,7 +135,7 @@ class HandlingContext(Generic[M]):
             can wait.
         """
         if delay is not None:
-            check_number("ctx.nack()", "delay", delay, 0.0)
+            check_number("ctx.nack()", "delay", delay, 0.0, LONGEST_DELAY)
             self._check_longest(delay)
         self._decide(NACKED)
         if delay is not None:

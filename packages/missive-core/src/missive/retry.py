@@ -8,6 +8,9 @@ from math import inf
 
 from .errors import ConfigurationError
 
+#: The longest delay there is, in seconds: ten years. What is longer is a mistake in the unit.
+LONGEST_DELAY = 3650 * 86_400.0
+
 ErrorTypes = tuple[type[BaseException], ...]
 
 
@@ -48,9 +51,9 @@ class Retry:
                 f"Retry cannot make attempts={attempts!r}; it counts the first attempt too,"
                 " so give a whole number from 1"
             )
-        check_number("Retry", "delay", self.delay, 0.0)
-        check_number("Retry", "backoff", self.backoff, 1.0)
-        check_number("Retry", "max_delay", self.max_delay, 0.0)
+        check_number("Retry", "delay", self.delay, 0.0, LONGEST_DELAY)
+        check_number("Retry", "backoff", self.backoff, 1.0, 1e6)
+        check_number("Retry", "max_delay", self.max_delay, 0.0, LONGEST_DELAY)
         check_number("Retry", "jitter", self.jitter, 0.0, 1.0)
 
     def covers(self, error: BaseException) -> bool:
@@ -63,15 +66,23 @@ class Retry:
 
         :param attempt: the attempt that failed, from 1.
         """
-        # Past 2 ** 1000 a float overflows, and every max_delay is long reached.
-        exponent = min(attempt - 1, 1000)
-        try:
-            delay = min(self.delay * self.backoff**exponent, self.max_delay)
-        except OverflowError:
-            delay = self.max_delay
+        delay = self._plain_delay(attempt)
         if self.jitter:
             delay *= 1.0 + self.jitter * random.uniform(-1.0, 1.0)
         return min(delay, self.max_delay)
+
+    @property
+    def longest_delay(self) -> float:
+        """The longest delay that any of its attempts is made to wait, in seconds."""
+        if self.attempts == 1:
+            return 0.0
+        return min(self._plain_delay(self.attempts - 1) * (1.0 + self.jitter), self.max_delay)
+
+    def _plain_delay(self, attempt: int) -> float:
+        try:
+            return min(self.delay * float(self.backoff) ** (attempt - 1), self.max_delay)
+        except OverflowError:
+            return self.max_delay if self.delay else 0.0
 
 
 def exception_types(owner: str, name: str, given: object) -> ErrorTypes:

@@ -211,7 +211,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
                 context,
                 adapter,
                 self.dlq if goes_to_store else None,
-                breaker.wait_time(),
+                breaker,
                 in_order=retry is not None and retry.in_order,
                 holds=self.holds,
             )

@@ -53,9 +53,10 @@ def decide(
             return
         error = NackUnsupported(context.message, adapter)
         context.fail(error, "settling")
-    elif error is None:
+    elif error is None:  # nothing was raised: a fault of the handler, which no retry mends
         error = NotSettled(context.message, context.handler.name if context.handler else None)
         context.fail(error)
+        retry = None
     if retry is not None and context.stage == "handling" and retry.covers(error):
         attempt = context.attempt
         if attempt < retry.attempts:
@@ -188,7 +189,8 @@ def _log_letter(context: HandlingContext[M]) -> None:
     letter, error = context.letter, context.error
     assert letter is not None
     if context.outcome is DEFERRED:
-        logger.info(
+        logger.log(
+            logging.DEBUG if context.paused else logging.INFO,  # the breaker logs each change
             "deferred %s for %.3g s after attempt %d: handler %s, %s",
             format_id(letter.id),
             context.delay,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
+from .breaker import BreakerState
 from .capabilities import Capabilities
 from .errors import BreakerOpen, ConfigurationError, MissiveError
 from .handling import DEFERRED, NACKED, HandlingContext
@@ -16,8 +17,10 @@ from .matching import Handler, Router
 from .message import M
 from .retry import Retry
 
+#: The reason of the letter of a message that a breaker refused.
+REFUSED = "its handler's breaker is open"
 #: The reason of a letter without an error, by whether a breaker gave the message back.
-_NO_ERROR = {False: "nacked", True: "its handler's breaker is open"}
+_NO_ERROR = {False: "nacked", True: REFUSED}
 
 
 class Settles(Protocol):
@@ -46,7 +49,7 @@ def plan_pause(
     context: HandlingContext[M],
     adapter: Settles,
     dlq: DLQ | None,
-    delay: float,
+    breaker: BreakerState,
     *,
     in_order: bool,
     holds: bool,
@@ -54,10 +57,10 @@ def plan_pause(
     """Plan that a message is given back while a breaker is open, not counted as an attempt.
 
     :param dlq: where it may wait; None keeps it where it is.
-    :param delay: after how many seconds the breaker lets a message through.
     """
-    context.delay, context.next_attempt = delay, context.attempt
+    context.delay, context.next_attempt = breaker.wait_time(), context.attempt
     if isinstance(dlq, DeadLetterStore) and not (in_order and holds):
+        context.delay = breaker.keep_for()
         _defer(context)
     elif holds:
         context.held, context.in_place, context.outcome = True, in_order, DEFERRED
@@ -161,10 +164,10 @@ def check_retries(
             )
         longest = capabilities.max_delay
         native = capabilities.delayed_nack and not (retry.in_order and holds)
-        if native and longest is not None and retry.max_delay > longest:
+        if native and longest is not None and retry.longest_delay > longest:
             raise ConfigurationError(
-                f"{handler.name} has a Retry with max_delay={retry.max_delay:g} s, but {name} can"
-                f" wait {longest:g} s at most; lower max_delay"
+                f"{handler.name} has a Retry that waits up to {retry.longest_delay:g} s, but {name}"
+                f" can wait {longest:g} s at most; lower max_delay"
             )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from ..capabilities import Capabilities
@@ -13,7 +14,8 @@ from ..error_notes import place_of
 from ..handling import ACKED, NACKED, HandlingContext
 from ..ids import format_id
 from .claim import Claim
-from .letter import DeadLetter
+from .leases import Leases
+from .letter import DeadLetter, utc_now
 from .store import DeadLetterStore
 
 logger = logging.getLogger("missive.letters.deferred")
@@ -24,6 +26,8 @@ LEASE = 60.0
 RETRY_AFTER = 1.0
 #: How often a store is asked for due messages while none is known to be due sooner, in seconds.
 LOOK_EVERY = 1.0
+#: By how many seconds the wall clock may gain on the monotonic one before it was set forward.
+CLOCK_JUMP = 5.0
 
 
 class DeferredDelivery(Delivery):
@@ -47,11 +51,15 @@ class DeferredDelivery(Delivery):
 class Deferred:
     """Takes due messages from a store of deferred ones, and settles them in it.
 
-    Each due message goes to one process at a time; a process that dies loses its claims when their
-    lease ends, and another takes them.
+    Each due message goes to one process at a time. Claims are renewed until the message is settled.
+    A process that dies loses its claims when their lease ends, and another takes them. Where the
+    wall clock is set forward, which ends every lease, nothing is claimed until the processes that
+    hold claims have renewed them.
 
     :param store: the store.
     :param lease: how long a claim outlives its process, in seconds.
+    :param wall: returns the time, aware.
+    :param clock: returns the time in seconds, monotonic.
     """
 
     capabilities = Capabilities(
@@ -65,35 +73,71 @@ class Deferred:
         settles_across_connections=True,
     )
 
-    def __init__(self, store: DeadLetterStore, *, lease: float = LEASE) -> None:
+    def __init__(
+        self,
+        store: DeadLetterStore,
+        *,
+        lease: float = LEASE,
+        wall: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.store = store
         self.lease = lease
+        self.leases = Leases(store, lease)
+        self._wall = wall
+        self._clock = clock
+        self._offset = wall().timestamp() - clock()
+        self._hold_until = clock()
 
-    def take(self, limit: int, *, now: datetime | None = None) -> list[Delivery]:
+    def take(self, limit: int) -> list[Delivery]:
         """Return messages that are due, each claimed for this process; earliest due first.
 
         :param limit: how many at most.
-        :param now: which time it is, for tests; aware.
         """
-        claimed = self.store.claim_due(limit, self.lease, now=now)
-        return [DeferredDelivery(letter, claim, self) for claim, letter in claimed]
+        if self._waits_for_renewals():
+            return []
+        taken: list[Delivery] = []
+        for claim, letter in self.store.claim_due(limit, self.lease, now=self._wall()):
+            mine = self.leases.get(letter.id)
+            if mine is not None:  # in flight here, and its claim had ended: it is held again
+                mine.claim = claim
+            else:
+                taken.append(self.delivery_of(claim, letter))
+        return taken
+
+    def delivery_of(self, claim: Claim, letter: DeadLetter) -> DeferredDelivery:
+        """Return a claimed message as a delivery; its claim is renewed until it is settled."""
+        delivery = DeferredDelivery(letter, claim, self)
+        self.leases.hold(delivery)
+        return delivery
+
+    def _waits_for_renewals(self) -> bool:
+        """Return whether the wall clock was set forward so lately that claims may look ended."""
+        now = self._clock()
+        offset = self._wall().timestamp() - now
+        gained, self._offset = offset - self._offset, offset
+        if gained > CLOCK_JUMP:
+            logger.warning("the clock was set forward by %.0f s", gained)
+            self._hold_until = now + self.lease / 2
+        return now < self._hold_until
 
     def seconds_to_next(self) -> float:
         """Return in how many seconds to look again: when the next is due, or in a while."""
         due = self.store.next_due()
         if due is None:
             return LOOK_EVERY
-        return min(max((due - datetime.now(timezone.utc)).total_seconds(), 0.0), LOOK_EVERY)
-
-    def renew(self, deliveries: Iterable[Any]) -> None:
-        """Hold the claims of messages that are still being handled."""
-        for delivery in deliveries:
-            delivery.claim = self.store.renew(delivery.claim, lease=self.lease) or delivery.claim
+        left = max((due - self._wall()).total_seconds(), self._hold_until - self._clock(), 0.0)
+        return min(left, LOOK_EVERY)
 
     def give_back(self, deliveries: Iterable[Any]) -> None:
         """Release the claims of messages that were not handled."""
         for delivery in deliveries:
+            self.leases.drop((delivery,))
             self.store.release(delivery.claim)
+
+    def close(self) -> None:
+        """Renew no claim from now on."""
+        self.leases.close()
 
     def continued(self, context: HandlingContext[Any], letter: DeadLetter) -> DeadLetter:
         """Return the letter of another failure of a deferred message, under the id it has here.
@@ -113,21 +157,30 @@ class Deferred:
 
         :param batch: contexts whose delivery came from :meth:`take`.
         """
-        again: list[DeadLetter] = []
         for context in batch:
             delivery: Any = context.delivery
+            self.leases.drop((delivery,))
             if context.outcome is NACKED:
-                delay = RETRY_AFTER if context.delay is None else context.delay
-                due = datetime.now(timezone.utc) + timedelta(seconds=delay)
-                again.append(delivery.letter._replace(due=due, attempt=context.attempt))
+                self._defer(self._nacked(context))
             elif context.outcome is ACKED and not self.store.remove(delivery.claim):
                 logger.warning(
                     "%s was acked, and stays in the store: its claim expired, or it failed"
                     " elsewhere meanwhile",
                     format_id(delivery.claim.id),
                 )
-        for letter in again:
-            self._defer(letter)
+
+    def _nacked(self, context: HandlingContext[Any]) -> DeadLetter:
+        delay = RETRY_AFTER if context.delay is None else context.delay
+        letter = DeadLetter.from_failure(
+            context.message,
+            stage=context.stage,
+            reason="nacked",
+            error=context.error,
+            handler=context.handler.name if context.handler is not None else None,
+            attempt=context.attempt,
+            due=self._wall() + timedelta(seconds=delay),
+        )
+        return self.continued(context, letter)
 
     def _defer(self, letter: DeadLetter) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from time import monotonic
 from typing import Any, Generic
@@ -69,3 +69,10 @@ def delivery_of(context: HandlingContext[Any]) -> Delivery | bytes:
     """Return what a message was delivered as."""
     delivery = context.delivery
     return delivery if isinstance(delivery, Delivery) else context.message.raw_data
+
+
+def stamp(batch: Sequence[Delivery | bytes], generation: int) -> None:
+    """Note on deliveries which connection they came on."""
+    for delivery in batch:
+        if not isinstance(delivery, bytes):
+            delivery.generation = generation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import count
@@ -16,12 +15,11 @@ from ..message import M
 from ..run import ProcessingContext
 from .batches import Batches
 from .executor import Executor
-from .held import Held, delivery_of, delivery_of_next
+from .gate import Gate
+from .held import Held, delivery_of, delivery_of_next, stamp
 from .lanes import Job, Lanes
 from .port import Port
 from .pump import Pump
-
-logger = logging.getLogger("missive.polling.intake")
 
 #: How many messages may wait in this process behind others, whatever ``max_in_flight``.
 WAITING_ROOM = 1000
@@ -46,7 +44,8 @@ class Intake(Generic[M]):
         self._always_ordered = port.capabilities.ordered_acks or (
             self._lanes.by_key and not executor.inline
         )
-        self.pump = Pump(ctx.dlq) if isinstance(ctx.dlq, DeadLetterStore) else None
+        self._pump = Pump(ctx.dlq) if isinstance(ctx.dlq, DeadLetterStore) else None
+        self._gate = Gate(ctx.breakers, ctx.processor.router.handlers, self._pump is not None)
         self._numbers = count(1)
         #: Told of each message that begins, in order; it has its number.
         self.on_begin: Callable[[HandlingContext[M]], None] | None = None
@@ -88,9 +87,7 @@ class Intake(Generic[M]):
         """
         self._port.counters.received += len(batch)
         if generation:
-            for delivery in batch:
-                if not isinstance(delivery, bytes):
-                    delivery.generation = generation
+            stamp(batch, generation)
             if self.shared_envelope.generation != generation:
                 self.shared_envelope = Envelope(source=self._port.source)
                 self.shared_envelope.generation = generation
@@ -102,8 +99,8 @@ class Intake(Generic[M]):
             self._again(context)
         for job in self._batches.due():
             self._submit(job)
-        if self.pump is not None and self.pump.seconds_to_next() == 0.0:
-            self._take_deferred(self.pump)
+        if self._pump is not None:
+            self._take_deferred(self._pump)
 
     def _again(self, context: HandlingContext[M]) -> None:
         """Have a held message begin its next attempt, before others."""
@@ -113,35 +110,42 @@ class Intake(Generic[M]):
         self._ready.append(again)
 
     def _take_deferred(self, pump: Pump) -> None:
-        room = max(self._most - self._executor.in_flight, 0)
-        if not self.backlog and not self._ready and room:  # else it is the transport's turn
+        closed = self._gate.closed_handlers()
+        if closed:
+            pump.hasten(closed)
+        room = self._room_for_deferred()
+        if room:
             self.backlog.extend(pump.take(room))
 
-    def renew_deferred(self) -> None:
-        """Hold the claims of the deferred messages that are not settled yet."""
-        if self.pump is not None:
-            contexts = (*self._executor.unsettled(), *self._begun())
-            self.pump.renew([*(context.delivery for context in contexts), *self.backlog])
+    def _room_for_deferred(self) -> int:
+        """Return how many messages of the store may begin now."""
+        room = self._most - self._executor.in_flight
+        if self.backlog or self._ready or room <= 0 or self._port.pauses:
+            return 0
+        if self.breaker_pause() is not None:
+            return int(self._gate.may_probe())
+        return room
 
     def seconds_to_next(self) -> float | None:
         """Return in how many seconds something is due; None where nothing waits."""
         times = [self.held.seconds_to_next(), self._batches.seconds_to_next()]
-        if self.pump is not None:
-            times.append(self.pump.seconds_to_next())
+        if self._pump is not None and self._room_for_deferred():
+            times.append(self._pump.seconds_to_next())
         known = [seconds for seconds in times if seconds is not None]
         return min(known) if known else None
 
     def breaker_pause(self) -> float | None:
         """Return for how long nothing may be received because of breakers; None where it may."""
-        handlers = self._ctx.processor.router.handlers
-        return self._ctx.breakers.pause(handlers, defers=self.pump is not None)
+        if not self._ctx.breakers.open():
+            return None
+        return self._gate.pause(not self.waits and not self._executor.in_flight)
 
     def begin(self) -> None:
         """Have messages handled, as far as there is room and order allows."""
         executor, most = self._executor, self._port.max_in_flight
         probing = self.breaker_pause() is not None
         if probing:
-            most = 1 if self._ctx.breakers.may_probe() else 0
+            most = 1 if self._gate.may_probe() else 0
         while (self._ready or self.backlog) and self._port.stopped_at is None:
             if not executor.inline and executor.in_flight >= most:
                 return
@@ -169,7 +173,7 @@ class Intake(Generic[M]):
                 self.on_begin(context)
         lane = context._lane
         if lane is None and (self._lanes or self._always_ordered):
-            lane = self._lane_of(context)
+            lane = self._lanes.lane_of(context)
             if lane is not None and self._park(lane, context):
                 return
         if self._sizes and self._is_batched(context):
@@ -178,13 +182,6 @@ class Intake(Generic[M]):
                 self._submit(job)
         else:
             self._submit([context])
-
-    def _lane_of(self, context: HandlingContext[M]) -> Hashable:
-        try:
-            return self._lanes.lane_of(context)
-        except Exception as error:
-            context.fail(error, "matching")
-            return None
 
     def _park(self, lane: Hashable, context: HandlingContext[M]) -> bool:
         """Have a message wait behind others of its lane, one that waits in a batch included."""
@@ -207,25 +204,23 @@ class Intake(Generic[M]):
     def _submit(self, job: Job[M]) -> None:
         first = job[0]
         if self._lanes.by_key and not self._executor.inline and first._lane is None:
-            lane = self._lane_of(first)
-            if lane is not None:
-                first._lane = lane
-                self._lanes.take(lane)
+            first._lane = self._lanes.enter(first)
         self._executor.submit(job)
 
     def done(self, context: HandlingContext[M]) -> None:
         """Take note that a message was settled, or is held: let what waited for it go on."""
         lane, context._lane = context._lane, None
         if context.held:
+            if context.paused and self._lanes.by_key:
+                context.in_place = True  # whatever its policy: nothing overtakes it in its key
             if context.in_place:
-                context._lane = self._lane_of(context) if lane is None else lane
-                if context._lane is not None:
-                    self._lanes.take(context._lane)
+                # Where it has a lane, it holds that already.
+                context._lane = self._lanes.enter(context) if lane is None else lane
             self.held.add(context)
             if context.in_place:
                 return
-        elif self.pump is not None and context.letter is not None and context.delay is not None:
-            self.pump.look_within(context.delay)
+        elif self._pump is not None and context.delay is not None:
+            self._pump.look_within(context.delay)
         if lane is not None:
             self._release(lane)
 
@@ -292,6 +287,7 @@ class Intake(Generic[M]):
         :param skipped: what the executor had and did not begin.
         """
         left = [*map(delivery_of, self._begun(*skipped)), *self.backlog]
-        if self.pump is not None:
-            self.pump.give_back(left)
+        mine = [item for item in left if not isinstance(item, bytes) and item.settler is not None]
+        if self._pump is not None:
+            self._pump.close(mine)
         return [item for item in left if isinstance(item, bytes) or item.settler is None]

@@ -26,6 +26,7 @@ class Lanes(Generic[M]):
     def __init__(self, ordering_key: Callable[[M], Hashable] | None) -> None:
         self._ordering_key = ordering_key
         self._taken: dict[Hashable, deque[HandlingContext[M]]] = {}
+        self._holders: dict[Hashable, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._taken)
@@ -36,19 +37,28 @@ class Lanes(Generic[M]):
         return self._ordering_key is not None
 
     def lane_of(self, context: HandlingContext[M]) -> Hashable:
-        """Return the lane of a message.
-
-        :raises Exception: what the ordering key raises, and where its result cannot be hashed.
-        """
-        if self._ordering_key is None or context.error is not None:
+        """Return the lane of a message; None where its key fails, which then is its error."""
+        if self._ordering_key is None or _is_unreadable(context):
             return ("source", context.message.source)
-        lane = ("key", self._ordering_key(context.message))
-        hash(lane)
+        try:
+            lane = ("key", self._ordering_key(context.message))
+            hash(lane)
+        except Exception as error:
+            context.fail(error, "matching")
+            return None
+        return lane
+
+    def enter(self, context: HandlingContext[M]) -> Hashable:
+        """Take the lane of a message and return it; None where it has none."""
+        lane = self.lane_of(context)
+        if lane is not None:
+            self.take(lane)
         return lane
 
     def take(self, lane: Hashable) -> None:
-        """Have later messages of a lane wait."""
+        """Have later messages of a lane wait until it was released as often as taken."""
         self._taken.setdefault(lane, deque())
+        self._holders[lane] = self._holders.get(lane, 0) + 1
 
     def park(self, lane: Hashable, context: HandlingContext[M]) -> bool:
         """Have a message wait where its lane is taken; return whether it does."""
@@ -59,7 +69,11 @@ class Lanes(Generic[M]):
         return True
 
     def release(self, lane: Hashable) -> deque[HandlingContext[M]]:
-        """Let a lane go; return what waited in it, in order."""
+        """Let a lane go; return what waited in it, in order, if nothing else holds it."""
+        holders = self._holders.pop(lane, 0) - 1
+        if holders > 0:
+            self._holders[lane] = holders
+            return deque()
         return self._taken.pop(lane, None) or deque()
 
     def parked(self) -> list[HandlingContext[M]]:
@@ -73,3 +87,9 @@ class Lanes(Generic[M]):
             dropped += [context for context in waiting if gone(context.delivery)]
             self._taken[lane] = deque(c for c in waiting if not gone(c.delivery))
         return dropped
+
+
+def _is_unreadable(context: HandlingContext[Any]) -> bool:
+    """Return whether there is no message to compute a key from."""
+    undecodable = context.error is not None and context.stage == "decoding"
+    return undecodable or context.delivery.rejection is not None

@@ -63,6 +63,8 @@ class Loop(Turns[M]):
                 self.intake.begin()
             try:
                 self._keep_alive()
+                if not executor.in_flight and not executor.has_finished:
+                    port.wait(self._timeout(wait))  # for what is held until its retry is due
                 self._collect(self._timeout(wait))
             except BaseException as error:
                 self.fail(error)

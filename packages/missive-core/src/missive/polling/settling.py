@@ -139,9 +139,7 @@ class Settling(Generic[M]):
         waiting = [] if self._in_order is None else self._in_order.waiting()
         return [*self._unsettled, *waiting]
 
-    def forget(
-        self, gone: Callable[[Any], bool], in_flight: Iterable[HandlingContext[M]]
-    ) -> None:
+    def forget(self, gone: Callable[[Any], bool], in_flight: Iterable[HandlingContext[M]]) -> None:
         """Send no settlement of messages that are ``gone``, as judged by their delivery.
 
         :param in_flight: what is being handled; nothing has to wait until that is settled.

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from ..letters.store import DeadLetterStore
 from ..message import M
 from ..run import ProcessingContext
 from .connection import Connection
@@ -14,7 +13,6 @@ from .executor import Executor
 from .inline import InlineExecutor
 from .loop import Loop
 from .port import Port
-from .pump import RENEW_EVERY
 from .threads import ThreadExecutor
 from .watch import Turnstile, Watch
 
@@ -37,8 +35,6 @@ def start_loop(
             loop.wake()
 
     def keep_alive() -> None:
-        for loop in wakes:
-            loop.intake.renew_deferred()
         if port.keepalive_interval is not None:
             port.keepalive()
 
@@ -52,8 +48,7 @@ def start_loop(
         executor = ThreadExecutor(ctx, port.workers, on_done)
     else:
         executor = inline = InlineExecutor(ctx)
-        renewal = RENEW_EVERY if isinstance(ctx.dlq, DeadLetterStore) else None
-        intervals = [port.keepalive_interval, port.handler_timeout, renewal]
+        intervals = [port.keepalive_interval, port.handler_timeout]
         if any(intervals):
             inline.busy = Turnstile()
             watch = Watch(

@@ -86,6 +86,7 @@ class Turns(Generic[M]):
         elif pause is not None:
             self._port.wait(self._timeout(pause))
         if self._port.pauses or self._failure is not None:
+            self._collect(0.0)  # and send what was batched
             return
         if isinstance(self.executor, InlineExecutor) and intake.is_plain:
             self._burst(self.executor)
@@ -102,11 +103,11 @@ class Turns(Generic[M]):
         port, ctx, settling, backlog = self._port, self._ctx, self._settling, self.intake.backlog
         begin, handle, settle_one, busy = ctx.begin, ctx.run, ctx.settle_one, executor.busy
         shared, batches = self.intake.shared_envelope, port.flush_interval is not None
-        at_once = not batches or ctx.acks_singly
+        at_once, pauses = not batches or ctx.acks_singly, port.pauses
         delivery: Delivery | bytes | None = None
         acked = counted = 0
         try:
-            while backlog and port.stopped_at is None:
+            while backlog and port.stopped_at is None and not pauses:
                 delivery = backlog.popleft()
                 if isinstance(delivery, bytes):
                     context = begin(delivery, shared)
@@ -209,7 +210,6 @@ class Turns(Generic[M]):
 
     def _keep_alive(self) -> None:
         port = self._port
-        self.intake.renew_deferred()
         if port.keepalive_interval is None or monotonic() < self._keepalive_due:
             return
         self._keepalive_due = monotonic() + port.keepalive_interval

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from datetime import timedelta
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +13,9 @@ from ..capabilities import Capabilities
 from ..delivery import Delivery, Envelope, EnvelopeFields
 from ..errors import ConfigurationError
 from ..handling import ACKED, DEAD_LETTERED, DEFERRED, NACKED, HandlingContext, Outcome
-from ..letters.deferred import Deferred
+from ..letters.claim import Claim
+from ..letters.deferred import Deferred, DeferredDelivery
+from ..letters.letter import DeadLetter
 from ..letters.store import DeadLetterStore
 from ..message import NO_ENVELOPE, M, Message, RawMessage, check_message_cls
 from ..run import ProcessingContext
@@ -154,14 +155,16 @@ class TestAdapter(Adapter[M]):
         store = ctx.dlq
         assert isinstance(store, DeadLetterStore)
         assert waiting.letter is not None
-        assert waiting.letter.due is not None
-        outcomes: list[Outcome | None] = []
-        for delivery in Deferred(store).take(1, now=waiting.letter.due + timedelta(microseconds=1)):
-            context: HandlingContext[M] = ctx.process(delivery)
-            outcomes.append(self._settle(context))
-            if context.outcome is ACKED:
-                self.acked.append(context.message)
-        return outcomes
+        claimed = _claim_same(store, waiting.letter)
+        if claimed is None:  # somebody gave it up, removed or replayed it
+            return []
+        claim, letter = claimed
+        delivery = DeferredDelivery(letter, claim, Deferred(store))
+        context: HandlingContext[M] = ctx.process(delivery)
+        outcome = self._settle(context)
+        if outcome is ACKED:
+            self.acked.append(context.message)
+        return [outcome]
 
     def _context_of(self, message: M | bytes, envelope: EnvelopeFields) -> HandlingContext[M]:
         if isinstance(message, bytes):
@@ -268,3 +271,15 @@ class TestAdapter(Adapter[M]):
 def _envelope(given: EnvelopeFields) -> Envelope:
     given.setdefault("delivery_count", 1)
     return Envelope(**given)
+
+
+def _claim_same(store: DeadLetterStore, letter: DeadLetter) -> tuple[Claim, DeadLetter] | None:
+    """Claim a deferred letter, by its id or by one beside it; None where it is gone."""
+    for number in count():
+        claimed = store.claim(letter.beside_id(number) if number else letter.id)
+        if claimed is None:
+            return None
+        if claimed[1].is_same_message(letter):
+            return claimed if claimed[1].state == "deferred" else None
+        store.release(claimed[0])
+    return None

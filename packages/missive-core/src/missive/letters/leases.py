@@ -1,0 +1,91 @@
+"""Leases: the claims on deferred messages in flight, renewed until they are settled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Protocol
+
+from ..errors import DeadLetterStoreError
+from .claim import Claim
+from .store import DeadLetterStore
+
+logger = logging.getLogger("missive.letters.leases")
+
+
+class Leased(Protocol):
+    """What is leased: a delivery with its claim."""
+
+    claim: Claim
+
+
+class Leases:
+    """Holds the claims of messages in flight, however long their handlers take.
+
+    A thread renews them three times a lease. It runs only while there are any, and talks to the
+    store alone, never to a transport.
+
+    :param store: the store that gave the claims.
+    :param lease: how long a claim outlives its process, in seconds.
+    """
+
+    def __init__(self, store: DeadLetterStore, lease: float) -> None:
+        self._store = store
+        self._lease = lease
+        self._held: dict[bytes, Leased] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, id: bytes) -> Leased | None:
+        """Return what is in flight under the id of a letter."""
+        return self._held.get(id)
+
+    def hold(self, delivery: Leased) -> None:
+        """Renew a claim from now on."""
+        with self._lock:
+            self._held[delivery.claim.id] = delivery
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(
+                    target=self._renew_until_idle, name="missive-leases", daemon=True
+                )
+                self._thread.start()
+
+    def drop(self, deliveries: Iterable[Leased]) -> None:
+        """Renew claims no longer."""
+        for delivery in deliveries:
+            self._held.pop(delivery.claim.id, None)
+
+    def close(self) -> None:
+        """Renew nothing from now on: what is still in flight goes to another process in time."""
+        self._closed.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def renew(self) -> None:
+        """Renew every claim now."""
+        for delivery in list(self._held.values()):
+            try:
+                # None: it was lost, which is found out when the message is settled.
+                delivery.claim = (
+                    self._store.renew(delivery.claim, lease=self._lease) or delivery.claim
+                )
+            except DeadLetterStoreError as error:
+                logger.warning(
+                    "claims on deferred messages cannot be renewed (%s); trying again",
+                    type(error).__name__,
+                )
+                return
+
+    def _renew_until_idle(self) -> None:
+        while not self._closed.wait(self._lease / 3):
+            self.renew()
+            with self._lock:
+                if not self._held:
+                    self._thread = None
+                    return
