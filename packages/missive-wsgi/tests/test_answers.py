@@ -8,10 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from missive import (
+    Breaker,
     JSONMessage,
+    MemoryDLQ,
     Processor,
     RawMessage,
+    Retry,
     TestAdapter,
+    otherwise,
 )
 from missive.adapters.wsgi import WSGIAdapter
 
@@ -270,3 +274,70 @@ def test_bodies_are_json(client):
     """Every body of a response is JSON, those of refusals too."""
     for answer in (client.post(b"ack"), client.get("/"), client.get("/none")):
         assert json.loads(answer.body)
+
+
+def retrying(dlq):
+    """Return a processor whose handler fails, and the attempts it made."""
+    processor: Processor[RawMessage] = Processor()
+    attempts: list[int] = []
+
+    @processor.handle_for(otherwise, retry=Retry(attempts=3, delay=7.2, jitter=0.0))
+    def handle(message, ctx):
+        attempts.append(ctx.attempt)
+        raise ConnectionError("the database is down")
+
+    processor.set_dlq(dlq)
+    return processor, attempts
+
+
+def test_deferred(client_of):
+    """A message that its store keeps for a retry is answered 202: it need not be sent again."""
+    store = MemoryDLQ()
+    processor, attempts = retrying(store)
+    client = client_of(WSGIAdapter(RawMessage, processor))
+    answer = client.post(b"a")
+    assert (answer.status, answer.json) == (202, {"result": "deferred"})
+    assert attempts == [1]
+    assert (store.counts().dead, store.counts().deferred) == (0, 1)
+    client.app.close()
+
+
+@pytest.mark.parametrize("dlq", [None, {}])
+def test_without_a_store_the_sender_is_told_when_to_try_again(client_of, dlq):
+    """The delay of the policy, rounded up, is the Retry-After of a 503."""
+    processor, attempts = retrying(dlq)
+    client = client_of(WSGIAdapter(RawMessage, processor, nack_status=429, retry_after=1))
+    answer = client.post(b"a")
+    assert (answer.status, answer.json) == (503, {"result": "nack"})
+    assert answer.headers["Retry-After"] == "8"
+    assert attempts == [1]
+    client.app.close()
+
+
+def test_a_nack_with_a_delay_tells_the_sender_when_to_try_again(client_of):
+    """A handler may say so itself."""
+    processor: Processor[RawMessage] = Processor()
+    processor.handle_for(otherwise)(lambda message, ctx: ctx.nack(delay=30))
+    client = client_of(WSGIAdapter(RawMessage, processor))
+    answer = client.post(b"a")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+    client.app.close()
+
+
+@pytest.mark.parametrize(("dlq", "status"), [(MemoryDLQ(), 202), ({}, 503)])
+def test_an_open_breaker_dead_letters_nothing(client_of, dlq, status):
+    """Messages wait in the store, or with their sender, while a dependency is down."""
+    processor: Processor[RawMessage] = Processor()
+    calls: list[bytes] = []
+
+    @processor.handle_for(otherwise, breaker=Breaker(on=ConnectionError, failures=1, pause=60))
+    def handle(message, ctx):
+        calls.append(message.raw_data)
+        raise ConnectionError("down")
+
+    processor.set_dlq(dlq)
+    client = client_of(WSGIAdapter(RawMessage, processor))
+    assert [client.post(b"%d" % number).status for number in range(3)] == [status] * 3
+    assert calls == [b"0"]
+    assert len(dlq) == 0
+    client.app.close()

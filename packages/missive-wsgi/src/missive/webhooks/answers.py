@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any, cast
 
 from missive import Outcome
@@ -137,6 +138,14 @@ def nacked(status: int, retry_after: int | None) -> Answer:
     return Answer.json(status, {"result": "nack"}, *patience)
 
 
+def later(delay: float) -> Answer:
+    """Make the answer to a message that its sender is to send again after a delay.
+
+    :param delay: in seconds; what a sender is told is rounded up to whole ones.
+    """
+    return Answer.json(503, {"result": "nack"}, ("Retry-After", str(ceil(delay))))
+
+
 def taken(
     status: int = 204,
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
@@ -162,6 +171,8 @@ def taken(
 # What became of a message.
 ACKED = Answer.json(200, {"result": "ack"})
 DEAD_LETTERED = Answer.json(200, {"result": "dlq"})
+#: RFC 9110, section 15.3.3: accepted, and not processed yet.
+DEFERRED = Answer.json(202, {"result": "deferred"})
 ERROR = Answer.json(500, {"result": "error"})
 
 # What no handler sees.

@@ -199,13 +199,16 @@ class Intake(Generic[M]):
         )
         return None
 
-    def answer(self, outcome: Outcome, message: Message | None = None) -> Answer:
+    def answer(
+        self, outcome: Outcome, message: Message | None = None, delay: float | None = None
+    ) -> Answer:
         """Return the answer to a message, by its outcome.
 
         :param outcome: what became of it.
         :param message: the message; needed where there is an ``own_answer``.
+        :param delay: after how many seconds it is to be tried again, where that was said.
         """
-        usual = self._usual_answer(outcome)
+        usual = self._usual_answer(outcome, delay)
         if self.own_answer is None:
             return usual
         # Whatever goes wrong here, the outcome stands: an error would have the sender send again.
@@ -235,7 +238,9 @@ class Intake(Generic[M]):
             what,
         )
 
-    def _usual_answer(self, outcome: Outcome) -> Answer:
-        if outcome is Outcome.ACKED:
-            return answers.ACKED
-        return self._nacked if outcome is Outcome.NACKED else answers.DEAD_LETTERED
+    def _usual_answer(self, outcome: Outcome, delay: float | None) -> Answer:
+        if outcome is Outcome.NACKED:
+            return self._nacked if delay is None else answers.later(delay)
+        if outcome is Outcome.DEFERRED:
+            return answers.DEFERRED
+        return answers.ACKED if outcome is Outcome.ACKED else answers.DEAD_LETTERED

@@ -9,7 +9,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Generic
 
-from missive import DrainTimeout, M, Message, Outcome, ProcessingContext
+from missive import DrainTimeout, HandlingContext, M, ProcessingContext
 from missive.polling import place_of
 
 from .delivery import RequestDelivery
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .adapter import WSGIAdapter
 
 logger = logging.getLogger("missive.adapters.wsgi.process")
-
-ACKED = Outcome.ACKED
 
 
 class ServerProcess(Generic[M]):
@@ -69,27 +67,14 @@ class ServerProcess(Generic[M]):
 
     # What calls the core, beside open and close.
 
-    def take(self, delivery: RequestDelivery) -> Outcome | None:
+    def take(self, delivery: RequestDelivery) -> HandlingContext[M] | None:
         """Have a delivery handled and settled, in the thread of its request.
 
-        :returns: the outcome; None after the end.
+        :returns: the context with its outcome; None after the end.
         :raises BaseException: what left it unsettled.
         """
         ctx = self.ctx or self._adapter.open_process(self)
-        if ctx is None:
-            return None
-        return ctx.deliver(delivery).outcome
-
-    def take_whole(self, delivery: RequestDelivery) -> tuple[Outcome | None, Message | None]:
-        """Do the same as :meth:`take`, and return the message too.
-
-        :raises BaseException: what left it unsettled.
-        """
-        ctx = self.ctx or self._adapter.open_process(self)
-        if ctx is None:
-            return None, None
-        context = ctx.deliver(delivery)
-        return context.outcome, context.message
+        return None if ctx is None else ctx.deliver(delivery)
 
     def note_done(self) -> None:
         """Tell who waits that a delivery is in hand no more; needed while ``refusing`` is set."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Generic
 from missive import (
     DeadLetterStore,
     DeadLetterWriteFailed,
+    HandlingContext,
     M,
-    Message,
     MessageError,
     Outcome,
     format_id,
@@ -125,10 +125,12 @@ class Reception(Generic[M]):
                 if refusal is not None:
                     return refusal
             # The outcome belongs to this request: it is settled here, in the request's own thread.
-            if self._answers:
-                return self._answer_outcome(*process.take_whole(delivery))
-            outcome = process.take(delivery)
-            return answers.ACKED if outcome is ACKED else self._answer_outcome(outcome)
+            context = process.take(delivery)
+            if context is None:
+                return answers.DRAINING
+            if context.outcome is ACKED and not self._answers:
+                return answers.ACKED
+            return self._answer_outcome(context)
         except BaseException as error:
             if _ends_server(error):
                 raise
@@ -156,13 +158,13 @@ class Reception(Generic[M]):
             delivery.message_id = intake.identify(delivery)
         return None
 
-    def _answer_outcome(self, outcome: Outcome | None, message: Message | None = None) -> Answer:
-        if outcome is None:
-            return answers.DRAINING
-        if outcome is Outcome.DEAD_LETTERED:
+    def _answer_outcome(self, context: HandlingContext[M]) -> Answer:
+        outcome = context.outcome
+        assert outcome is not None
+        if outcome in (Outcome.DEAD_LETTERED, Outcome.DEFERRED):
             # The DLQ can be written, if it could not before.
             self._adapter.set_ready(self._adapter.process)
-        return self._intake.answer(outcome, message)
+        return self._intake.answer(outcome, context.message, context.delay)
 
     def _fail(self, delivery: RequestDelivery, error: BaseException) -> Answer:
         """Answer where a polling adapter would stop; the sender still has the message."""
