@@ -88,8 +88,11 @@ def test_after_a_reconnection_the_backlog_of_the_old_connection_is_not_handled()
     assert sorted(adapter.acked) == [b"1", b"2", b"3", b"4", b"5"]
 
 
-def test_nacks_that_are_not_consecutive_hold_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every second of 6,000 messages nacked, no batch waits, with one worker neither."""
+@pytest.mark.parametrize("flush_interval", [None, DEADLINE])
+def test_nacks_that_are_not_consecutive_hold_nothing_back(
+    flush_interval: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every second of 6,000 messages nacked no batch waits, on transports that batch acks too."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
 
     @processor.handle_for(missive.otherwise)
@@ -98,6 +101,7 @@ def test_nacks_that_are_not_consecutive_hold_nothing_back(monkeypatch: pytest.Mo
 
     batches = [[b"%d" % n for n in range(start, start + 100)] for start in range(0, 6000, 100)]
     adapter = Batches(processor, *batches)
+    adapter.flush_interval = flush_interval
     waits: list[float] = []
     monkeypatch.setattr(adapter, "wait", lambda timeout, readable=None: waits.append(timeout))
     adapter.run()

@@ -46,6 +46,7 @@ class Settling(Generic[M]):
         self._lost = lost
         self._unsettled: list[HandlingContext[M]] = []
         self.flush_due = monotonic() + (port.flush_interval or 0.0)
+        #: As they were handled, with no other outcome between them.
         self.nacks_in_a_row = 0
         self._hold_until = 0.0
         self._in_order: _InOrder[M] | None = None
@@ -61,6 +62,9 @@ class Settling(Generic[M]):
         :raises Exception: as ``ProcessingContext.settle``.
         """
         self._unsettled += job
+        for context in job:
+            nacked = context.outcome is NACKED and context.delay is None
+            self.nacks_in_a_row = self.nacks_in_a_row + 1 if nacked else 0
         ends = any(context.outcome is None for context in job)
         if ends:  # the run ends with it, and nothing may overtake it
             self._halt()
@@ -87,15 +91,12 @@ class Settling(Generic[M]):
                     context.held, context.outcome = False, None  # it is delivered again instead
             self._port.counters.count(batch)
             for context in batch:
-                self._note(context)
                 self._intake.done(context)
+            if batch:
+                self._throttle()
 
-    def _note(self, context: HandlingContext[M]) -> None:
+    def _throttle(self) -> None:
         """Hold the next batch back when nothing but nacks came for a while."""
-        if context.outcome is not NACKED or context.delay is not None:
-            self.nacks_in_a_row = 0
-            return
-        self.nacks_in_a_row += 1
         excess = self.nacks_in_a_row - FREE_NACKS
         if excess > 0:
             pause = min(NACK_PAUSE_LONGEST, 0.01 * 2 ** min(excess // FREE_NACKS, 10))

@@ -133,6 +133,8 @@ class Turns(Generic[M]):
                         break
                 if batches and monotonic() >= settling.flush_due:
                     settling.flush()
+            if acked > counted:
+                settling.nacks_in_a_row = 0
             if delivery is not None:
                 self._check_drain(executor)
         finally:
