@@ -60,6 +60,7 @@ def test_summary_and_report(pytester: pytest.Pytester) -> None:
         "detail": "DeadLetterStore",
         "asks": checks["D20"]["asks"],
         "since": "0.1",
+        "seconds": 0.0,
     }
 
 

@@ -75,6 +75,15 @@ def test_a_failure_stays_a_failure() -> None:
     assert report.counts("Mine") == {"failed": 1}
 
 
+def test_slow_checks_are_named() -> None:
+    """The summary names the checks that took long, the slowest first."""
+    report = Report(["quick"])
+    report.add(found("D01"), "passed", "", 6.0)
+    report.add(found("D02"), "passed", "", 0.1)
+    report.add(found("D03"), "failed", "seen", 12.04)
+    assert "  slow: D03 12 s, D01 6 s" in report.summary()
+
+
 def test_the_gate_names_new_skips() -> None:
     """Skips that were not recorded are named with their reasons; recorded ones are not."""
     report = Report(["quick"])

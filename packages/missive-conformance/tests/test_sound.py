@@ -18,6 +18,10 @@ class TestAnswering(AdapterConformance):
     harness = harness.AnsweringHarness
 
 
+class TestDelaying(AdapterConformance):
+    harness = harness.DelayingHarness
+
+
 class TestOrderly(AdapterConformance):
     harness = harness.OrderlyHarness
 

@@ -8,17 +8,19 @@ import os
 import signal
 import socket
 import threading
+import uuid
 from collections import UserDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from missive import Delivery, Message, Outcome, Processor, RawMessage
+from missive import Delivery, HandlingContext, Message, Outcome, Processor, RawMessage
 from missive.conformance import AdapterConformance
 
 from .harness import (
     AnsweringHarness,
     BrokerHarness,
+    DelayingHarness,
     FleetingHarness,
     OrderlyHarness,
     TinyHarness,
@@ -27,6 +29,7 @@ from .mutation import Mutants
 from .transport import (
     AnsweringAdapter,
     BrokerClient,
+    DelayingAdapter,
     FleetingAdapter,
     OrderlyAdapter,
     Refused,
@@ -184,8 +187,7 @@ class EntersTwice(SoundAdapter):
     "A79",
     "A86",
     "A100",
-    "A102",
-)
+    "A102", "A132", "A123")
 class SwallowsErrors(SoundAdapter):
     """Returns from run() whatever was raised in it."""
 
@@ -467,7 +469,9 @@ class BeginsAfresh(SoundAdapter):
 # Settlement.
 
 
-@MUTANTS.add(sound, "A30", "A38", "A40", "A42", "A44", "A45", "A47", "A48", "A49")
+@MUTANTS.add(
+    sound, "A30", "A38", "A40", "A42", "A44", "A45", "A47", "A48", "A49", "A130", "A131", "A133"
+)
 class ForgetsAcks(SoundAdapter):
     """Does not tell the broker of acks."""
 
@@ -475,7 +479,7 @@ class ForgetsAcks(SoundAdapter):
         return
 
 
-@MUTANTS.add(sound, "A52", "A53", "A46", "A90", "A91", "A92", "A93", "A94", "A96", "A98")
+@MUTANTS.add(sound, "A52", "A53", "A46", "A90", "A91", "A92", "A93", "A94", "A96", "A98", "A123")
 class AcksEarly(SoundAdapter):
     """Acks messages when they arrive."""
 
@@ -516,7 +520,9 @@ class NackedFirst(SoundAdapter):
         self.again.append(envelope)
 
 
-@MUTANTS.add(FleetingHarness, "A35", "A38", "A40", "A42", "A44", "A45", "A47", "A48", "A49")
+@MUTANTS.add(
+    FleetingHarness, "A35", "A38", "A40", "A42", "A44", "A45", "A47", "A48", "A49", "A131", "A133"
+)
 class KeepsLettersToItself(OwnProcessor, FleetingAdapter):
     """Writes dead letters to a DLQ of its own."""
 
@@ -525,7 +531,7 @@ class KeepsLettersToItself(OwnProcessor, FleetingAdapter):
             processor.set_dlq({})
 
 
-@MUTANTS.add(FleetingHarness, "A36", "A39", "A41", "A43", "A46", "A50")
+@MUTANTS.add(FleetingHarness, "A36", "A39", "A41", "A43", "A46", "A50", "A132")
 class DiscardsWithoutADlq(OwnProcessor, FleetingAdapter):
     """Throws failed messages away where there is no DLQ."""
 
@@ -945,3 +951,184 @@ class Impatient(SoundAdapter):
     """Gives a broker a hundredth of a second to answer."""
 
     handshake_timeout = 0.01
+
+
+# Time.
+
+
+@MUTANTS.add(DelayingHarness, "A120")
+class ForgetsTheDelay(DelayingAdapter):
+    """Says that it delays nacks, and has the broker deliver at once."""
+
+    def settle(self, batch: Sequence[HandlingContext[Any]]) -> None:
+        for context in batch:
+            context.delay = None
+        super().settle(batch)
+
+
+@MUTANTS.add(DelayingHarness, "A121", "A120")
+class CountsNoAttempts(OtherEnvelope, DelayingAdapter):
+    """Says that the broker counts, and gives no count."""
+
+    def other(self, line: dict[str, Any]) -> dict[str, Any]:
+        return {"delivery_count": None}
+
+
+@MUTANTS.add(sound, "A122")
+class KeepsWhatIsDeferred(SoundAdapter):
+    """Acks what was acked, and not what a store has taken over."""
+
+    def settle(self, batch: Sequence[HandlingContext[Any]]) -> None:
+        super().settle([one for one in batch if one.outcome is not Outcome.DEFERRED])
+
+
+@MUTANTS.add(sound, "A124")
+class DeafToPauses(SoundAdapter):
+    """Goes on after pause()."""
+
+    def pause(self, reason: str = "paused") -> None:
+        return
+
+
+@MUTANTS.add(sound, "A124")
+class PausedForEver(SoundAdapter):
+    """Does not go on after resume()."""
+
+    def resume(self, reason: str | None = None) -> None:
+        return
+
+
+@MUTANTS.add(sound, "A125")
+class AbandonsAtAPause(SoundAdapter):
+    """Does not settle what is in hand when a pause begins."""
+
+    def ack(self, message: Message) -> None:
+        if not self.pauses:
+            super().ack(message)
+
+
+@MUTANTS.add(sound, "A126")
+class IgnoresStopWhilePaused(SoundAdapter):
+    """Does not stop during a pause."""
+
+    def stop(self) -> None:
+        if not self.pauses:
+            super().stop()
+
+
+@MUTANTS.add(sound, "A127", "A124")
+class EndsWhenPaused(SoundAdapter):
+    """Takes a pause for the end."""
+
+    def wait(self, timeout: float, readable: Any = None) -> bool:
+        if self.status().paused:
+            self.stop()
+        return super().wait(timeout, readable)
+
+
+# Handlers.
+
+
+@MUTANTS.add(sound, "A134")
+class OneCoroutine(SoundAdapter):
+    """Runs one coroutine at a time."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options["max_in_flight"] = options.get("workers", 1)
+        super().__init__(*arguments, **options)
+
+
+@MUTANTS.add(sound, "A135", "A60")
+class OneUnsettled(SoundAdapter):
+    """Receives nothing more before everything is settled."""
+
+    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
+        if self.unsettled():
+            self.wait(timeout)
+            return ()
+        self.kept = [*getattr(self, "kept", []), *super().receive(timeout)]
+        return [self.kept.pop(0)] if self.kept else []
+
+
+# Connections.
+
+
+@MUTANTS.add(sound, "A140")
+class RedeliversToo(SoundAdapter):
+    """Delivers what was unsettled on a lost connection again, as the broker does."""
+
+    def dropped(self, deliveries: Sequence[Delivery]) -> None:
+        self.lost = list(deliveries)
+
+    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
+        lost, self.lost = getattr(self, "lost", []), []
+        return lost or super().receive(timeout)
+
+
+@MUTANTS.add(sound, "A141")
+class TrustsOldTags(SoundAdapter):
+    """Settles by tags of a connection that is gone."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.capabilities = replace(self.capabilities, settles_across_connections=True)
+
+
+@MUTANTS.add(sound, "A142")
+class DeafToWithdrawals(SoundAdapter):
+    """Keeps what was taken away."""
+
+    def withdraw(self, sources: Collection[str], timeout: float = 0.0) -> None:
+        return
+
+
+# Conduct.
+
+
+@MUTANTS.add(sound, "A150")
+class LooksUpItsHost(SoundAdapter):
+    """Looks up a name in its constructor."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        socket.getaddrinfo(self.broker_address[0], self.broker_address[1])
+
+
+@MUTANTS.add(sound, "A150")
+class ReadsAFileWhenBuilt(SoundAdapter):
+    """Reads a file in its constructor, and closes it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        with open(os.devnull, "rb") as file:  # noqa: PTH123
+            file.read()
+
+
+@MUTANTS.add(sound, "A151")
+class ReceivesWhenAsked(SoundAdapter):
+    """Receives messages when it is asked for its status, and throws them away."""
+
+    def status(self) -> Any:
+        if self._socket is not None:
+            self.receive(0.0)
+        return super().status()
+
+
+@MUTANTS.add(sound, "A152")
+class SleepsInReceive(SoundAdapter):
+    """Sleeps while it waits for messages, so that stop() does not wake it."""
+
+    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
+        received = super().receive(0.0)
+        if not received:
+            threading.Event().wait(3.0)
+        return received
+
+
+@MUTANTS.add(sound, "A153")
+class NamedWhenBuilt(SoundAdapter):
+    """Chooses its name at the broker in its constructor."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.name = uuid.uuid4().hex

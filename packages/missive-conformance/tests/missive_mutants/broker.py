@@ -43,6 +43,7 @@ class Consumer:
         self.automatic = False
         self.in_hand: dict[int, Kept] = {}
         self.tag = 0
+        self.name: str | None = None
         self.outbox: SimpleQueue[bytes | None] = SimpleQueue()
         for target in (self._read, self._write):
             threading.Thread(target=target, name="mutants-broker", daemon=True).start()
@@ -86,6 +87,7 @@ class Broker:
         self.fan_out = False
         self.port = 0
         self.next_id = 0
+        self.delayed = 0
         self.listener: socket.socket | None = None
 
     def up(self) -> None:
@@ -136,14 +138,14 @@ class Broker:
         """Count what waits and what is in hand."""
         with self.lock:
             in_hand = 0 if self.fan_out else sum(len(one.in_hand) for one in self.consumers)
-            return sum(map(len, self.queues.values())) + in_hand
+            return sum(map(len, self.queues.values())) + in_hand + self.delayed
 
     def obey(self, consumer: Consumer, order: dict[str, Any]) -> None:
         """Do what a consumer asks for."""
         with self.lock:
             operation = order["op"]
             if operation == "hello":
-                consumer.say(**({} if order["password"] == PASSWORD else {"error": "password"}))
+                self._greet(consumer, order["password"], order.get("name"))
             elif operation == "subscribe":
                 self._subscribe(consumer, order)
             elif operation == "purge":
@@ -152,7 +154,7 @@ class Broker:
             elif operation == "ping":
                 consumer.say(pong=True)
             elif operation in ("ack", "nack"):
-                self._settle(consumer, order["tag"], operation)
+                self._settle(consumer, order["tag"], operation, order.get("delay", 0.0))
             self._serve()
 
     def _subscribe(self, consumer: Consumer, order: dict[str, Any]) -> None:
@@ -165,7 +167,18 @@ class Broker:
         consumer.automatic = order.get("automatic", False)
         consumer.say(subscribed=True)
 
-    def _settle(self, consumer: Consumer, tag: int, operation: str) -> None:
+    def _greet(self, consumer: Consumer, password: str, name: str | None) -> None:
+        if password != PASSWORD:
+            consumer.say(error="password")
+        elif name is not None and any(
+            one.name == name for one in self.consumers if one is not consumer
+        ):
+            consumer.say(error="name")
+        else:
+            consumer.name = name
+            consumer.say()
+
+    def _settle(self, consumer: Consumer, tag: int, operation: str, delay: float) -> None:
         kept = consumer.in_hand.pop(tag, None)
         if kept is None:
             return
@@ -174,8 +187,19 @@ class Broker:
             kept.answered.set()
         elif self.sender_waits or consumer.automatic or self.fan_out:
             kept.answered.set()
+        elif delay:
+            self.delayed += 1
+            timer = threading.Timer(delay, self._after_delay, (kept,))
+            timer.daemon = True
+            timer.start()
         else:
             self.queues[kept.queue].append(kept)
+
+    def _after_delay(self, kept: Kept) -> None:
+        with self.lock:
+            self.delayed -= 1
+            self.queues[kept.queue].append(kept)
+            self._serve()
 
     def _serve(self) -> None:
         for name, queue in self.queues.items():

@@ -13,6 +13,7 @@ from .broker import Broker
 from .transport import (
     AnsweringAdapter,
     BrokerClient,
+    DelayingAdapter,
     FleetingAdapter,
     OrderlyAdapter,
     SoundAdapter,
@@ -110,6 +111,12 @@ class AnsweringHarness(BrokerHarness):
     ) -> bool:
         kept = self.broker.publish(body, dict(headers or {}), self.sources[0])
         return kept.answered.wait(self.patience) and kept.success
+
+
+class DelayingHarness(BrokerHarness):
+    """The broker delays nacks."""
+
+    adapter_cls = DelayingAdapter
 
 
 class TinyHarness(BrokerHarness):

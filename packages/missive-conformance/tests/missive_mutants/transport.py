@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from missive import Capabilities, Delivery, Message, Processor
+from missive import Capabilities, Delivery, HandlingContext, Message, Outcome, Processor
 from missive.polling import PollingAdapter, read_options
 
 #: How often a silent connection is tried, and how long it may be silent, in seconds.
@@ -35,6 +35,8 @@ class BrokerClient(PollingAdapter[Any]):
     connection_errors = (OSError,)
     fatal_errors = (Refused,)
     automatic = False
+    #: What it is called at the broker, which has no two consumers of one name.
+    name: str | None = None
     handshake_timeout = 1.0
 
     def __init__(
@@ -74,7 +76,7 @@ class BrokerClient(PollingAdapter[Any]):
         self._pending: list[dict[str, Any]] = []
         self._socket = socket.create_connection(self.broker_address, self.handshake_timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.ask(op="hello", password=self.password)
+        self.ask(op="hello", password=self.password, name=self.name)
         self.subscribe()
         self._socket.settimeout(None)
         self._heard = self._pinged = monotonic()
@@ -193,6 +195,20 @@ class SoundAdapter(BrokerClient):
         headers=True,
         reconnects=True,
     )
+
+
+class DelayingAdapter(BrokerClient):
+    """The broker delays what is nacked, and counts the deliveries."""
+
+    capabilities = replace(SoundAdapter.capabilities, delayed_nack=True)
+
+    def settle(self, batch: Sequence[HandlingContext[Any]]) -> None:
+        """Settle each, with the delay that was asked for."""
+        for context in batch:
+            if context.outcome is Outcome.NACKED:
+                self.tell(op="nack", tag=context.message.native, delay=context.delay or 0.0)
+            else:
+                self.ack(context.message)
 
 
 class TinyAdapter(BrokerClient):

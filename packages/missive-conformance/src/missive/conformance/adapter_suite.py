@@ -9,13 +9,17 @@ from typing import ClassVar
 import pytest
 
 from .adapter_checks import (
+    Conduct,
+    Connections,
     Construction,
     Delivery,
     Discretion,
+    Handlers,
     Network,
     Processes,
     Settlement,
     Stopping,
+    Waiting,
     Workers,
 )
 from .harness import AdapterHarness
@@ -24,7 +28,18 @@ from .suite import artefacts_of, keep_accounts, skip_unmet, started
 
 
 class AdapterConformance(
-    Construction, Delivery, Settlement, Workers, Stopping, Discretion, Processes, Network
+    Construction,
+    Delivery,
+    Settlement,
+    Handlers,
+    Waiting,
+    Workers,
+    Stopping,
+    Conduct,
+    Discretion,
+    Processes,
+    Network,
+    Connections,
 ):
     """Judges an adapter. Subclass it as ``class TestMine(AdapterConformance)``.
 

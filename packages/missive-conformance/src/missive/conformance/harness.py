@@ -73,6 +73,8 @@ class AdapterHarness(Harness, ABC):
     run_ends: ClassVar[bool] = False
     #: Other processes can reach the transport too; not so where it lies in this process's memory.
     reaches_processes: ClassVar[bool] = True
+    #: The longest that an idle ``run`` may take to return after ``stop``, in seconds.
+    stop_within: ClassVar[float] = 2.0
     #: A URL that ``adapter_cls.from_url`` takes, if it takes any; nothing is connected to.
     url: ClassVar[str | None] = None
 

@@ -43,6 +43,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._file = path.open("ab", buffering=0)
 
     def note(self, event: str, body: bytes, **more: Any) -> None:

@@ -121,7 +121,7 @@ class Kit:
         if known is not None and report.skipped:
             outcome = "known failure"
         if report.when == "call" or outcome in ("failed", "skipped"):
-            self.report.add(found, outcome, known or _detail(report))
+            self.report.add(found, outcome, known or _detail(report), report.duration)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and compare what was skipped with what may be."""

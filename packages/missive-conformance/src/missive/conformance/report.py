@@ -15,6 +15,8 @@ from .__about__ import __version__
 
 #: How a cell of the capability matrix shows what is simply there or not.
 YES, NO = "yes", "no"
+#: A check that takes longer is named in the summary, in seconds.
+SLOW = 5.0
 
 
 class Report:
@@ -30,10 +32,13 @@ class Report:
         #: What the ledgers of fault runs said, one line each.
         self.accounts: list[str] = []
 
-    def add(self, found: Mapping[str, Any], outcome: str, detail: str) -> None:
+    def add(
+        self, found: Mapping[str, Any], outcome: str, detail: str, seconds: float = 0.0
+    ) -> None:
         """Add the result of one check.
 
         :param found: what :func:`describe_check` gave.
+        :param seconds: how long it took.
         """
         subject = self.subjects.setdefault(
             found["subject"],
@@ -48,7 +53,18 @@ class Report:
             "detail": detail,
             "asks": found["asks"],
             "since": found["since"],
+            "seconds": round(seconds, 1),
         }
+
+    def slow(self, subject: str) -> list[str]:
+        """Name the checks of one class that took long, the slowest first."""
+        rows: dict[str, dict[str, Any]] = self.subjects[subject]["checks"]
+        found = [(row["seconds"], check_id) for check_id, row in rows.items()]
+        return [
+            f"{check_id} {seconds:g} s"
+            for seconds, check_id in sorted(found, reverse=True)
+            if seconds > SLOW
+        ]
 
     def counts(self, subject: str) -> Counter[str]:
         """Count the outcomes of one class."""
@@ -73,6 +89,8 @@ class Report:
                 reasons.setdefault(reason, []).append(check_id)
             for reason, ids in sorted(reasons.items()):
                 yield f"  skipped for {reason}: {', '.join(ids)}"
+            if slow := self.slow(name):
+                yield f"  slow: {', '.join(slow)}"
         yield from self.accounts
 
     def as_json(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
@@ -139,6 +140,65 @@ def work(
     ledger.mark({"event": "returned"})
 
 
+def fork_work(harness: AdapterHarness, ledger: Ledger, *, children: int) -> None:
+    """Run one adapter, built here, in several forked children; ack and note every message.
+
+    SIGUSR1 stops the first of them, SIGTERM all.
+    """
+    books = [ledger]
+    processor: Processor[Any] = Processor()
+
+    @processor.handle_for(lambda message: True)
+    def handle(message: Message, ctx: HandlingContext[Any]) -> None:
+        books[-1].note("started", message.raw_data, id=message.message_id.hex())
+        ctx.ack()
+
+    @processor.on_settled
+    def settled(processing_ctx: ProcessingContext[Any], settled: HandlingContext[Any]) -> None:
+        if settled.outcome is not None:
+            books[-1].note(settled.outcome.value, settled.message.raw_data)
+
+    adapter: Any = harness.make_adapter(processor, RawMessage)
+    pids: list[int] = []  # of the children that run
+    for _ in range(children):
+        pid = os.fork()
+        if pid == 0:
+            _run_in_child(adapter, ledger, books)
+        pids.append(pid)
+
+    def tell(signum: int, frame: object) -> None:
+        for pid in pids[:1] if signum == signal.SIGUSR1 else pids:
+            os.kill(pid, signal.SIGTERM)
+
+    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGTERM, tell)
+    statuses: list[int] = []
+    while pids:
+        statuses.append(os.waitpid(pids[0], 0)[1])
+        del pids[0]
+    if any(statuses):
+        raise SystemExit(f"the children ended with {statuses}")
+
+
+def _run_in_child(adapter: Any, parents: Ledger, books: list[Ledger]) -> NoReturn:
+    own = Ledger(parents.path.with_name(f"{os.getpid()}.ledger"))
+    books.append(own)
+
+    def say_ready() -> None:
+        adapter.ready.wait()
+        own.mark({"event": "ready"})
+
+    try:
+        threading.Thread(target=say_ready, daemon=True).start()
+        adapter.run()
+        own.mark({"event": "returned"})
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
 def write_letters(
     harness: DLQHarness,
     ledger: Ledger,
@@ -262,7 +322,7 @@ def drop_privileges() -> None:
 
 SCENARIOS = {
     function.__name__: function
-    for function in (work, write_letters, handle_due, fill_disk, write_read_only)
+    for function in (work, fork_work, write_letters, handle_due, fill_disk, write_read_only)
 }
 
 

@@ -182,6 +182,7 @@ class MappingChecks:
             thread.start()
         for thread in threads:
             thread.join(lab.patience)
+        expect(not any(thread.is_alive() for thread in threads), "a thread is still writing")
         expect(not errors, f"{len(errors)} threads failed, one by {_type_of(errors)}")
         expect(len(dlq) == 200, f"200 letters were written and {len(dlq)} are there")
         for thread_number in range(8):
