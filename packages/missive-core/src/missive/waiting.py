@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from .breaker import BreakerState
@@ -11,7 +11,7 @@ from .capabilities import Capabilities
 from .errors import BreakerOpen, ConfigurationError, MissiveError
 from .handling import DEFERRED, NACKED, HandlingContext
 from .hooks import ProcessorHooks
-from .letters.letter import DeadLetter
+from .letters.letter import DeadLetter, utc_now
 from .letters.store import DLQ, DeadLetterStore
 from .matching import Handler, Router
 from .message import M
@@ -97,7 +97,7 @@ def plan_wait(
 
 def _defer(context: HandlingContext[M]) -> None:
     assert context.delay is not None
-    due = datetime.now(timezone.utc) + timedelta(seconds=context.delay)
+    due = utc_now() + timedelta(seconds=context.delay)
     context.letter = letter_of(context, context.error, due, context.next_attempt - 1)
     context.outcome = DEFERRED
 

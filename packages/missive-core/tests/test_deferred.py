@@ -1,0 +1,522 @@
+"""Deferred messages: kept in a store until they are due, then handled by one process at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import missive
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from missive import (
+    ConfigurationError,
+    DeadLetterStoreError,
+    DeferredAdapter,
+    MemoryDLQ,
+    Outcome,
+    ProcessingContext,
+    Processor,
+    RawMessage,
+    Retry,
+)
+from missive.letters.deferred import Deferred
+from shelf_transport import ShelfTransport, finish, start, wait_until
+
+SOON = Retry(attempts=3, delay=0.0, jitter=0.0)
+
+
+def ack(message: RawMessage, ctx: Any) -> None:
+    ctx.ack()
+
+
+def processor_of(handle: Any, dlq: Any, retry: Retry | None = SOON) -> Processor[Any]:
+    processor: Processor[Any] = Processor(retry=retry)
+    processor.handle_for(missive.otherwise)(handle)
+    processor.set_dlq(dlq)
+    return processor
+
+
+def fill(store: MemoryDLQ, count: int) -> None:
+    """Put messages into a store that are due."""
+
+    def fail(message: RawMessage, ctx: Any) -> None:
+        raise ValueError("first")
+
+    client = processor_of(fail, store).test_client()
+    for number in range(count):
+        client.send(b"%d" % number, message_id=b"%d" % number)
+
+
+# In a run.
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_run_handles_what_it_deferred_itself(workers: int) -> None:
+    """Beside its transport, and until the store has nothing more."""
+    made: Counter[bytes] = Counter()
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        made[message.raw_data] += 1
+        assert ctx.attempt == made[message.raw_data]
+        if made[message.raw_data] < 3:
+            raise ValueError("no")
+        ctx.ack()
+
+    dlq = MemoryDLQ()
+    adapter = ShelfTransport(
+        processor_of(handle, dlq),
+        [b"a%d" % number for number in range(50)],
+        workers=workers,
+        until=lambda: sum(made.values()) == 150 and dlq.counts().deferred == 0,
+    )
+    adapter.run()
+    assert set(made.values()) == {3}
+    assert dlq.counts().dead == 0
+    assert adapter.status().deferred == 100
+
+
+def test_neither_the_transport_nor_the_store_starves_the_other() -> None:
+    """They take turns, however much both have."""
+    dlq = MemoryDLQ()
+    fill(dlq, 500)
+    order: list[str] = []
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        order.append("transport" if message.raw_data[:1] == b"t" else "store")
+        ctx.ack()
+
+    adapter = ShelfTransport(
+        processor_of(handle, dlq),
+        [b"t%d" % number for number in range(500)],
+        until=lambda: len(order) == 1000,
+    )
+    adapter.run()
+    first = Counter(order[:300])
+    assert min(first["transport"], first["store"]) > 20
+
+
+def test_a_paused_run_takes_nothing_out_of_the_store() -> None:
+    """Another process may."""
+    dlq = MemoryDLQ()
+    fill(dlq, 3)
+    adapter = ShelfTransport(processor_of(ack, dlq), until=lambda: dlq.counts().deferred == 0)
+    adapter.pause("maintenance")
+    turns = 0
+    wait = adapter.wait
+
+    def waiting(timeout: float, readable: Any = None) -> bool:
+        nonlocal turns
+        turns += 1
+        if turns == 5:
+            assert dlq.counts().claimed == 0
+            adapter.resume()
+        assert turns >= 5 or timeout > 0.01, "a hot loop"
+        return wait(min(timeout, 0.01), readable)
+
+    adapter.wait = waiting  # type: ignore[method-assign]
+    adapter.run()
+    assert turns >= 5
+    assert dlq.counts().deferred == 0
+
+
+def test_busy_workers_are_no_reason_for_a_hot_loop() -> None:
+    """Where there is no room for what is due, the loop waits for a worker."""
+    dlq = MemoryDLQ()
+    go_on = threading.Event()
+    began = threading.Semaphore(0)
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        began.release()
+        assert go_on.wait(30)
+        ctx.ack()
+
+    adapter = ShelfTransport(
+        processor_of(handle, dlq),
+        [b"a1", b"a2"],
+        workers=2,
+        max_in_flight=2,
+        until=lambda: go_on.is_set() and dlq.counts().deferred == 0 and not adapter.in_flight,
+    )
+    turns = 0
+    keepalive = adapter.flush
+
+    def flush() -> None:
+        nonlocal turns
+        turns += 1
+        keepalive()
+
+    adapter.flush = flush  # type: ignore[method-assign]
+    run = start(adapter)
+    assert began.acquire(timeout=30)
+    assert began.acquire(timeout=30)
+    fill(dlq, 1)
+    before = turns
+    threading.Event().wait(1.5)  # longer than the pump waits to look again
+    assert turns - before < 100
+    go_on.set()
+    finish(*run)
+
+
+def test_what_was_not_begun_when_the_run_ends_is_free_for_others() -> None:
+    """Its claim is released at once, not when its lease ends."""
+    dlq = MemoryDLQ()
+    fill(dlq, 10)
+    adapter: ShelfTransport
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        ctx.ack()
+        adapter.stop()
+
+    adapter = ShelfTransport(processor_of(handle, dlq), until=lambda: False)
+    adapter.run()
+    assert 0 < dlq.counts().deferred < 10
+    assert dlq.counts().claimed == 0
+
+
+class Troubled(MemoryDLQ):
+    """A store that cannot be read for a while."""
+
+    troubles = 3
+
+    def next_due(self) -> datetime | None:
+        if self.troubles:
+            self.troubles -= 1
+            raise DeadLetterStoreError("locked")
+        return super().next_due()
+
+
+def test_a_store_in_trouble_does_not_end_the_run(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, and the log says so once."""
+    monkeypatch.setattr("missive.polling.pump.LOOK_EVERY", 0.01)
+    dlq = Troubled()
+    fill(dlq, 1)
+    with caplog.at_level(logging.WARNING, "missive.polling.pump"):
+        ShelfTransport(processor_of(ack, dlq), until=lambda: dlq.counts().deferred == 0).run()
+    assert [r.getMessage().split(" (")[0] for r in caplog.records if r.name.endswith("pump")] == [
+        "deferred messages cannot be read"
+    ]
+
+
+def test_a_handler_longer_than_a_lease_keeps_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim is renewed while the handler runs, also in the receiving thread."""
+    monkeypatch.setattr("missive.polling.pump.Deferred", lambda store: Deferred(store, lease=0.15))
+    dlq = MemoryDLQ()
+    fill(dlq, 1)
+    handled: list[int] = []
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        handled.append(ctx.attempt)
+        first = ctx.delivery.claim
+        wait_until(lambda: ctx.delivery.claim.expires > first.expires + timedelta(seconds=0.3))
+        assert dlq.claim_due(10) == []
+        ctx.ack()
+
+    ShelfTransport(processor_of(handle, dlq), until=lambda: dlq.counts().deferred == 0).run()
+    assert handled == [2]
+
+
+# Alone.
+
+
+def test_deferred_messages_run_alone() -> None:
+    """``--from deferred:`` handles them, and nothing else."""
+    dlq = MemoryDLQ()
+    fill(dlq, 20)
+    handled: list[bytes] = []
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        ctx.ack()
+
+    adapter = missive.from_url("deferred:", RawMessage, processor_of(handle, dlq))
+    assert isinstance(adapter, DeferredAdapter)
+    run = start(adapter)
+    wait_until(lambda: len(handled) == 20 and dlq.counts().deferred == 0)
+    adapter.stop()
+    finish(*run)
+    assert sorted(handled) == sorted(b"%d" % number for number in range(20))
+
+
+@pytest.mark.parametrize("dlq", [None, {}])
+def test_without_a_store_there_are_no_deferred_messages_to_run(dlq: Any) -> None:
+    """The text names the remedy."""
+    adapter = DeferredAdapter(RawMessage, processor_of(ack, dlq, retry=None))
+    with pytest.raises(ConfigurationError, match="--dlq URL"):
+        adapter.run()
+
+
+def test_an_address_behind_deferred_is_refused() -> None:
+    """The store is named elsewhere."""
+    with pytest.raises(ConfigurationError, match="takes no address"):
+        missive.from_url("deferred:letters.db", RawMessage, processor_of(ack, MemoryDLQ()))
+
+
+# Crashes and clocks.
+
+
+class World:
+    """Two clocks: one that only rises, and one that people set."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.set_by = 0.0
+
+    def clock(self) -> float:
+        return self.seconds
+
+    def wall(self) -> datetime:
+        begin = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        return begin + timedelta(seconds=self.seconds + self.set_by)
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Have stores and settlement go by the clock of a world."""
+    made = World()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("letters.memory", "letters.letter", "letters.deferred", "waiting"):
+            patch.setattr(f"missive.{module}.utc_now", made.wall)
+        yield made
+
+
+class Process:
+    """A process that takes due messages, without a transport."""
+
+    def __init__(self, world: World, processor: Processor[Any], store: MemoryDLQ) -> None:
+        self.pump = Deferred(store, lease=60.0, wall=world.wall, clock=world.clock)
+        adapter = DeferredAdapter(RawMessage, processor)
+        self.ctx = ProcessingContext(RawMessage, adapter, processor, holds=True)
+        self.in_flight: list[Any] = []
+
+    def take(self) -> list[Any]:
+        taken = self.pump.take(10)
+        self.in_flight += taken
+        return taken
+
+    def end(self) -> Outcome | None:
+        """Handle the oldest message in flight to its end."""
+        context = self.ctx.process(self.in_flight.pop(0))
+        self.ctx.settle((context,))
+        return context.outcome
+
+    def die(self) -> None:
+        """End as by SIGKILL: nothing is settled, nothing given back."""
+        self.pump.close()
+
+
+def test_a_crash_gives_a_message_to_another_process_when_the_lease_ends() -> None:
+    """Not sooner, and with the attempts that were made before."""
+    with world() as time:
+        store = MemoryDLQ()
+        fill(store, 1)
+        processor = processor_of(ack, store)
+        first, second = Process(time, processor, store), Process(time, processor, store)
+        assert [delivery.attempt for delivery in first.take()] == [2]
+        first.die()
+        time.seconds = 59.0
+        assert second.take() == []
+        time.seconds = 61.0
+        assert [delivery.attempt for delivery in second.take()] == [2]
+        assert second.end() is Outcome.ACKED
+        second.die()
+
+
+def test_a_clock_that_is_set_forward_gives_nothing_to_two_processes() -> None:
+    """Its lease looks ended, so nothing is claimed before its holder has renewed it."""
+    with world() as time:
+        store = MemoryDLQ()
+        fill(store, 1)
+        processor = processor_of(ack, store)
+        first, second = Process(time, processor, store), Process(time, processor, store)
+        assert len(first.take()) == 1
+        time.set_by = 86_400.0
+        assert second.take() == []
+        assert first.take() == []
+        time.seconds += 20.0
+        first.pump.leases.renew()
+        time.seconds += 20.0
+        assert second.take() == []
+        assert first.end() is Outcome.ACKED
+        assert store.counts().deferred == 0
+        first.die()
+        second.die()
+
+
+def test_a_process_never_takes_what_it_has_in_flight() -> None:
+    """Even where its own claim ended meanwhile: it is held again."""
+    with world() as time:
+        store = MemoryDLQ()
+        fill(store, 1)
+        process = Process(time, processor_of(ack, store), store)
+        process.take()
+        time.seconds += 200.0  # its renewals were late
+        assert process.take() == []
+        assert process.end() is Outcome.ACKED
+        assert store.counts().deferred == 0
+        process.die()
+
+
+def test_a_clock_that_is_set_back_loses_nothing() -> None:
+    """A message is due later by as much."""
+    with world() as time:
+        store = MemoryDLQ()
+        fill(store, 3)
+        time.set_by = -3600.0
+        process = Process(time, processor_of(ack, store), store)
+        assert process.take() == []
+        time.seconds = 3601.0
+        assert len(process.take()) == 3
+        process.die()
+
+
+def test_a_message_acked_after_its_claim_was_lost_is_said_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It stays, and is handled again: at least once."""
+    with world() as time:
+        store = MemoryDLQ()
+        fill(store, 1)
+        processor = processor_of(ack, store)
+        slow, other = Process(time, processor, store), Process(time, processor, store)
+        slow.take()
+        time.seconds = 100.0
+        other.take()
+        slow.end()
+        assert "its claim expired" in caplog.text
+        assert other.end() is Outcome.ACKED
+        slow.die()
+        other.die()
+
+
+# Whatever happens.
+
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("tick"), st.floats(0.1, 20.0)),
+        st.tuples(st.just("set"), st.sampled_from([-3600.0, 86_400.0, -1.0, 40.0, 3.0])),
+        st.tuples(st.just("take"), st.integers(0, 2)),
+        st.tuples(st.just("end"), st.integers(0, 2)),
+        st.tuples(st.just("kill"), st.integers(0, 2)),
+    ),
+    max_size=60,
+)
+
+
+@given(
+    events=events,
+    attempts=st.integers(1, 5),
+    delay=st.floats(0, 100),
+    failures=st.lists(st.integers(0, 6), min_size=1, max_size=4),
+)
+def test_each_message_is_tried_as_often_as_allowed_and_never_twice_at_once(
+    events: list[tuple[str, float]], attempts: int, delay: float, failures: list[int]
+) -> None:
+    """Through kills and clocks that jump; one attempt more for each kill, and all end somewhere."""
+    with world() as time:
+        Simulation(time, Retry(attempts=attempts, delay=delay), failures).run(events)
+
+
+class Simulation:
+    """Three processes on one store, and messages that fail so often before they succeed.
+
+    :param failures: how often each message fails.
+    """
+
+    def __init__(self, time: World, retry: Retry, failures: list[int]) -> None:
+        self.time, self.retry = time, retry
+        self.store = MemoryDLQ()
+        self.failures = {b"%d" % number: count for number, count in enumerate(failures)}
+        self.ended: Counter[bytes] = Counter()
+        self.begun: Counter[bytes] = Counter()
+        self.killed: Counter[bytes] = Counter()
+        self.acked: Counter[bytes] = Counter()
+        self.set_at = -1e9
+        self.processor = processor_of(self.handle, self.store, retry)
+        self.processes = [self.new_process() for _ in range(3)]
+
+    def new_process(self) -> Process:
+        return Process(self.time, self.processor, self.store)
+
+    def handle(self, message: RawMessage, ctx: Any) -> None:
+        body = message.raw_data
+        self.ended[body] += 1
+        if self.ended[body] <= self.failures[body]:
+            raise ValueError("no")
+        self.acked[body] += 1
+        ctx.ack()
+
+    def run(self, events: list[tuple[str, float]]) -> None:
+        client = self.processor.test_client()
+        for body in self.failures:
+            self.begun[body] += 1
+            client.send(body, message_id=body)
+        for name, value in events:
+            getattr(self, f"do_{name}")(value)
+        self.finish()
+        for process in self.processes:
+            process.die()
+        for body in self.failures:
+            self.check(body)
+
+    def do_tick(self, seconds: float) -> None:
+        self.time.seconds += seconds
+        for process in self.processes:
+            process.pump.leases.renew()
+
+    def do_set(self, by: float) -> None:
+        self.time.set_by += by
+        self.set_at = self.time.seconds
+        for process in self.processes:  # as each does every second
+            self.take(process)
+
+    def do_take(self, number: float) -> None:
+        self.take(self.processes[int(number)])
+
+    def take(self, process: Process) -> None:
+        in_flight = {d.raw_data for each in self.processes for d in each.in_flight}
+        for delivery in process.take():
+            body = delivery.raw_data
+            assert body not in in_flight, "handled twice at once"
+            self.begun[body] += 1
+
+    def do_end(self, number: float) -> None:
+        process = self.processes[int(number)]
+        if process.in_flight:
+            process.end()
+
+    def do_kill(self, number: float) -> None:
+        process = self.processes[int(number)]
+        self.killed.update(delivery.raw_data for delivery in process.in_flight)
+        process.die()
+        process.in_flight.clear()
+        # One that starts just after the clock was set cannot know that; it takes a moment.
+        while self.time.seconds - self.set_at < 40.0:
+            self.do_tick(20.0)
+        self.processes[int(number)] = self.new_process()
+
+    def finish(self) -> None:
+        for _ in range(60):
+            for process in self.processes:
+                self.take(process)
+                while process.in_flight:
+                    process.end()
+            if not self.store.counts().deferred:
+                return
+            self.time.seconds += 6 * 3600.0
+        raise AssertionError("a message waits for ever")
+
+    def check(self, body: bytes) -> None:
+        dead = [letter for letter in self.store.letters() if letter.raw_data == body]
+        assert self.acked[body] + len(dead) == 1, "it ended in one way"
+        assert self.ended[body] == min(self.failures[body] + 1, self.retry.attempts)
+        assert self.begun[body] == self.ended[body] + self.killed[body]
+        if dead:
+            assert (dead[0].attempt, dead[0].failures) == (self.retry.attempts,) * 2
