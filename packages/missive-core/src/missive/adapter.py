@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
 from .error_base import describe
@@ -14,7 +14,8 @@ from .error_notes import note_later_error
 from .errors import ConfigurationError, SettlementFailed
 from .handling import NACKED, HandlingContext
 from .message import M
-from .run import Declared, ProcessingContext
+from .run import ProcessingContext
+from .waiting import Declared
 
 A = TypeVar("A", bound="Adapter[Any]")
 
@@ -42,7 +43,7 @@ class Adapter(ABC, Generic[M]):
     """
 
     #: What the transport can promise. The defaults promise little; an adapter states its own.
-    capabilities: ClassVar[Capabilities] = Capabilities()
+    capabilities: Capabilities = Capabilities()
 
     def __init__(self, processor: Runs[M]) -> None:
         if isinstance(processor, type) or not hasattr(processor, "context"):
@@ -50,7 +51,8 @@ class Adapter(ABC, Generic[M]):
                 f"{type(self).__name__} cannot run {describe(processor)};"
                 " give the processor itself, such as missive.Processor()"
             )
-        self.processor = processor
+        #: The :class:`Processor`, whose module is above this one.
+        self.processor: Any = processor
 
     @abstractmethod
     def ack(self, message: M) -> None:

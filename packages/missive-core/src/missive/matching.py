@@ -210,7 +210,7 @@ class Router(Generic[M]):
         for key, table in self._families:
             value = key(message)
             if value is True or value is False or type(value) is tuple:
-                value = comparable_key(value)
+                value = comparable_key(cast("object", value))
             try:
                 keyed = table.get(value)
             except TypeError:  # an unhashable key matches nothing

@@ -26,10 +26,7 @@ _NO_ERROR = {False: "nacked", True: REFUSED}
 class Settles(Protocol):
     """What settlement asks of an adapter, or of whatever else settles a message."""
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the transport can do."""
-        ...
+    capabilities: Capabilities
 
     def settle(self, batch: Sequence[HandlingContext[Any]]) -> None:
         """Tell the transport what became of deliveries; see ``Adapter.settle``."""

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ..adapter import Runs
 from ..capabilities import Capabilities
@@ -105,7 +105,7 @@ class StdinAdapter(PollingAdapter[M]):
                 "stdin: takes no address, since it reads standard input alone; redirect a file to"
                 " it with <, or give StdinAdapter the open file"
             )
-        readers = {**cls.url_options, "keep_empty": read_flag, "max_bytes": int}
+        readers: dict[str, Callable[[str], Any]] = {**cls.url_options, "keep_empty": read_flag, "max_bytes": int}
         return cls(message_cls, processor, **{**read_options(url, readers), **options})
 
     def open(self) -> None:
@@ -121,19 +121,20 @@ class StdinAdapter(PollingAdapter[M]):
             )
         self._read: Callable[[int], bytes | None] = getattr(file, "read1", file.read)
         self._buffered = False
+        self._fd: int | None = None
         try:
-            self._fd: int | None = file.fileno()
+            number: int = file.fileno()
         except (AttributeError, OSError):  # a file in memory
-            self._fd = None
             return
         if not _reads_its_descriptor(file):
             # What stands above the descriptor (gzip) may have more when that has nothing.
-            self._fd = None
             if self._reader is None or self._reader.file is not file:
                 self._reader = ReaderThread(file, CHUNK_SIZE, self.wake)
             self._read = self._reader.read
-        elif isinstance(file, io.BufferedReader):
-            self._buffered = _has_read_ahead(file, self._fd)
+            return
+        self._fd = number
+        if isinstance(file, io.BufferedReader):
+            self._buffered = _has_read_ahead(cast("io.BufferedReader", file), number)
 
     def close(self) -> None:
         """Leave the file open: it is not ours."""

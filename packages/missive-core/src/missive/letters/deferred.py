@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from ..capabilities import Capabilities
 from ..delivery import Delivery
@@ -144,7 +144,7 @@ class Deferred:
 
         :param letter: the record of the failure.
         """
-        before: DeadLetter = context.delivery.letter  # type: ignore[attr-defined]
+        before = cast("DeferredDelivery", context.delivery).letter
         return letter._replace(
             id=before.id,
             raw_data=before.raw_data,

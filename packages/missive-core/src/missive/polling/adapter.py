@@ -9,11 +9,12 @@ from datetime import datetime, timezone
 from time import monotonic, time
 from typing import Any
 
-from ..adapter import Adapter, Runs
+from ..adapter import Adapter
 from ..delivery import Delivery
 from ..error_notes import note_later_error
 from ..errors import ConfigurationError
 from ..message import M, check_message_cls
+from ..processor import Processor
 from ..run import ProcessingContext
 from ..shutdown_handler import ShutdownHandler
 from .connection import Connection
@@ -55,10 +56,12 @@ class PollingAdapter(Transport, Adapter[M]):
     :ivar ready: set while a message that is published now would be delivered.
     """
 
+    processor: Processor[M]
+
     def __init__(
         self,
         message_cls: Callable[[bytes], M],
-        processor: Runs[M],
+        processor: Processor[M],
         *,
         workers: int = 1,
         max_in_flight: int | None = None,
@@ -74,7 +77,7 @@ class PollingAdapter(Transport, Adapter[M]):
         check_options(
             type(self).__name__,
             workers,
-            2 * workers if max_in_flight is None and isinstance(workers, int) else max_in_flight,
+            max_in_flight,
             ordering_key,
             drain_timeout,
             connect_timeout,

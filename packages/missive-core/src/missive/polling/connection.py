@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -20,17 +19,20 @@ logger = logging.getLogger("missive.polling.connection")
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.05, 3.0
 
 
-class Transport(Protocol):
+class Opens(Protocol):
     """What a connection needs of an adapter."""
 
     connection_errors: tuple[type[Exception], ...]
     fatal_errors: tuple[type[Exception], ...]
     ready: threading.Event
-    wait: Callable[[float], bool]
 
     @property
     def stopping(self) -> bool:
         """Whether ``stop`` was called."""
+        ...
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until something happens."""
         ...
 
     def open(self) -> None:
@@ -52,7 +54,7 @@ class Connection:
         generation of the connection that it came on.
     """
 
-    def __init__(self, adapter: Transport, counters: Counters) -> None:
+    def __init__(self, adapter: Opens, counters: Counters) -> None:
         self.generation = 0
         self._adapter = adapter
         self._name = type(adapter).__name__

@@ -35,7 +35,7 @@ URL_OPTIONS: Mapping[str, Callable[[str], Any]] = {
 def check_options(
     name: str,
     workers: int,
-    max_in_flight: int,
+    max_in_flight: int | None,
     ordering_key: object,
     drain_timeout: float,
     connect_timeout: float | None,
@@ -50,7 +50,8 @@ def check_options(
         raise ConfigurationError(
             f"{name} cannot run with workers={workers!r}; give a whole number from 1"
         )
-    if not isinstance(max_in_flight, int) or max_in_flight < workers:
+    given: object = max_in_flight
+    if given is not None and (not isinstance(given, int) or given < workers):
         raise ConfigurationError(
             f"{name} cannot keep {workers} workers busy with max_in_flight={max_in_flight!r};"
             " give a whole number that is no less than workers"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
 from ..capabilities import Capabilities
@@ -26,15 +26,19 @@ class Port(Protocol[M]):
     poll_timeout: float
     source: str | None
     workers: int
-    max_in_flight: int
     ordering_key: Callable[[M], Hashable] | None
     drain_timeout: float
     handler_timeout: float | None
     stopped_at: float | None
     counters: Counters
-    pauses: Mapping[str, float]
+    pauses: dict[str, float]
     leftover: list[Delivery | bytes]
     where_leftovers_go: str
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many messages are being handled or wait for that, at most."""
+        ...
 
     def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
         """Return what has come."""

@@ -192,8 +192,8 @@ class _InOrder(Generic[M]):
             self._handled.setdefault(source, {})[number] = context
             self._done(source, number)
         while self.risen:
-            source = self.risen.pop()
-            handled, limit = self._handled.get(source, {}), self._tracker.committable(source) or 0
+            risen = self.risen.pop()
+            handled, limit = self._handled.get(risen, {}), self._tracker.committable(risen) or 0
             released += [handled.pop(known) for known in sorted(handled) if known <= limit]
         return released
 

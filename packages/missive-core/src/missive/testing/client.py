@@ -67,7 +67,7 @@ class TestAdapter(Adapter[M]):
         if message_cls is not None:
             check_message_cls(message_cls)
         if capabilities is not None:
-            self.capabilities = capabilities  # type: ignore[misc]
+            self.capabilities = capabilities
         self.message_cls = message_cls
         self.acked: list[M] = []
         self.nacked: list[M] = []

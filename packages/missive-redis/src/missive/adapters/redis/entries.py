@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from missive import Delivery
+from missive import Delivery, Stage
 
 
 class StreamEntry(Delivery):
@@ -87,7 +87,7 @@ class RejectedEntry(StreamEntry):
     __slots__ = ("counted", "rejection")
 
     def __init__(
-        self, entry: StreamEntry, *, reason: str, stage: str, counted: bool = True
+        self, entry: StreamEntry, *, reason: str, stage: Stage, counted: bool = True
     ) -> None:
         for name in ("stream", "entry_id", "flat", "body_at", "raw_data"):
             setattr(self, name, getattr(entry, name))
