@@ -168,8 +168,6 @@ class PollingAdapter(Transport, Adapter[M]):
         """Whether this run had a connection before, whose messages may still be handled."""
         return self._loop is not None
 
-    # What a user or a supervisor calls.
-
     def run(self) -> None:
         """Receive, handle and settle until the input ends or ``stop`` is called.
 
