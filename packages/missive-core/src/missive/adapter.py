@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from .batch import check_batches
 from .capabilities import Capabilities
 from .error_base import describe
 from .error_notes import note_later_error
@@ -51,6 +52,7 @@ class Adapter(ABC, Generic[M]):
                 f"{type(self).__name__} cannot run {describe(processor)};"
                 " give the processor itself, such as missive.Processor()"
             )
+        check_batches(processor.router.handlers, self)
         #: The :class:`Processor`, whose module is above this one.
         self.processor: Any = processor
 

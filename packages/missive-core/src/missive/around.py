@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, Protocol
 
 from .batch import BatchContext
-from .breaker import Breakers
+from .breaker import Breakers, BreakerState
 from .error_notes import log_hook_error
 from .handling import HandlingContext
 from .hooks import Passage, ProcessorHooks
 from .matching import Handler, stage_of
 from .message import M
-from .steps import Steps, awaited
+from .steps import Call, Steps, call_here
 
 
 class Run(Protocol[M]):
@@ -27,33 +28,62 @@ class Run(Protocol[M]):
         ...
 
 
-def delivery_steps(run: Run[M], context: HandlingContext[M]) -> Steps[None]:
-    """Match and handle a delivery within its around-delivery hooks, and plan its outcome."""
-    context._passage = Passage(run.hooks.delivery, (run, context))
+def delivery_steps(
+    run: Run[M], context: HandlingContext[M], call: Call = call_here
+) -> Steps[None]:
+    """Match and handle a delivery within its around-delivery hooks, and plan its outcome.
+
+    :param call: calls the handler.
+    """
+    context._started = perf_counter()
     try:
-        yield from context._passage.enter()
-    except Exception as error:
-        context.fail(error)
-    if context.error is None:
-        try:
-            handler = context.handler = context.handler or run.match(context.message)
-        except Exception as error:
-            context.fail(error, stage_of(error))
-        else:
-            yield from handling_steps(run, context, handler)
+        if run.hooks.delivery.active:
+            yield from _enter_delivery(run, context)
+        if context.error is None:
+            try:
+                handler = context.handler = context.handler or run.match(context.message)
+            except Exception as error:
+                context.fail(error, stage_of(error))
+            else:
+                yield from handling_steps(run, context, handler, call)
+    except BaseException as error:
+        yield from _abandon(context, error)
+        raise
     run.decide(context)
+
+
+def _enter_delivery(run: Run[M], context: HandlingContext[M]) -> Steps[None]:
+    passage = context._passage = Passage(run.hooks.delivery, (run, context))
+    yield from passage.enter()
+    # The hooks that were entered see the outcome of a failed delivery, not its error.
+    error, passage.error = passage.error, None
+    if isinstance(error, Exception):
+        context.fail(error)
+    elif error is not None:
+        raise error
+
+
+def _abandon(context: HandlingContext[M], error: BaseException) -> Steps[None]:
+    """Unwind the around-delivery hooks of a delivery that will not be settled: the run ends."""
+    passage, context._passage = context._passage, None
+    if passage is not None:
+        passage.fail(error)
+        yield from passage.exit()
 
 
 def closing_steps(context: HandlingContext[Any]) -> Steps[None]:
     """Unwind the around-delivery hooks of a delivery that is settled."""
-    passage = context._passage
-    assert passage is not None
+    passage, context._passage = context._passage, None
+    if passage is None:
+        return
     yield from passage.exit()
     if passage.error is not None:
         log_hook_error("around_delivery", passage.error)
 
 
-def handling_steps(run: Run[M], context: HandlingContext[M], handler: Handler[M]) -> Steps[None]:
+def handling_steps(
+    run: Run[M], context: HandlingContext[M], handler: Handler[M], call: Call = call_here
+) -> Steps[None]:
     """Run a handler within its hooks, and through its breaker."""
     breaker = run.breakers.of_handler(handler)
     if breaker is not None and not breaker.admit():
@@ -61,11 +91,9 @@ def handling_steps(run: Run[M], context: HandlingContext[M], handler: Handler[M]
         return
     try:
         if handler.batch is None:
-            yield from _call_alone(run, context, handler)
+            yield from _call_alone(run, context, handler, call)
         else:
-            yield from _call_together(run, (context,), handler)
-    except Exception as error:
-        context.fail(error)
+            yield from _call_together(run, (context,), handler, call)
     except BaseException:
         if breaker is not None:
             breaker.abandon()
@@ -74,94 +102,133 @@ def handling_steps(run: Run[M], context: HandlingContext[M], handler: Handler[M]
         context.paused = breaker.note(context.error)
 
 
-def _call_alone(run: Run[M], context: HandlingContext[M], handler: Handler[M]) -> Steps[None]:
+def _call_alone(
+    run: Run[M], context: HandlingContext[M], handler: Handler[M], call: Call
+) -> Steps[None]:
+    """Call a handler within its hooks; an Exception is kept as the error of the context."""
+    active = run.hooks.handling.active
+    passage = Passage(run.hooks.handling, (run, context), context.fail)
     with context.open():
-        passage = Passage(run.hooks.handling, (run, context), context.fail)
-        try:
+        if active:
             yield from passage.enter()
-            yield from awaited(handler.function(context.message, context))
-        except BaseException as error:
-            passage.fail(error)
-        yield from passage.exit()
-        if passage.error is not None:
-            raise passage.error
+        if passage.error is None:
+            try:
+                yield from call(handler.function, context.message, context)
+            except BaseException as error:
+                passage.fail(error)
+        if active:
+            yield from passage.exit()
+    if passage.error is not None and not isinstance(passage.error, Exception):
+        raise passage.error
 
 
-def batch_steps(run: Run[M], contexts: Sequence[HandlingContext[M]]) -> Steps[None]:
-    """Handle the messages of one batch handler together, and plan their outcomes."""
+def batch_steps(
+    run: Run[M], contexts: Sequence[HandlingContext[M]], call: Call = call_here
+) -> Steps[None]:
+    """Handle the messages of one batch handler together, and plan their outcomes.
+
+    :param call: calls the handler.
+    """
     handler = contexts[0].handler
     assert handler is not None
-    for context in contexts:
-        context._passage = Passage(run.hooks.delivery, (run, context))
-        try:
-            yield from context._passage.enter()
-        except Exception as error:
-            context.fail(error)
-    sound = [context for context in contexts if context.error is None]
-    breaker = run.breakers.of_handler(handler)
-    if breaker is not None and not breaker.admit():
-        for context in sound:
-            context.paused = True
-    elif sound:
-        try:
-            failure = yield from _call_together(run, sound, handler)
-        except BaseException:
-            if breaker is not None:
-                breaker.abandon()
-            raise
-        if breaker is not None and breaker.note(failure):
-            for context in sound:
-                context.paused = context.error is failure
+    try:
+        for context in contexts:
+            context._started = perf_counter()
+            if run.hooks.delivery.active:
+                yield from _enter_delivery(run, context)
+        sound = [context for context in contexts if context.error is None]
+        if sound:
+            yield from _guarded(run, sound, handler, call)
+    except BaseException as error:
+        for context in reversed(contexts):
+            yield from _abandon(context, error)
+        raise
     for context in contexts:
         run.decide(context)
 
 
+def _guarded(
+    run: Run[M], contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call
+) -> Steps[None]:
+    """Call a batch handler through its breaker, which judges each message by itself."""
+    breaker = run.breakers.of_handler(handler)
+    if breaker is None:
+        yield from _call_together(run, contexts, handler, call)
+        return
+    if not breaker.admit():
+        for context in contexts:
+            context.paused = True
+        return
+    try:
+        yield from _call_together(run, contexts, handler, call)
+    except BaseException:
+        breaker.abandon()
+        raise
+    _note_outage(breaker, contexts)
+
+
+def _note_outage(breaker: BreakerState, contexts: Sequence[HandlingContext[Any]]) -> None:
+    failed = [context for context in contexts if context.error is not None]
+    if not failed:
+        breaker.note(None)
+    for context in failed:
+        context.paused = breaker.note(context.error)
+    if breaker.is_open:  # by a later message of this batch: all of them met the same outage
+        for context in failed:
+            context.paused = context.paused or breaker.breaker.covers(context.error)
+
+
 def _call_together(
-    run: Run[M], contexts: Sequence[HandlingContext[M]], handler: Handler[M]
-) -> Steps[Exception | None]:
+    run: Run[M], contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call
+) -> Steps[None]:
     """Call a batch handler within the handling hooks of each message.
 
-    :returns: what the handler raised.
+    :raises BaseException: what is not an Exception, after all hooks were unwound.
     """
-    failure: Exception | None = None
-    passages = [Passage(run.hooks.handling, (run, context), context.fail) for context in contexts]
-    entered: list[HandlingContext[M]] = []
+    begun: list[tuple[HandlingContext[M], Passage]] = []
+    fatal: BaseException | None = None
     try:
-        for context, passage in zip(contexts, passages, strict=True):
+        for context in contexts:
+            passage = Passage(run.hooks.handling, (run, context), context.fail)
+            begun.append((context, passage))
             context.message._handling = context
+            yield from passage.enter()
+            if passage.error is not None and not isinstance(passage.error, Exception):
+                fatal = passage.error
+                break
+        entered = [context for context, passage in begun if passage.error is None]
+        if entered and fatal is None:
             try:
-                yield from passage.enter()
-                entered.append(context)
-            except Exception as error:
-                passage.fail(error)
-        if entered:
-            failure = yield from _call(entered, handler)
-        for context, passage in zip(reversed(contexts), reversed(passages), strict=True):
-            if context.error is not None and passage.error is None:
-                passage.fail(context.error)
+                yield from _call(entered, handler, call)
+            except BaseException as error:
+                fatal = error
+        for context, passage in reversed(begun):
+            failure = fatal or context.error
+            if failure is not None:
+                passage.fail(failure)
             yield from passage.exit()
-            if isinstance(passage.error, Exception):
-                context.fail(passage.error)
-            elif passage.error is not None:
-                raise passage.error
+            if passage.error is not None and not isinstance(passage.error, Exception):
+                fatal = fatal or passage.error
+        if fatal is not None:
+            raise fatal
     finally:
         for context in contexts:
             context.message._handling = None
-    return failure
 
 
-def _call(contexts: Sequence[HandlingContext[M]], handler: Handler[M]) -> Steps[Exception | None]:
+def _call(
+    contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call
+) -> Steps[None]:
     """Call a batch handler; what it raises fails the messages that it left undecided."""
     assert handler.batch is not None
+    messages = [context.message for context in contexts]
     try:
-        yield from awaited(handler.function([c.message for c in contexts], BatchContext(contexts)))
+        yield from call(handler.function, messages, BatchContext(contexts))
     except Exception as error:
         undecided = [context for context in contexts if context.decision is None]
         if handler.batch.split_on_error and len(contexts) > 1:
             for context in undecided:
-                yield from _call((context,), handler)
+                yield from _call((context,), handler, call)
         else:
             for context in undecided:
                 context.fail(error)
-        return error
-    return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic
 
-from .errors import DecisionTooLate
+from .errors import ConfigurationError, DecisionTooLate
 from .handling import HandlingContext
+from .matching import Handler
 from .message import M
 
 
@@ -51,3 +52,18 @@ class BatchContext(Generic[M]):
 
     def __repr__(self) -> str:
         return f"<BatchContext of {len(self.contexts)} messages>"
+
+
+def check_batches(handlers: Iterable[Handler[Any]], adapter: Any) -> None:
+    """Refuse batch handlers where a sender waits for the answer to its one message.
+
+    :raises ConfigurationError: there is one.
+    """
+    if adapter.capabilities.delivery != "request-reply":
+        return
+    for handler in handlers:
+        if handler.batch is not None:
+            raise ConfigurationError(
+                f"{handler.name} was registered with handle_batch_for, but {type(adapter).__name__}"
+                " answers each message by itself, so none can wait for others; use handle_for"
+            )

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Protocol
 
 from .errors import ConfigurationError
-from .retry import ErrorTypes, check_number, exception_types
+from .retry import ErrorTypes, check_number, exception_types, leaves_of
 
 logger = logging.getLogger("missive.breaker")
 
@@ -51,6 +51,13 @@ class Breaker:
             )
         check_number("Breaker", "window", self.window, 0.001)
         check_number("Breaker", "pause", self.pause, 0.001)
+
+    def covers(self, error: BaseException | None) -> bool:
+        """Return whether an error, or one in a group of exceptions, means an outage."""
+        if error is None:
+            return False
+        kinds = map(type, (error, *leaves_of(error)))  # isinstance asks the errors too
+        return any(issubclass(kind, self.on) for kind in kinds)
 
 
 class BreakerState:
@@ -116,7 +123,7 @@ class BreakerState:
 
         :returns: whether it failed by the outage, so that it is not a failed attempt.
         """
-        failed = error is not None and issubclass(type(error), self.breaker.on)
+        failed = self.breaker.covers(error)
         with self._lock:
             was_open = self.is_open
             self._advance(failed)

@@ -271,12 +271,12 @@ class BreakerOpen(MessageError):
 class HandlerCancelled(MissiveError):
     """A handler raised ``asyncio.CancelledError`` although nobody cancelled it.
 
-    :ivar message: the message.
+    :ivar message: the message; None where that is not known.
     """
 
-    def __init__(self, message: Message, error: BaseException) -> None:
+    def __init__(self, message: Message | None, error: BaseException) -> None:
         super().__init__(
-            f"the handler of {message} was cancelled from within; catch CancelledError where a task"
+            f"the handler of {message or 'a message'} was cancelled from within; catch CancelledError where a task"
             " or a timeout of its own raises it"
         )
         self.message = message

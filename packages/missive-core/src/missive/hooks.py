@@ -83,18 +83,21 @@ class Passage:
         self._note_error = note_error
 
     def enter(self) -> Steps[None]:
-        """Run the before-hooks and enter the around-hooks.
+        """Run the before-hooks and enter the around-hooks, up to the first that raises.
 
-        :raises BaseException: what one of them raised; the rest did not run, and ``exit`` must
-            still be called.
+        What it raised is kept as ``error``; ``exit`` must be called in any case.
         """
-        for hook in self._group.before:
-            yield from awaited(hook(*self._args))
-        for around in self._group.around:
-            generator = around(*self._args)
-            if not (yield from _advance(generator)):
-                raise HookError(around, "did not yield")
-            self._entered.append((around, generator))
+        hook: Callable[..., Any] | None = None
+        try:
+            for hook in self._group.before:
+                yield from awaited(hook(*self._args))
+            for hook in self._group.around:
+                generator = hook(*self._args)
+                if not (yield from _advance(generator)):
+                    raise HookError(hook, "did not yield")
+                self._entered.append((hook, generator))
+        except BaseException as error:
+            self.fail(error, hook)
 
     def exit(self) -> Steps[None]:
         """Unwind the around-hooks, then run the after-hooks; ``error`` says how it all ended."""

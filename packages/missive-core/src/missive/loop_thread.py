@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from contextvars import copy_context
+from concurrent.futures import TimeoutError as StillRunning
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
 from .around import batch_steps, closing_steps, delivery_steps
+from .callables import is_async
+from .error_notes import place_of
 from .errors import HandlerCancelled
 from .handling import HandlingContext
-from .steps import Steps, run_async, run_plainly
+from .hooks import Passage
+from .message import Message
+from .steps import Steps, awaited, call_here, run_async
+
+logger = logging.getLogger("missive.loop")
 
 #: Set on a task that the run cancels, to tell it from a handler's own CancelledError.
 CANCELLED = "missive_cancelled"
+#: How long cancelled tasks may take to end, in seconds. What blocks the loop for longer is left.
+GRACE = 5.0
 
 T = TypeVar("T")
 
@@ -27,59 +37,77 @@ class LoopThread:
     :param loop_factory: makes the loop, such as ``uvloop.new_event_loop``; asyncio's unless given.
     """
 
-    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+    def __init__(
+        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    ) -> None:
         self.loop = (loop_factory or asyncio.new_event_loop)()
+        #: How many plain functions of async runs are called at once, in threads; None: any number.
+        self.threads: asyncio.Semaphore | None = None
+        #: Called on the loop with SystemExit and its kind, raised by a task of the user's own.
+        self.on_crash: Callable[[BaseException], None] | None = None
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="missive-loop", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._closing:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # which asyncio lets through
+                self._crash(error)
+
+    def _crash(self, error: BaseException) -> None:
+        if self.on_crash is not None:
+            self.on_crash(error)
+        else:
+            logger.error("a task raised %s at %s", type(error).__name__, place_of(error))
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop, from any other thread; return its future."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait for its result, from any other thread."""
-        result: list[T] = []
-        failure: list[BaseException] = []
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the loop and wait for its result, from any other thread.
+
+        :raises BaseException: what the coroutine raises.
+        """
+        done: Future[T] = Future()
 
         async def guarded() -> None:
             # Within the task: SystemExit in a task would end the loop's thread.
             try:
-                result.append(await coroutine)
+                result = await coroutine
             except BaseException as error:
-                failure.append(error)
+                done.set_exception(error)
+            else:
+                done.set_result(result)
 
-        self.submit(guarded()).result()
-        if failure:
-            raise failure[0]
-        return result[0]
+        self.submit(guarded())
+        return done.result(timeout)
 
     def wait(self, awaitable: Awaitable[T]) -> T:
-        """Await something on the loop, from any other thread, and return its result."""
+        """Await something on the loop, from any other thread, and return its result.
+
+        :raises HandlerCancelled: it was cancelled from within.
+        """
 
         async def waiting() -> T:
-            return await awaitable
+            try:
+                return await awaitable
+            except asyncio.CancelledError as error:
+                raise HandlerCancelled(None, error) from error
 
         return self.run(waiting())
 
-    def handle(self, run: Any, context: HandlingContext[Any]) -> None:
-        """Handle a delivery on the loop, from any other thread, up to its planned outcome."""
-        self._live(lambda decided: live(run, context, decided), (context,))
+    def handle(self, run: Any, contexts: Sequence[HandlingContext[Any]]) -> None:
+        """Handle a delivery or a batch on the loop, from any other thread.
 
-    def handle_batch(self, run: Any, contexts: Sequence[HandlingContext[Any]]) -> None:
-        """Handle a batch on the loop, from any other thread, up to its planned outcomes."""
-        self._live(lambda decided: live_together(run, contexts, decided), contexts)
-
-    def _live(
-        self,
-        begin: Callable[[Callable[[], None]], Coroutine[Any, Any, None]],
-        contexts: Sequence[HandlingContext[Any]],
-    ) -> None:
+        Returns when the outcomes are planned.
+        """
         decided: Future[None] = Future()
-        task = self.submit(_guarded(begin(lambda: decided.set_result(None)), decided))
+        live_here = live(run, contexts, lambda: decided.set_result(None))
+        task = self.submit(_guarded(live_here, decided))
         decided.result()
         last = contexts[-1]
         signal = last._close
@@ -91,12 +119,54 @@ class LoopThread:
 
             last._close = close
 
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a plain function in a thread, in a copy of the task's context variables."""
+        if self.threads is None:
+            return await _call_in_thread(function, *args)
+        async with self.threads:
+            return await _call_in_thread(function, *args)
+
     def close(self) -> None:
-        """Cancel what still runs on the loop, wait for it, and end the thread."""
-        self.run(_cancel_others())
+        """Cancel what still runs on the loop, wait for it, and end the thread.
+
+        A thread that does not end, since something blocks its loop, is left to the process's end.
+        """
+        try:
+            self.run(_cancel_others(), GRACE)
+        except StillRunning:
+            logger.error("something blocks the event loop, which cannot be closed")
+            return
+        self._closing = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+
+async def _call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    # A daemon, unlike the threads of an executor: one that hangs keeps no process from ending.
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+    variables = copy_context()
+
+    def hand_back(result: Any, error: BaseException | None) -> None:
+        if not future.done():
+            future.set_result((result, error))
+
+    def work() -> None:
+        try:
+            result, error = variables.run(function, *args), None
+        except BaseException as raised:
+            result, error = None, raised
+        try:
+            loop.call_soon_threadsafe(hand_back, result, error)
+        except RuntimeError:  # the loop was closed meanwhile, and nobody waits
+            logger.debug("a function returned after the end of its run")
+
+    threading.Thread(target=work, name="missive-worker", daemon=True).start()
+    result, error = await future
+    if error is not None:
+        raise error
+    return result
 
 
 async def _guarded(coroutine: Coroutine[Any, Any, None], decided: Future[None]) -> None:
@@ -114,99 +184,107 @@ async def _cancel_others() -> None:
     others = [task for task in asyncio.all_tasks() if task is not me]
     for task in others:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    if others:
+        _, pending = await asyncio.wait(others, timeout=GRACE / 2)
+        if pending:
+            logger.error("%d task(s) did not end when they were cancelled", len(pending))
     await asyncio.get_running_loop().shutdown_asyncgens()
 
 
-async def live(run: Any, context: HandlingContext[Any], decided: Callable[[], None]) -> None:
-    """Handle a delivery on the running loop, from its first hook to its last.
+class Lifespan:
+    """The processing hooks of a run on its loop: in one task, as timeouts and task groups need.
 
-    Async handlers and hooks run in this one task. A plain handler, unless a hook around it is
-    async, runs in a thread together with its hooks.
-
-    :param run: the :class:`ProcessingContext`.
-    :param decided: called when the outcome is planned; the delivery is settled after that.
-    :raises CancelledError: the task was cancelled from outside.
+    :param thread: the loop.
+    :param passage: through the hooks.
     """
-    run.complete(context)
-    loop = asyncio.get_running_loop()
-    variables = copy_context()
-    plain = not run.hooks.is_async and _goes_to_plain_handler(run, context)
 
-    async def do(steps: Steps[None]) -> None:
-        if plain:
-            await loop.run_in_executor(None, variables.run, run_plainly, steps, run.wait)
-        else:
-            await run_async(steps)
+    def __init__(self, thread: LoopThread, passage: Passage) -> None:
+        self._thread = thread
+        self._passage = passage
+        self._entered: Future[Context] = Future()
+        self._leave = asyncio.Event()
+        self._task: Future[None] | None = None
 
-    try:
-        await do(delivery_steps(run, context))
-    except asyncio.CancelledError as error:
-        if getattr(asyncio.current_task(), CANCELLED, False):
-            raise
-        # The handler raised it, or something it awaited was cancelled: its own failure.
-        context.fail(HandlerCancelled(context.message, error))
-        run.decide(context)
-    if not run.hooks.delivery.active:
-        decided()
-        return
-    settled = asyncio.Event()
-    context._close = partial(_signal, loop, settled)
-    context._routine = False
-    decided()
-    await settled.wait()
-    await do(closing_steps(context))
+    def enter(self) -> Context:
+        """Enter the hooks; return the context variables that they left."""
+        self._task = self._thread.submit(self._live())
+        return self._entered.result()
+
+    def exit(self) -> None:
+        """Unwind the hooks, and wait for that."""
+        assert self._task is not None
+        self._thread.loop.call_soon_threadsafe(self._leave.set)
+        self._task.result()
+
+    async def _live(self) -> None:
+        await run_async(self._passage.enter())
+        self._entered.set_result(copy_context())
+        await self._leave.wait()
+        await run_async(self._passage.exit())
 
 
-def _signal(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(event.set)
-
-
-def _goes_to_plain_handler(run: Any, context: HandlingContext[Any]) -> bool:
-    if context.error is None:
-        try:
-            context.handler = context.handler or run.match(context.message)
-        except Exception:  # matched again within the hooks, which then see the error
-            return True
-    return context.handler is None or not context.handler.is_async
-
-
-async def live_together(
+async def live(
     run: Any, contexts: Sequence[HandlingContext[Any]], decided: Callable[[], None]
 ) -> None:
-    """Handle a batch on the running loop, as :func:`live` does one delivery.
+    """Handle a delivery, or a batch, on the running loop, from its first hook to its last.
 
-    :param contexts: messages of one batch handler.
-    :param decided: called when their outcomes are planned.
-    :raises CancelledError: the task was cancelled from outside.
+    All of it runs in one task, but a plain handler within async hooks, which runs in a thread.
+
+    :param run: the :class:`ProcessingContext`.
+    :param contexts: one, or several of one batch handler.
+    :param decided: called when the outcomes are planned; the deliveries are settled after that.
+    :raises CancelledError: the run cancelled the task.
     """
-    loop = asyncio.get_running_loop()
-    variables = copy_context()
-    handler = contexts[0].handler
-    plain = not run.hooks.is_async and handler is not None and not handler.is_async
-
-    async def do(steps: Steps[None]) -> None:
-        if plain:
-            await loop.run_in_executor(None, variables.run, run_plainly, steps, run.wait)
-        else:
-            await run_async(steps)
-
-    try:
-        await do(batch_steps(run, contexts))
-    except asyncio.CancelledError as error:
-        if getattr(asyncio.current_task(), CANCELLED, False):
-            raise
+    for context in contexts:
+        run.complete(context)
+    raised = partial(_raised, contexts[0].message)
+    call = call_here if not run.hooks.is_async else partial(_call_on_loop, run.loop)
+    if len(contexts) == 1:
+        await run_async(delivery_steps(run, contexts[0], call), raised)
+    else:
+        await run_async(batch_steps(run, contexts, call), raised)
+    if getattr(asyncio.current_task(), CANCELLED, False):  # and the handler went on regardless
         for context in contexts:
-            context.fail(HandlerCancelled(context.message, error))
-            run.decide(context)
+            context.outcome = None
+            await run_async(closing_steps(context))
+        raise asyncio.CancelledError
     if not run.hooks.delivery.active:
         decided()
         return
+    loop = asyncio.get_running_loop()
     settled = [asyncio.Event() for _ in contexts]
     for context, event in zip(contexts, settled, strict=True):
-        context._close = partial(_signal, loop, event)
+        context._close = partial(loop.call_soon_threadsafe, event.set)
         context._routine = False
     decided()
     for context, event in zip(contexts, settled, strict=True):
         await event.wait()
-        await do(closing_steps(context))
+        await run_async(closing_steps(context), raised)
+
+
+def _call_on_loop(thread: LoopThread, function: Callable[..., Any], *args: Any) -> Steps[None]:
+    return call_here(function, *args) if is_async(function) else _in_thread(thread, function, *args)
+
+
+def _in_thread(thread: LoopThread, function: Callable[..., Any], *args: Any) -> Steps[None]:
+    yield from awaited((yield thread.call(function, *args)))
+
+
+def _raised(message: Message, error: BaseException) -> BaseException:
+    """Return what a handler's own CancelledError means: a failure of this message."""
+    if not isinstance(error, asyncio.CancelledError):
+        return error
+    if getattr(asyncio.current_task(), CANCELLED, False):
+        return error
+    return HandlerCancelled(message, error)
+
+
+def raised_in_callers_task(message: Message, error: BaseException) -> BaseException:
+    """Do the same on a loop of the caller's, where somebody else may cancel the task."""
+    if not isinstance(error, asyncio.CancelledError):
+        return error
+    task: Any = asyncio.current_task()
+    # Python 3.10 cannot tell; there the cancellation goes on as it came.
+    if not hasattr(task, "cancelling") or task.cancelling():
+        return error
+    return HandlerCancelled(message, error)

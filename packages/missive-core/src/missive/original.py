@@ -27,7 +27,8 @@ class OriginalCalls(Generic[M]):
         with context.open():
             try:
                 run_plainly(passage.enter(), self.wait)
-                yield context
+                if passage.error is None:
+                    yield context
             except BaseException as error:
                 passage.fail(error)
             run_plainly(passage.exit(), self.wait)

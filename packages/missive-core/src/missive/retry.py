@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from math import inf
+from typing import cast
 
 from .errors import ConfigurationError
 
@@ -57,9 +58,14 @@ class Retry:
         check_number("Retry", "jitter", self.jitter, 0.0, 1.0)
 
     def covers(self, error: BaseException) -> bool:
-        """Return whether the policy retries after this error."""
+        """Return whether the policy retries after this error.
+
+        A group of exceptions is retried where that holds for each exception in it.
+        """
         kind = type(error)  # isinstance asks the error too, whose class may be broken
-        return issubclass(kind, self.on) and not issubclass(kind, self.not_on)
+        leaves = [type(each) for each in leaves_of(error)]
+        named = issubclass(kind, self.on) or all(issubclass(leaf, self.on) for leaf in leaves)
+        return named and not any(issubclass(each, self.not_on) for each in (kind, *leaves))
 
     def delay_after(self, attempt: int) -> float:
         """Return the delay before the next attempt, in seconds.
@@ -83,6 +89,16 @@ class Retry:
             return min(self.delay * float(self.backoff) ** (attempt - 1), self.max_delay)
         except OverflowError:
             return self.max_delay if self.delay else 0.0
+
+
+def leaves_of(error: BaseException) -> list[BaseException]:
+    """Return the exceptions in a group of exceptions, nested groups included; else the error."""
+    # By its attributes: Python 3.10 has no groups of its own, but a package that brings them.
+    parts: object = getattr(error, "exceptions", None)
+    if not isinstance(parts, tuple) or not hasattr(error, "derive"):
+        return [error]
+    members = cast("tuple[BaseException, ...]", parts)
+    return [leaf for each in members for leaf in leaves_of(each)]
 
 
 def exception_types(owner: str, name: str, given: object) -> ErrorTypes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import settlement
 from .around import batch_steps, closing_steps, delivery_steps
+from .batch import check_batches
 from .breaker import Breakers
 from .building import Builder
 from .delivery import Delivery
@@ -17,7 +18,7 @@ from .error_notes import log_hook_error
 from .errors import SettlementFailed
 from .handling import ACKED, HandlingContext, Outcome
 from .letters.store import DLQ
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, set_variables
 from .matching import stage_of
 from .message import M
 from .original import OriginalCalls
@@ -75,6 +76,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         #: Whether the adapter takes acks one by one, and is not to be told by ``settle`` alone.
         self.acks_singly = simple
         self._ack: Callable[[M], None] | None = cast("Any", adapter).ack if simple else None
+        check_batches(handlers, adapter)
         check_retries(handlers, processor.retry, adapter, self.dlq, holds=holds)
 
     def _look_at_hooks(self) -> None:
@@ -117,6 +119,15 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
 
         :raises Exception: what left the message unsettled; see the settlement table.
         """
+        if self.variables:
+            return copy_context().run(self._deliver_in_variables, delivery)
+        return self._deliver(delivery)
+
+    def _deliver_in_variables(self, delivery: Delivery) -> HandlingContext[M]:
+        set_variables(self.variables)
+        return self._deliver(delivery)
+
+    def _deliver(self, delivery: Delivery) -> HandlingContext[M]:
         context = self.begin(delivery.raw_data, delivery)
         self.run(context)
         self.settle_one(context)
@@ -124,11 +135,11 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
 
     def run(self, context: HandlingContext[M]) -> None:
         """Match and handle a message and plan its outcome; what goes wrong is kept as a value."""
+        if not self._plain or context.error is not None:
+            self._run_in_steps((context,))
+            return
         if self._timed:
             context._started = perf_counter()
-        if not self._plain or context.error is not None:
-            self._run_in_steps(context)
-            return
         # The same as delivery_steps, where there is only the handler (benchmarks/dispatch.py).
         message = context.message
         try:
@@ -158,42 +169,56 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         if len(contexts) == 1:
             self.complete(contexts[0])
             self.run(contexts[0])
-        elif self.is_async:
-            self.loop.handle_batch(self, contexts)
         else:
-            run_plainly(batch_steps(self, contexts), self.wait)
-            if self.hooks.delivery.active:
-                for context in contexts:
-                    context._close = partial(self._close_plainly, context)
-                    context._routine = False
+            self._run_in_steps(contexts)
 
-    def _close_plainly(self, context: HandlingContext[M]) -> None:
-        run_plainly(closing_steps(context), self.wait)
+    def _run_in_steps(self, contexts: Sequence[HandlingContext[M]]) -> None:
+        """Handle a delivery or a batch on the loop where that is needed, else in this thread."""
+        if self.is_async and not self.is_plain(contexts):
+            self.loop.handle(self, contexts)
+            return
+        alone = len(contexts) == 1
+        steps = delivery_steps(self, contexts[0]) if alone else batch_steps(self, contexts)
+        if not self.hooks.delivery.active:
+            run_plainly(steps, self.wait)
+            return
+        variables = copy_context()
+        variables.run(run_plainly, steps, self.wait)
+        for context in contexts:
+            close = partial(run_plainly, closing_steps(context), self.wait)
+            context._close = partial(variables.run, close)
+            context._routine = False
+
+    def is_plain(self, contexts: Sequence[HandlingContext[M]]) -> bool:
+        """Return whether a delivery or a batch goes to a plain handler within plain hooks.
+
+        Then it needs no event loop. Matches the message, if that was not done.
+        """
+        if self.hooks.is_async:
+            return False
+        context = contexts[0]
+        self.complete(context)
+        if context.handler is None and context.error is None:
+            try:
+                context.handler = self.match(context.message)
+            except Exception as error:
+                context.fail(error, stage_of(error))
+        return context.handler is None or not context.handler.is_async
 
     async def arun(self, context: HandlingContext[M]) -> None:
         """Do what :meth:`run` does, on the running event loop."""
-        context._started = perf_counter()
-        await run_async(delivery_steps(self, context))
+        from .loop_thread import raised_in_callers_task  # a plain run imports no asyncio
+
+        raised = partial(raised_in_callers_task, context.message)
+        await run_async(delivery_steps(self, context), raised)
 
     async def asettle(self, context: HandlingContext[M]) -> None:
         """Do what :meth:`settle` does for one delivery, on the running event loop."""
         error = settlement.settle((context,), self.adapter, self.dlq, self._sends)
-        if context._passage is not None:
-            await run_async(closing_steps(context))
+        await run_async(closing_steps(context))
         await run_async(self._observing_steps(context))
         if error is not None:
             raise error
-
-    def _run_in_steps(self, context: HandlingContext[M]) -> None:
-        if self.is_async:
-            self.loop.handle(self, context)
-        elif self.hooks.delivery.active:
-            variables = copy_context()
-            variables.run(run_plainly, delivery_steps(self, context), self.wait)
-            context._close = lambda: variables.run(run_plainly, closing_steps(context), self.wait)
-            context._routine = False
-        else:
-            run_plainly(delivery_steps(self, context), self.wait)
 
     def decide(self, context: HandlingContext[M]) -> None:
         """Plan the outcome of a delivery that was handled, or could not be."""

@@ -32,15 +32,24 @@ def run_plainly(steps: Steps[T], wait: Callable[[Awaitable[Any]], Any]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-async def run_async(steps: Steps[T]) -> T:
-    """Run steps to their end on the running event loop."""
+def _unchanged(error: BaseException) -> BaseException:
+    return error
+
+
+async def run_async(
+    steps: Steps[T], raised: Callable[[BaseException], BaseException] = _unchanged
+) -> T:
+    """Run steps to their end on the running event loop.
+
+    :param raised: given what an awaitable raised, returns what is raised in the steps instead.
+    """
     try:
         awaitable = next(steps)
         while True:
             try:
                 result = await awaitable
             except BaseException as error:
-                awaitable = steps.throw(error)
+                awaitable = steps.throw(raised(error))
             else:
                 awaitable = steps.send(result)
     except StopIteration as end:
@@ -51,3 +60,13 @@ def awaited(result: Any) -> Steps[None]:
     """Await what a function returned, where that is awaitable."""
     if result is not None and inspect.isawaitable(result):
         yield result
+
+
+#: Calls a function, and returns the steps that await what it returned.
+Call = Callable[..., Steps[None]]
+
+
+def call_here(function: Callable[..., Any], *args: Any) -> Steps[None]:
+    """Call a function in this thread, and return the steps that await what it returned."""
+    # Not in steps of its own, from which no StopIteration could be raised.
+    return awaited(function(*args))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
+from contextvars import copy_context
 from datetime import datetime, timezone
 from time import monotonic, time
 from typing import Any
@@ -188,7 +189,7 @@ class PollingAdapter(Transport, Adapter[M]):
             self.shutdown_handler.clear_flag()
             self.shutdown_handler.enable()
             if not self.stopping:
-                self._run()
+                copy_context().run(self._run)  # what its hooks set ends with it
         finally:
             self.ready.clear()
             self.shutdown_handler.disable()

@@ -56,6 +56,10 @@ class Batches(Generic[M]):
         places = [place for place in self._open if place[1] == key]
         return [self._open.pop(place)[1] for place in places]
 
+    def take_oldest(self) -> Job[M]:
+        """Return the batch that was opened first, as it is."""
+        return self._open.pop(next(iter(self._open)))[1]
+
     def take_all(self) -> list[Job[M]]:
         """Return all batches as they are."""
         jobs = [job for _, job in self._open.values()]

@@ -38,8 +38,11 @@ class Executor(ABC, Generic[M]):
         """Whether ``collect`` would return something at once."""
 
     @abstractmethod
-    def submit(self, job: Job[M]) -> None:
-        """Have messages handled: one, or the messages of a batch."""
+    def submit(self, job: Job[M], last: bool = False) -> None:
+        """Have messages handled: one, or the messages of a batch.
+
+        :param last: whether they begin even after ``halt``.
+        """
 
     @abstractmethod
     def collect(self, timeout: float) -> list[Job[M]]:

@@ -39,7 +39,7 @@ class InlineExecutor(Executor[M]):
         """Whether there is something to collect."""
         return bool(self._finished)
 
-    def submit(self, job: Job[M]) -> None:
+    def submit(self, job: Job[M], last: bool = False) -> None:
         """Handle a job now."""
         self.current = job[0]
         try:

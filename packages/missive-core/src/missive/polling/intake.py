@@ -42,7 +42,7 @@ class Intake(Generic[M]):
         self._sizes = [h.batch.size for h in ctx.processor.router.handlers if h.batch is not None]
         self._most = max([port.max_in_flight, *(2 * size for size in self._sizes)])
         self._always_ordered = port.capabilities.ordered_acks or (
-            self._lanes.by_key and not executor.inline
+            self._lanes.by_key and (bool(self._sizes) or not executor.inline)
         )
         self._pump = Pump(ctx.dlq) if isinstance(ctx.dlq, DeadLetterStore) else None
         self._gate = Gate(ctx.breakers, ctx.processor.router.handlers, self._pump is not None)
@@ -80,6 +80,14 @@ class Intake(Generic[M]):
         begun = self._executor.in_flight + len(self._batches)
         return begun < self._most and self._behind < max(self._most, WAITING_ROOM)
 
+    @property
+    def _is_full_of_batches(self) -> bool:
+        """Whether open batches take all the room, as they do where there are many keys."""
+        if not self._batches or self.backlog or self._ready:
+            return False
+        in_flight = self._executor.in_flight
+        return in_flight + len(self._batches) >= self._most and in_flight < self._port.max_in_flight
+
     def add(self, batch: Sequence[Delivery | bytes], generation: int) -> None:
         """Take what was received.
 
@@ -99,6 +107,8 @@ class Intake(Generic[M]):
             self._again(context)
         for job in self._batches.due():
             self._submit(job)
+        if self._is_full_of_batches:
+            self._submit(self._batches.take_oldest())
         if self._pump is not None:
             self._take_deferred(self._pump)
 
@@ -201,11 +211,12 @@ class Intake(Generic[M]):
                 return False
         return context.handler.batch is not None
 
-    def _submit(self, job: Job[M]) -> None:
-        first = job[0]
-        if self._lanes.by_key and not self._executor.inline and first._lane is None:
-            first._lane = self._lanes.enter(first)
-        self._executor.submit(job)
+    def _submit(self, job: Job[M], last: bool = False) -> None:
+        if self._lanes.by_key and not self._executor.inline:
+            for context in job:
+                if context._lane is None:
+                    context._lane = self._lanes.enter(context)
+        self._executor.submit(job, last)
 
     def done(self, context: HandlingContext[M]) -> None:
         """Take note that a message was settled, or is held: let what waited for it go on."""
@@ -232,16 +243,39 @@ class Intake(Generic[M]):
             self._ready.extend(waiting)
             return
         first = waiting.popleft()
+        if self._is_batched(first):
+            self._release_batch(lane, first, waiting)
+            return
         first._lane = lane
         self._lanes.take(lane)
         for context in waiting:
             self._lanes.park(lane, context)
         self._ready.append(first)
 
+    def _release_batch(
+        self, lane: Hashable, first: HandlingContext[M], waiting: deque[HandlingContext[M]]
+    ) -> None:
+        """Have messages that waited in a lane handled together, or wait for more of them."""
+        handler = first.handler
+        assert handler is not None
+        assert handler.batch is not None
+        job = [first]
+        while waiting and len(job) < handler.batch.size:
+            if not self._is_batched(waiting[0]) or waiting[0].handler is not handler:
+                break
+            job.append(waiting.popleft())
+        if not waiting and len(job) < handler.batch.size:
+            for context in job:
+                self._batches.add(context, lane)
+            return
+        self._submit(job)
+        for context in waiting:
+            self._lanes.park(lane, context)
+
     def close_batches(self) -> None:
         """Have the open batches handled as they are: nothing more will come for them."""
         for job in self._batches.take_all():
-            self._submit(job)
+            self._submit(job, last=True)
 
     def drop(self, gone: Callable[[Any], bool]) -> list[Delivery]:
         """Forget the messages that have not begun and are ``gone``, as judged by their delivery.

@@ -48,9 +48,13 @@ class Loop(Turns[M]):
         :raises DrainTimeout: handlers had not returned at the deadline.
         """
         port, executor = self._port, self.executor
-        if not self.over or self._ended:
+        if self._failure is None:
             self.intake.close_batches()
-        while executor.in_flight or (self._ended and self._failure is None and self.intake.waits):
+        while (
+            executor.in_flight
+            or executor.has_finished
+            or (self._ended and self._failure is None and self.intake.waits)
+        ):
             wait = port.poll_timeout
             began = port.stopped_at if self._failure is None else self._failed_at
             if began is not None:
@@ -61,6 +65,7 @@ class Loop(Turns[M]):
             else:
                 self.intake.refill()
                 self.intake.begin()
+                self.intake.close_batches()
             try:
                 self._keep_alive()
                 if not executor.in_flight and not executor.has_finished:
@@ -75,6 +80,11 @@ class Loop(Turns[M]):
         executor = self.executor
         begun = executor.begun()
         executor.cancel()
+        for job in executor.collect(0.0):  # what finished in the very last moment
+            self._settling.take(job)
+            begun = [context for context in begun if all(context is not each for each in job)]
+        while executor.crashes:
+            self.fail(executor.crashes.pop(0))
         if begun:
             names = [
                 printable_id(context) if context._unbuilt else format_id(context.message.message_id)

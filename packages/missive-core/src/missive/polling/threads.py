@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from itertools import chain
 from queue import Empty, SimpleQueue
-from typing import Generic
+from typing import Any, Generic
 
 from ..handling import HandlingContext
 from ..message import M
@@ -16,13 +16,15 @@ from .executor import Executor
 from .lanes import Job
 
 
-class _Task(Generic[M]):
+class Task(Generic[M]):
     """A job on its way through a worker."""
 
-    __slots__ = ("crash", "finished", "job", "started")
+    __slots__ = ("asyncio_task", "crash", "finished", "job", "last", "started")
 
-    def __init__(self, job: Job[M]) -> None:
+    def __init__(self, job: Job[M], last: bool) -> None:
         self.job = job
+        self.last = last
+        self.asyncio_task: Any = None  # where it runs on an event loop
         self.started = False
         self.finished = False
         self.crash: BaseException | None = None
@@ -42,9 +44,9 @@ class ThreadExecutor(Executor[M]):
         super().__init__()
         self._ctx = ctx
         self._on_done = on_done
-        self._todo: SimpleQueue[_Task[M] | None] = SimpleQueue()
-        self._done: SimpleQueue[_Task[M] | None] = SimpleQueue()
-        self._tasks: dict[_Task[M], None] = {}  # in the order in which they were submitted
+        self._todo: SimpleQueue[Task[M] | None] = SimpleQueue()
+        self._done: SimpleQueue[Task[M] | None] = SimpleQueue()
+        self._tasks: dict[Task[M], None] = {}  # in the order in which they were submitted
         self._in_flight = 0
         self._halted = False
         self._closed = False
@@ -70,11 +72,14 @@ class ThreadExecutor(Executor[M]):
         """Whether there is something to collect."""
         return not self._done.empty()
 
-    def submit(self, job: Job[M]) -> None:
+    def submit(self, job: Job[M], last: bool = False) -> None:
         """Queue a job for the workers."""
-        task = _Task(job)
+        task = Task(job, last)
         self._tasks[task] = None
         self._in_flight += len(job)
+        self._enqueue(task)
+
+    def _enqueue(self, task: Task[M]) -> None:
         self._todo.put(task)
 
     def collect(self, timeout: float) -> list[Job[M]]:
@@ -85,13 +90,13 @@ class ThreadExecutor(Executor[M]):
             # under eventlet) refuses a timeout of 0.
             task = self._done.get(timeout=timeout) if timeout > 0 else self._done.get(block=False)
             while True:
-                if task is not None:
+                if task is not None and task in self._tasks:  # not where cancel gave it up
                     self._finish(task, finished)
                 task = self._done.get(block=False)
         except Empty:
             return finished
 
-    def _finish(self, task: _Task[M], finished: list[Job[M]]) -> None:
+    def _finish(self, task: Task[M], finished: list[Job[M]]) -> None:
         del self._tasks[task]
         self._in_flight -= len(task.job)
         if task.finished:
@@ -127,6 +132,7 @@ class ThreadExecutor(Executor[M]):
     def cancel(self) -> None:
         """Give up what no worker has begun; a thread cannot be cancelled."""
         for task in [task for task in self._tasks if not task.started]:
+            task.last = False
             del self._tasks[task]
             self._in_flight -= len(task.job)
             self.skipped += task.job
@@ -139,7 +145,7 @@ class ThreadExecutor(Executor[M]):
     def _work(self) -> None:
         while (task := self._todo.get()) is not None:
             task.started = True  # before the look at halt, so that cancel gives up none that begins
-            if self._halted:
+            if self._halted and not task.last:
                 task.started = False
             else:
                 try:
