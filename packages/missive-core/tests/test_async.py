@@ -231,7 +231,11 @@ StdinAdapter(missive.RawMessage, processor).run()
 assert "asyncio" not in sys.modules
 """
     subprocess.run(
-        [sys.executable, "-c", program], input=b"1\n2\n", check=True, timeout=60, capture_output=True
+        [sys.executable, "-c", program],
+        input=b"1\n2\n",
+        check=True,
+        timeout=60,
+        capture_output=True,
     )
 
 

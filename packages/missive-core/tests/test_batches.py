@@ -636,9 +636,9 @@ def test_a_batch_settles_exactly_as_its_messages_singly(
         if kind == "single":
             processor.handle_for(missive.otherwise)(single)
         else:
-            processor.handle_batch_for(
-                missive.otherwise, size=size, wait=0.0, split_on_error=True
-            )(coloured(colour, batch))
+            processor.handle_batch_for(missive.otherwise, size=size, wait=0.0, split_on_error=True)(
+                coloured(colour, batch)
+            )
         store = MemoryDLQ()
         processor.set_dlq(store)
         adapter = MemoryTransport(

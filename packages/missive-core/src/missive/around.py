@@ -28,9 +28,7 @@ class Run(Protocol[M]):
         ...
 
 
-def delivery_steps(
-    run: Run[M], context: HandlingContext[M], call: Call = call_here
-) -> Steps[None]:
+def delivery_steps(run: Run[M], context: HandlingContext[M], call: Call = call_here) -> Steps[None]:
     """Match and handle a delivery within its around-delivery hooks, and plan its outcome.
 
     :param call: calls the handler.
@@ -216,9 +214,7 @@ def _call_together(
             context.message._handling = None
 
 
-def _call(
-    contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call
-) -> Steps[None]:
+def _call(contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call) -> Steps[None]:
     """Call a batch handler; what it raises fails the messages that it left undecided."""
     assert handler.batch is not None
     messages = [context.message for context in contexts]

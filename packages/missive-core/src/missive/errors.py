@@ -276,8 +276,8 @@ class HandlerCancelled(MissiveError):
 
     def __init__(self, message: Message | None, error: BaseException) -> None:
         super().__init__(
-            f"the handler of {message or 'a message'} was cancelled from within; catch CancelledError where a task"
-            " or a timeout of its own raises it"
+            f"the handler of {message or 'a message'} was cancelled from within; catch"
+            " CancelledError where a task or a timeout of its own raises it"
         )
         self.message = message
         self.__cause__ = error

@@ -37,9 +37,7 @@ class LoopThread:
     :param loop_factory: makes the loop, such as ``uvloop.new_event_loop``; asyncio's unless given.
     """
 
-    def __init__(
-        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    ) -> None:
+    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         self.loop = (loop_factory or asyncio.new_event_loop)()
         #: How many plain functions of async runs are called at once, in threads; None: any number.
         self.threads: asyncio.Semaphore | None = None

@@ -119,13 +119,11 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
 
         :raises Exception: what left the message unsettled; see the settlement table.
         """
-        if self.variables:
-            return copy_context().run(self._deliver_in_variables, delivery)
-        return self._deliver(delivery)
-
-    def _deliver_in_variables(self, delivery: Delivery) -> HandlingContext[M]:
-        set_variables(self.variables)
-        return self._deliver(delivery)
+        if not self.variables:
+            return self._deliver(delivery)
+        variables = copy_context()
+        variables.run(set_variables, self.variables)
+        return variables.run(self._deliver, delivery)
 
     def _deliver(self, delivery: Delivery) -> HandlingContext[M]:
         context = self.begin(delivery.raw_data, delivery)
@@ -190,10 +188,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
             context._routine = False
 
     def is_plain(self, contexts: Sequence[HandlingContext[M]]) -> bool:
-        """Return whether a delivery or a batch goes to a plain handler within plain hooks.
-
-        Then it needs no event loop. Matches the message, if that was not done.
-        """
+        """Return whether it goes to a plain handler within plain hooks, so needs no event loop."""
         if self.hooks.is_async:
             return False
         context = contexts[0]
@@ -292,13 +287,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         self._generation, self._ack = generation, None
 
     def _observe(self, context: HandlingContext[M]) -> None:
-        for observer in self._observers:
-            try:
-                result = observer(self, context)
-                if result is not None:
-                    run_plainly(awaited(result), self.wait)
-            except Exception as error:
-                log_hook_error("on_settled", error)
+        run_plainly(self._observing_steps(context), self.wait)
 
     def _observing_steps(self, context: HandlingContext[M]) -> Steps[None]:
         for observer in self._observers:

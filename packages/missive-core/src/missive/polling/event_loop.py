@@ -31,9 +31,7 @@ class EventLoopExecutor(ThreadExecutor[M]):
     :param on_done: called whenever a job was handed back, on the loop or in a thread.
     """
 
-    def __init__(
-        self, ctx: ProcessingContext[M], count: int, on_done: Callable[[], None]
-    ) -> None:
+    def __init__(self, ctx: ProcessingContext[M], count: int, on_done: Callable[[], None]) -> None:
         handlers = ctx.processor.router.handlers
         #: Whether every job needs the loop, so that none has to be matched in advance.
         self._all_async = ctx.hooks.is_async or all(handler.is_async for handler in handlers)

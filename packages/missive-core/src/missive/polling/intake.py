@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import count
-from typing import Any, Generic
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from ..delivery import Delivery, Envelope
 from ..handling import HandlingContext
-from ..letters.store import DeadLetterStore
-from ..matching import stage_of
 from ..message import M
 from ..run import ProcessingContext
-from .batches import Batches
 from .executor import Executor
 from .gate import Gate
-from .held import Held, delivery_of, delivery_of_next, stamp
-from .lanes import Job, Lanes
+from .held import delivery_of, delivery_of_next, stamp
+from .placing import Placing
 from .port import Port
 from .pump import Pump
 
@@ -25,32 +21,18 @@ from .pump import Pump
 WAITING_ROOM = 1000
 
 
-class Intake(Generic[M]):
+class Intake(Placing[M]):
     """Everything that waits in one run, until the executor has it."""
 
     def __init__(self, port: Port[M], ctx: ProcessingContext[M], executor: Executor[M]) -> None:
-        self._port = port
-        self._ctx = ctx
-        self._executor = executor
+        super().__init__(port, ctx, executor)
         self.shared_envelope = Envelope(source=port.source)
         self.backlog: deque[Delivery | bytes] = deque(port.leftover)
         port.leftover.clear()
-        self._ready: deque[HandlingContext[M]] = deque()  # built, and begun before the backlog
-        self._lanes: Lanes[M] = Lanes(port.ordering_key)
-        self._batches: Batches[M] = Batches()
-        self.held: Held[M] = Held()
-        self._sizes = [h.batch.size for h in ctx.processor.router.handlers if h.batch is not None]
-        self._most = max([port.max_in_flight, *(2 * size for size in self._sizes)])
-        self._always_ordered = port.capabilities.ordered_acks or (
-            self._lanes.by_key and (bool(self._sizes) or not executor.inline)
-        )
-        self._pump = Pump(ctx.dlq) if isinstance(ctx.dlq, DeadLetterStore) else None
         self._gate = Gate(ctx.breakers, ctx.processor.router.handlers, self._pump is not None)
-        self._numbers = count(1)
-        #: Told of each message that begins, in order; it has its number.
-        self.on_begin: Callable[[HandlingContext[M]], None] | None = None
         #: Told of each message that began and is forgotten.
         self.on_drop: Callable[[HandlingContext[M]], None] | None = None
+        self._most = max([port.max_in_flight, *(2 * size for size in self._sizes)])
 
     @property
     def is_plain(self) -> bool:
@@ -174,108 +156,6 @@ class Intake(Generic[M]):
         if isinstance(item, bytes):
             return begin(item, self.shared_envelope)
         return begin(item.raw_data, item)
-
-    def _place(self, context: HandlingContext[M]) -> None:
-        """Submit a message, or have it wait in its lane or its batch."""
-        if context._number is None:
-            context._number = next(self._numbers)
-            if self.on_begin is not None:
-                self.on_begin(context)
-        lane = context._lane
-        if lane is None and (self._lanes or self._always_ordered):
-            lane = self._lanes.lane_of(context)
-            if lane is not None and self._park(lane, context):
-                return
-        if self._sizes and self._is_batched(context):
-            job = self._batches.add(context, lane)
-            if job is not None:
-                self._submit(job)
-        else:
-            self._submit([context])
-
-    def _park(self, lane: Hashable, context: HandlingContext[M]) -> bool:
-        """Have a message wait behind others of its lane, one that waits in a batch included."""
-        if self._lanes.by_key and not self._is_batched(context):
-            for job in self._batches.take(lane):
-                self._submit(job)
-        return self._lanes.park(lane, context)
-
-    def _is_batched(self, context: HandlingContext[M]) -> bool:
-        if context.error is not None or not self._sizes:
-            return False
-        if context.handler is None:
-            try:
-                context.handler = self._ctx.match(context.message)
-            except Exception as error:
-                context.fail(error, stage_of(error))
-                return False
-        return context.handler.batch is not None
-
-    def _submit(self, job: Job[M], last: bool = False) -> None:
-        if self._lanes.by_key and not self._executor.inline:
-            for context in job:
-                if context._lane is None:
-                    context._lane = self._lanes.enter(context)
-        self._executor.submit(job, last)
-
-    def done(self, context: HandlingContext[M]) -> None:
-        """Take note that a message was settled, or is held: let what waited for it go on."""
-        lane, context._lane = context._lane, None
-        if context.held:
-            if context.paused and self._lanes.by_key:
-                context.in_place = True  # whatever its policy: nothing overtakes it in its key
-            if context.in_place:
-                # Where it has a lane, it holds that already.
-                context._lane = self._lanes.enter(context) if lane is None else lane
-            self.held.add(context)
-            if context.in_place:
-                return
-        elif self._pump is not None and context.delay is not None:
-            self._pump.look_within(context.delay)
-        if lane is not None:
-            self._release(lane)
-
-    def _release(self, lane: Hashable) -> None:
-        waiting = self._lanes.release(lane)
-        if not waiting:
-            return
-        if not self._lanes.by_key or self._executor.inline:
-            self._ready.extend(waiting)
-            return
-        first = waiting.popleft()
-        if self._is_batched(first):
-            self._release_batch(lane, first, waiting)
-            return
-        first._lane = lane
-        self._lanes.take(lane)
-        for context in waiting:
-            self._lanes.park(lane, context)
-        self._ready.append(first)
-
-    def _release_batch(
-        self, lane: Hashable, first: HandlingContext[M], waiting: deque[HandlingContext[M]]
-    ) -> None:
-        """Have messages that waited in a lane handled together, or wait for more of them."""
-        handler = first.handler
-        assert handler is not None
-        assert handler.batch is not None
-        job = [first]
-        while waiting and len(job) < handler.batch.size:
-            if not self._is_batched(waiting[0]) or waiting[0].handler is not handler:
-                break
-            job.append(waiting.popleft())
-        if not waiting and len(job) < handler.batch.size:
-            for context in job:
-                self._batches.add(context, lane)
-            return
-        self._submit(job)
-        for context in waiting:
-            self._lanes.park(lane, context)
-
-    def close_batches(self) -> None:
-        """Have the open batches handled as they are: nothing more will come for them."""
-        for job in self._batches.take_all():
-            self._submit(job, last=True)
 
     def drop(self, gone: Callable[[Any], bool]) -> list[Delivery]:
         """Forget the messages that have not begun and are ``gone``, as judged by their delivery.
