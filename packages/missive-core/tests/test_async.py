@@ -16,10 +16,9 @@ import missive
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_transport import DEADLINE, MemoryTransport, running
 from missive import MemoryDLQ, Outcome, RawMessage, Retry
 from missive.errors import DrainTimeout, HandlerCancelled
-
-from .memory_transport import DEADLINE, MemoryTransport, running
 
 Processor = missive.Processor[Any]
 

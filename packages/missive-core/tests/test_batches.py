@@ -11,11 +11,10 @@ import missive
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_transport import DEADLINE, MemoryTransport, running
 from missive import Capabilities, ConfigurationError, MemoryDLQ, Outcome, RawMessage, Retry
 from missive.errors import DecisionTooLate
 from missive.polling.batches import Batches
-
-from .memory_transport import DEADLINE, MemoryTransport, running
 
 Processor = missive.Processor[Any]
 COLOURS = ("inline", "threads", "async")
@@ -171,6 +170,8 @@ def test_each_failed_message_is_retried_by_itself(colour: str) -> None:
             seen.append((message.raw_data, attempt))
             if message.raw_data != b"1" or attempt == 3:
                 ctx.ack(message)
+        if any(context.decision is None for context in ctx.contexts):
+            raise Broken
 
     retry = Retry(attempts=3, delay=0.0)
     processor = batch_processor(coloured(colour, handler), size=3, wait=0.0, retry=retry)
@@ -329,6 +330,8 @@ def test_a_retry_in_place_within_a_batch_keeps_the_order_of_its_key(colour: str)
             if message.raw_data == b"1" and ctx.context_of(message).attempt < 3:
                 continue
             ctx.ack(message)
+        if any(context.decision is None for context in ctx.contexts):
+            raise Broken
 
     retry = Retry(attempts=3, delay=0.0, in_order=True)
     processor = batch_processor(coloured(colour, handler), size=2, wait=0.0, retry=retry)

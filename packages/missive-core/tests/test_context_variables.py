@@ -10,9 +10,8 @@ from typing import Any
 
 import missive
 import pytest
+from memory_transport import MemoryTransport
 from missive import Capabilities, Delivery, MemoryDLQ, ProcessingContext, Retry
-
-from .memory_transport import MemoryTransport
 
 of_run: contextvars.ContextVar[str] = contextvars.ContextVar("of_run", default="unset")
 of_delivery: contextvars.ContextVar[str] = contextvars.ContextVar("of_delivery", default="unset")
