@@ -105,7 +105,11 @@ class StdinAdapter(PollingAdapter[M]):
                 "stdin: takes no address, since it reads standard input alone; redirect a file to"
                 " it with <, or give StdinAdapter the open file"
             )
-        readers: dict[str, Callable[[str], Any]] = {**cls.url_options, "keep_empty": read_flag, "max_bytes": int}
+        readers: dict[str, Callable[[str], Any]] = {
+            **cls.url_options,
+            "keep_empty": read_flag,
+            "max_bytes": int,
+        }
         return cls(message_cls, processor, **{**read_options(url, readers), **options})
 
     def open(self) -> None:
