@@ -436,6 +436,36 @@ def test_the_log_of_a_rejected_message_says_why(caplog: pytest.LogCaptureFixture
     assert line == "dead-lettered m-1: stage settling, no handler, delivered 5 times"
 
 
+def test_the_log_says_what_is_wrong_where_nothing_was_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A handler that does not decide has no line to point at, so the log names the mistake."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def forget(message: missive.RawMessage, ctx: Any) -> None:
+        pass
+
+    processor.set_dlq({})
+    client = processor.test_client()
+    with processor.context(missive.RawMessage, client) as ctx:
+        ctx.deliver(Delivery(b"x", "m-1"))
+    (line,) = [r.getMessage() for r in caplog.records if "dead-lettered" in r.getMessage()]
+    assert line.endswith("forget, handler did not settle the message; NotSettled")
+
+
+def test_an_unreachable_transport_is_reported_with_what_it_said() -> None:
+    """Where the last error has safe words, they are in the text: they name the cause."""
+
+    class Loading(ConnectionError):
+        safe_text = "LOADING: it is loading its data"
+
+    error = missive.errors.TransportUnreachable(object(), 3, Loading())
+    assert "(last: LOADING: it is loading its data)" in str(error)
+    error = missive.errors.TransportUnreachable(object(), 3, ConnectionError("of a user"))
+    assert "(last: ConnectionError)" in str(error)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_does_not_hang_on_a_frozen_clock(
     workers: int, monkeypatch: pytest.MonkeyPatch

@@ -25,7 +25,7 @@ def note_later_error(
     """
     if later is first:  # the same one was raised again
         return
-    what = f"{type(later).__name__} at {place_of(later)}"
+    what = type_and_place(later)
     if culprit is not None:
         what += f" in {describe(culprit)}"
     logger.error("after %s: %s", type(first).__name__, what)
@@ -53,11 +53,15 @@ def cause_of(error: BaseException) -> BaseException | None:
 
 def place_of(error: BaseException) -> str:
     """Return the file and line where an error, or else its cause, was raised."""
+    return _place_of(error) or "an unknown place"
+
+
+def _place_of(error: BaseException) -> str | None:
     traceback, cause = traceback_of(error), cause_of(error)
     if traceback is None and cause is not None:
         traceback = traceback_of(cause)
     if traceback is None:
-        return "an unknown place"
+        return None
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
     return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
@@ -72,13 +76,26 @@ def log_hook_error(kind: str, error: BaseException) -> None:
     logger.debug("the %s hook's error in full", kind, exc_info=error)
 
 
-def named(error: BaseException) -> str:
-    """Return what the log says of an error: its type and place, and where they are safe its words.
+def type_and_place(error: BaseException) -> str:
+    """Return an error's type and, if it was raised, where."""
+    kind, place = type(error).__name__, _place_of(error)
+    return kind if place is None else f"{kind} at {place}"
 
-    They are where its class has ``safe_text``: words without a message's content.
+
+def safe_text_of(error: BaseException) -> str | None:
+    """Return what an error says without a message's content; None where that is not known.
+
+    That is its ``safe_text``, or the ``reason`` that its class has for all its errors.
     """
-    text = f"{type(error).__name__} at {place_of(error)}"
     said: object = None
     if hasattr(type(error), "safe_text"):
         said = error.safe_text  # type: ignore[attr-defined]
-    return f"{said}; {text}" if isinstance(said, str) and said else text
+    else:
+        said = getattr(type(error), "reason", None)
+    return said if type(said) is str and said else None
+
+
+def named(error: BaseException) -> str:
+    """Return what the log says of an error: its type and place, and where they are safe its words."""
+    said, text = safe_text_of(error), type_and_place(error)
+    return f"{said}; {text}" if said else text

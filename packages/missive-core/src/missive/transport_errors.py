@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .error_base import ConfigurationError, MissiveError
+from .error_notes import safe_text_of
 
 
 class TransportError(MissiveError):
@@ -20,7 +21,7 @@ class TransportUnreachable(TransportError):
     def __init__(self, adapter: object, seconds: float, last: BaseException) -> None:
         super().__init__(
             f"{type(adapter).__name__} could not reach its transport within {seconds:g} s"
-            f" (last: {type(last).__name__}); check the address and that the server runs"
+            f" (last: {safe_text_of(last) or type(last).__name__}); check the address and that the server runs"
         )
         self.seconds = seconds
 
