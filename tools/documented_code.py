@@ -35,10 +35,12 @@ def write_code(folder: Path) -> list[Path]:
     pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
     written = [_write_page(path, folder) for path in pages if "_build" not in path.parts]
     folders = [each for each in written if each is not None]
-    for example in sorted(ROOT.glob("examples/*/")):
-        own = folder / "examples" / example.name
-        shutil.copytree(example, own, ignore=shutil.ignore_patterns("__pycache__"))
+    for example in sorted(ROOT.glob("examples/**/*.py")):
+        own = folder / "examples" / example.parent.name
+        own.mkdir(parents=True, exist_ok=True)
+        shutil.copy(example, own)
         folders.append(own)
+    return list(dict.fromkeys(folders))
     return folders
 
 
