@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any
 
 import missive
@@ -828,6 +829,56 @@ def test_asend_tells_the_handlers_own_cancellation_from_the_tests() -> None:
 
 async def _sleep(seconds: float, message: RawMessage, ctx: Any) -> None:
     await asyncio.sleep(seconds)
+
+
+PROGRAM = """
+import asyncio
+import missive
+import pytest
+MARKER
+
+processor = missive.Processor()
+
+
+@processor.handle_for(missive.otherwise)
+async def handle(message, ctx):
+    await asyncio.sleep(0)
+    ctx.ack()
+
+
+@FIXTURE
+async def client():
+    async with processor.test_client() as client:
+        yield client
+
+
+async def test_it(client):
+    assert await client.asend(b"1") is missive.Outcome.ACKED
+    assert [message.raw_data for message in client.acked] == [b"1"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "marker", "fixture"),
+    [
+        ("pytest_asyncio", "import pytest_asyncio", "pytest_asyncio.fixture"),
+        ("anyio", "@pytest.fixture\ndef anyio_backend(): return 'asyncio'", "pytest.fixture"),
+    ],
+    ids=["pytest-asyncio", "anyio"],
+)
+def test_asend_works_under_the_plugins_that_there_are(
+    plugin: str, marker: str, fixture: str, tmp_path: Path
+) -> None:
+    """pytest-asyncio and anyio run tests of async handlers, without a plugin of ours."""
+    pytest.importorskip(plugin)
+    mark = "asyncio" if plugin == "pytest_asyncio" else "anyio"
+    text = PROGRAM.replace("MARKER", f"pytestmark = pytest.mark.{mark}\n{marker}")
+    tmp_path.joinpath("test_it.py").write_text(text.replace("FIXTURE", fixture))
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "test_it.py"]
+    asyncio_options = ["-o", "asyncio_default_fixture_loop_scope=function"]
+    command += asyncio_options if mark == "asyncio" else ["-p", "no:asyncio"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 # Equivalence.

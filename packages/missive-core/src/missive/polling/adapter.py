@@ -189,7 +189,7 @@ class PollingAdapter(Transport, Adapter[M]):
             self.shutdown_handler.clear_flag()
             self.shutdown_handler.enable()
             if not self.stopping:
-                copy_context().run(self._run)  # what its hooks set ends with it
+                copy_context().run(self._run)
         finally:
             self.ready.clear()
             self.shutdown_handler.disable()
