@@ -122,6 +122,22 @@ def test_what_was_settled_is_not_handled_again_where_the_server_told_its_place(
     assert len(recorder.bodies) == 201
 
 
+def test_what_was_settled_of_a_stream_that_was_there_before_is_not_handled_again(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """Entries that were added before the run began are as well known as those after it."""
+    add(client, *[b"%d" % number for number in range(500)])
+    recorder = Recorder()
+    adapter = adapter_of(server, recorder)
+    with Running(adapter):
+        recorder.wait_for(500)
+        settle_until(adapter, client, 0)
+        client.xgroup_destroy("orders", "billing")
+        add(client, b"after")
+        eventually(lambda: b"after" in recorder.bodies, "it does not read")
+    assert len(recorder.bodies) == 501
+
+
 @pytest.mark.parametrize("count", [1, 3, 4])
 def test_a_stream_that_is_made_anew_is_read_from_its_beginning(
     server: RedisServer, client: redis.Redis, count: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from .error_base import describe
 
@@ -87,11 +87,10 @@ def safe_text_of(error: BaseException) -> str | None:
 
     That is its ``safe_text``, or the ``reason`` that its class has for all its errors.
     """
-    said: object = None
-    if hasattr(type(error), "safe_text"):
-        said = error.safe_text  # type: ignore[attr-defined]
-    else:
-        said = getattr(type(error), "reason", None)
+    kind: Any = type(error)
+    said: object = getattr(kind, "reason", None)
+    if hasattr(kind, "safe_text"):
+        said = cast("Any", error).safe_text
     return said if type(said) is str and said else None
 
 

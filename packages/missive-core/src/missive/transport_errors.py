@@ -19,9 +19,10 @@ class TransportUnreachable(TransportError):
     """
 
     def __init__(self, adapter: object, seconds: float, last: BaseException) -> None:
+        said = safe_text_of(last) or type(last).__name__
         super().__init__(
             f"{type(adapter).__name__} could not reach its transport within {seconds:g} s"
-            f" (last: {safe_text_of(last) or type(last).__name__}); check the address and that the server runs"
+            f" (last: {said}); check the address and that the server runs"
         )
         self.seconds = seconds
 

@@ -48,7 +48,9 @@ class Progress:
         self._group = group
         self._ledger = ledger
         self._floors: dict[bytes, Order] = {}
-        self._added = dict.fromkeys(group.origins, 0)  # so many entries at least, to each stream
+        # So many entries were added to each stream at least, and so many of them read at least.
+        self._added = dict.fromkeys(group.origins, 0)
+        self._read = dict.fromkeys(group.origins, 0)
         self._last_read: dict[bytes, tuple[bytes, int]] = {}  # an id, and a hash of the entry
         self._settled: deque[tuple[bytes, list[bytes]]] = deque()
         self._settled_count = 0
@@ -96,7 +98,7 @@ class Progress:
     def _note(self, key: bytes, info: Mapping[bytes, Any], first_pending: bytes | None) -> None:
         delivered: bytes = info[b"last-delivered-id"]
         self._floors[key] = before(first_needed(delivered, first_pending))
-        self._added[key] = info.get(b"entries-read") or self._added[key]
+        self._read[key] = info.get(b"entries-read") or self._read[key]
         again = self._again.get(key)
         if again is not None and order(delivered) >= again.last:
             del self._again[key]  # all that was there has been delivered again
@@ -162,7 +164,7 @@ class Progress:
             # The stream was made anew, so all that is in it is new.
             self._again.pop(key, None)
             self._settled = deque(pair for pair in self._settled if pair[0] != key)
-            self._added[key] = added or 0
+            self._added[key], self._read[key] = added or 0, 0
             self._floors.pop(key, None)
             return "0" if self._group.start == "$" else self._group.start
         last = order(info[b"last-generated-id"])
@@ -185,7 +187,7 @@ class Progress:
 
         Within one millisecond it may give the same ids again.
         """
-        if info[b"entries-added"] < self._added[key]:
+        if info[b"entries-added"] < max(self._added[key], self._read[key]):
             return True
         known_id, known_hash = self._last_read.get(key, (b"", 0))
         ends = (info.get(b"first-entry"), info.get(b"last-entry"))
@@ -207,7 +209,7 @@ class Progress:
         self._last_read[key] = (last_id, hash(tuple(last)))
         if key in self._again:
             return self.sift(link, key, items)
-        self._added[key] += len(items)
+        self._read[key] += len(items)
         return items
 
     def sift(self, link: Link, key: bytes, items: list[Any]) -> list[Any]:
