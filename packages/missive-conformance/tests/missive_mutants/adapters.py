@@ -187,7 +187,10 @@ class EntersTwice(SoundAdapter):
     "A79",
     "A86",
     "A100",
-    "A102", "A132", "A123")
+    "A102",
+    "A132",
+    "A123",
+)
 class SwallowsErrors(SoundAdapter):
     """Returns from run() whatever was raised in it."""
 

@@ -71,7 +71,7 @@ class HandlingContext(Generic[M]):
     _state: State | None = None
     _started: float = 0.0
     #: Closes what is open around the delivery, once it is settled.
-    _close: Callable[[], None] | None = None
+    _close: Callable[[], object] | None = None
     _passage: Passage | None = None
     #: Its place in the receive loop: the lane that it takes, and its number among the deliveries.
     _lane: Hashable = None

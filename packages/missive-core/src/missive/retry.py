@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from .errors import ConfigurationError
 
@@ -106,7 +106,9 @@ def exception_types(owner: str, name: str, given: object) -> ErrorTypes:
 
     :raises ConfigurationError: one of them is not an exception type.
     """
-    types = given if isinstance(given, tuple) else (given,)
+    types: tuple[Any, ...] = (
+        cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
+    )
     for kind in types:
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
             raise ConfigurationError(

@@ -19,7 +19,7 @@ from .errors import SettlementFailed
 from .handling import ACKED, HandlingContext, Outcome
 from .letters.store import DLQ
 from .lifecycle import Lifecycle, set_variables
-from .matching import stage_of
+from .matching import Handler, stage_of
 from .message import M
 from .original import OriginalCalls
 from .state import State
@@ -64,7 +64,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         self.holds = holds
         self._dlq = dlq
         self.breakers = Breakers(clock)
-        self.match = processor.router.match
+        self.match: Callable[[M], Handler[M]] = processor.router.match
         self.hooks = processor.hooks
         self._observers = processor.hooks.settled
         handlers = processor.router.handlers

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..adapter import Runs
 from ..capabilities import Capabilities
 from ..errors import ConfigurationError, DeadLetterStoreError
 from ..handling import HandlingContext
 from ..letters.store import DeadLetterStore
 from ..message import M
 from ..polling import PollingAdapter
+from ..processor import Processor
 from ..urls import read_options
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class DeferredAdapter(PollingAdapter[M]):
     def __init__(
         self,
         message_cls: Callable[[bytes], M],
-        processor: Runs[M],
+        processor: Processor[M],
         **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
@@ -55,7 +55,7 @@ class DeferredAdapter(PollingAdapter[M]):
         cls,
         url: str,
         message_cls: Callable[[bytes], Any],
-        processor: Runs[Any],
+        processor: Any,
         **options: Any,
     ) -> DeferredAdapter[Any]:
         """Return the adapter for ``deferred:``, with its keyword arguments in the query.

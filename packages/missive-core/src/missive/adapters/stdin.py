@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from ..adapter import Runs
 from ..capabilities import Capabilities
 from ..delivery import Delivery
 from ..errors import ConfigurationError, NackUnsupported
 from ..message import M
 from ..polling import EndOfInput, PollingAdapter
+from ..processor import Processor
 from ..urls import read_flag, read_options
 from .reading import ReaderThread
 
@@ -63,7 +63,7 @@ class StdinAdapter(PollingAdapter[M]):
     def __init__(
         self,
         message_cls: Callable[[bytes], M],
-        processor: Runs[M],
+        processor: Processor[M],
         filelike: BinaryIO | None = None,
         *,
         keep_empty: bool = False,
@@ -229,7 +229,7 @@ class StdinAdapter(PollingAdapter[M]):
 
 def _reads_its_descriptor(file: Any) -> bool:
     """Return whether a file has data when its descriptor is readable, but for what it buffers."""
-    raw = getattr(file, "raw", None) if isinstance(file, io.BufferedReader) else file
+    raw: object = file.raw if isinstance(file, io.BufferedReader) else file
     return isinstance(raw, io.FileIO)
 
 

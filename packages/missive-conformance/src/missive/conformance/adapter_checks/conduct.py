@@ -84,9 +84,7 @@ class Conduct:
         lab.harness.make_adapter(Processor[Any](), RawMessage)  # what is imported late is now
         with Listener() as listener:
             lab.harness.make_adapter(Processor[Any](), RawMessage)
-        expect(
-            not listener.heard, f"while it was built this happened: {', '.join(listener.heard)}"
-        )
+        expect(not listener.heard, f"while it was built this happened: {', '.join(listener.heard)}")
 
     @check("A151", needs=("PollingAdapter",), read="production#health")
     def test_a151_a_look_has_no_effect(self, lab: AdapterLab) -> None:
@@ -178,4 +176,3 @@ def _watched(
         return method(*arguments)
 
     return watched
-

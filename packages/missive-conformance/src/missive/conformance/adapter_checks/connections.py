@@ -26,9 +26,7 @@ def reconnected(proxy: Any, running: Running) -> None:
     before = running.adapter.status().reconnections
     proxy.reset()
     wait_until(
-        lambda: (
-            running.adapter.status().reconnections > before and running.adapter.ready.is_set()
-        ),
+        lambda: running.adapter.status().reconnections > before and running.adapter.ready.is_set(),
         running.patience,
         "it did not connect again and become ready",
     )
