@@ -130,8 +130,7 @@ class PollingAdapter(Transport, Adapter[M]):
 
     def wake(self) -> None:
         """End the wait that is under way, or else the next one; from any thread."""
-        wakeup = self._wakeup
-        if wakeup is not None:
+        if (wakeup := self._wakeup) is not None:
             wakeup.ring()
 
     def unsettled(self) -> Sequence[Delivery | bytes]:
