@@ -264,3 +264,122 @@ def test_a_retry_of_a_lost_connection_is_not_held() -> None:
     adapter = Breaks(processor, b"1", workers=2, max_in_flight=4)
     run_to_the_end(adapter)
     assert seen == [b"1", b"1"]
+
+
+def test_a_deferred_message_is_settled_after_a_reconnection() -> None:
+    """A message of the store is settled there, whatever became of the transport's connection."""
+    store = missive.MemoryDLQ()
+    seen: list[bytes] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.set_dlq(store)
+
+    @processor.handle_for(missive.otherwise, retry=missive.Retry(delay=0.0, jitter=0.0))
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if seen.count(message.raw_data) == 1:
+            raise LookupError
+        ctx.ack()
+
+    class Breaks(Queue):
+        broken = False
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if not self.broken:
+                self.broken = True
+                raise ConnectionError
+            if not self.kept and store.counts().deferred:
+                self.wait(min(timeout, 0.01))
+                return []
+            return super().receive(timeout)
+
+    run_to_the_end(Breaks(processor, b"1"))
+    assert seen == [b"1", b"1"]
+    assert store.counts().deferred == 0
+
+
+def test_what_nobody_delivers_again_is_acked_after_a_reconnection() -> None:
+    """Where messages are delivered at most once, those of a lost connection are handled and
+    acked.
+    """
+    outcomes: list[missive.Outcome | None] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda message, ctx: ctx.ack())
+    processor.on_settled(lambda processing_ctx, ctx: outcomes.append(ctx.outcome))
+
+    class Fleeting(Queue):
+        capabilities = Capabilities(nack="drop-refused", reconnects=True)
+
+        def open(self) -> None:
+            if not self.acked:
+                super().open()
+
+        def ack(self, message: missive.RawMessage) -> None:
+            super().ack(message)
+            if message.raw_data == b"1":
+                raise ConnectionError
+
+    adapter = Fleeting(processor, b"1", b"2")
+    run_to_the_end(adapter)
+    assert outcomes == [None, missive.Outcome.ACKED]
+    assert adapter.status().acked == 1
+
+
+def test_messages_behind_a_slow_one_are_bounded() -> None:
+    """Where acks keep the order, no more is received once very many wait for one to be acked."""
+    gate = threading.Event()
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        if message.raw_data == b"0":
+            assert gate.wait(3 * DEADLINE)
+        ctx.ack()
+
+    class Endless(Ordered):
+        keepalive_interval = 0.001
+        received = idle = 0
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if gate.is_set():
+                raise EndOfInput
+            self.idle = 0
+            self.received += 1
+            if self.received > 5000:
+                gate.set()
+            body = b"%d" % (self.received - 1)
+            self.kept[body] = None
+            return [self.deliver(body)]
+
+        def keepalive(self) -> None:
+            self.idle += 1
+            if self.idle > 50:  # turns of the loop without another message
+                gate.set()
+
+    adapter = Endless(processor, workers=2, max_in_flight=4)
+    run_to_the_end(adapter)
+    assert adapter.received <= 1100
+
+
+def test_a_pause_ends_the_wait_for_messages() -> None:
+    """A pause takes nothing that is published after it: the receive that was under way ends."""
+    waiting, waited = threading.Event(), threading.Event()
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    class Waits(Queue):
+        poll_timeout = 3 * DEADLINE
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            waiting.set()
+            self.wait(timeout)
+            waited.set()
+            return []
+
+    adapter = Waits(processor)
+    thread = threading.Thread(target=adapter.run, daemon=True)
+    thread.start()
+    assert waiting.wait(DEADLINE)
+    adapter.pause()
+    ended = waited.wait(DEADLINE)
+    adapter.stop()
+    thread.join(DEADLINE)
+    assert ended

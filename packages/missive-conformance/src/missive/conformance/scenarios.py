@@ -160,9 +160,12 @@ def fork_work(harness: AdapterHarness, ledger: Ledger, *, children: int) -> None
 
     adapter: Any = harness.make_adapter(processor, RawMessage)
     pids: list[int] = []  # of the children that run
+    reading, writing = os.pipe()  # ends when this process does
     for _ in range(children):
         pid = os.fork()
         if pid == 0:
+            os.close(writing)
+            _end_with_parent(reading)
             _run_in_child(adapter, ledger, books)
         pids.append(pid)
 
@@ -178,6 +181,14 @@ def fork_work(harness: AdapterHarness, ledger: Ledger, *, children: int) -> None
         del pids[0]
     if any(statuses):
         raise SystemExit(f"the children ended with {statuses}")
+
+
+def _end_with_parent(pipe: int) -> None:
+    def watch() -> None:
+        os.read(pipe, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run_in_child(adapter: Any, parents: Ledger, books: list[Ledger]) -> NoReturn:

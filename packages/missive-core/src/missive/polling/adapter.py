@@ -249,6 +249,7 @@ class PollingAdapter(Transport, Adapter[M]):
         if reason not in self.pauses:
             self.pauses[reason] = monotonic()
             logger.warning("%s is paused: %s", type(self).__name__, reason)
+        self.wake()  # the receive that is under way takes nothing more
 
     def resume(self, reason: str | None = None) -> None:
         """End a pause; from any thread.

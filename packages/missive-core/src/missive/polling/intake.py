@@ -30,6 +30,8 @@ class Intake(Placing[M]):
         self.backlog: deque[Delivery | bytes] = deque(port.leftover)
         port.leftover.clear()
         self._gate = Gate(ctx.breakers, ctx.processor.router.handlers, self._pump is not None)
+        #: Returns how many handled messages wait until those before them are settled.
+        self.unreleased: Callable[[], int] = int
         #: Told of each message that began and is forgotten.
         self.on_drop: Callable[[HandlingContext[M]], None] | None = None
         self._most = max([port.max_in_flight, *(2 * size for size in self._sizes)])
@@ -60,7 +62,8 @@ class Intake(Placing[M]):
         if self.backlog or self._ready:
             return False
         begun = self._executor.in_flight + len(self._batches)
-        return begun < self._most and self._behind < max(self._most, WAITING_ROOM)
+        behind = self._behind + self.unreleased()
+        return begun < self._most and behind < max(self._most, WAITING_ROOM)
 
     @property
     def _is_full_of_batches(self) -> bool:

@@ -53,6 +53,7 @@ class Settling(Generic[M]):
         if port.capabilities.ordered_acks:
             self._in_order = _InOrder()
             intake.on_begin, intake.on_drop = self._in_order.begin, self._in_order.drop
+            intake.unreleased = self._in_order.__len__
         #: Whether a delivery is of a lost connection, so that the transport delivers it again.
         self._gone: Callable[[Any], bool] | None = None
 
@@ -76,7 +77,7 @@ class Settling(Generic[M]):
 
         :raises Exception: as ``ProcessingContext.settle``.
         """
-        if not self._unsettled and not (self._in_order and self._in_order.risen):
+        if not self._unsettled and (self._in_order is None or not self._in_order.risen):
             return
         batch, self._unsettled = self._unsettled, []
         if self._in_order is not None:
@@ -172,6 +173,9 @@ class _InOrder(Generic[M]):
         self._handled: dict[Hashable, dict[int, HandlingContext[M]]] = {}
         #: The sources of which more may be settled than before.
         self.risen: set[Hashable] = set()
+
+    def __len__(self) -> int:
+        return sum(len(handled) for handled in self._handled.values())
 
     def begin(self, context: HandlingContext[M]) -> None:
         """Note a message, in the order of delivery."""

@@ -239,7 +239,9 @@ class Turns(Generic[M]):
 
         if port.capabilities.crash_redelivery:  # the transport delivers what has not begun again
             port.dropped(self.intake.drop(gone))
-        if not port.capabilities.settles_across_connections:
+        # What is delivered at most once has nothing that an ack could settle by mistake.
+        once = port.capabilities.delivery == "at-most-once"
+        if not once and not port.capabilities.settles_across_connections:
             self._ctx.lose_connections_before(generation + 1)
             if port.capabilities.crash_redelivery:
                 self._settling.forget_connection(gone, self.executor.unsettled())
