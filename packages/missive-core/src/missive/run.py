@@ -281,7 +281,9 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
     def _sends(self, context: HandlingContext[M]) -> bool:
         generation, envelope = self._generation, context.message.envelope
         # What a store delivered knows no connection.
-        return generation is None or envelope.settler is not None or envelope.generation >= generation
+        return (
+            generation is None or envelope.settler is not None or envelope.generation >= generation
+        )
 
     def lose_connections_before(self, generation: int) -> None:
         """Send no settlement of deliveries of older connections; see ``Delivery.generation``."""

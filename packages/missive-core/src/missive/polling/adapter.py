@@ -224,8 +224,7 @@ class PollingAdapter(Transport, Adapter[M]):
     def stop(self) -> None:
         """Ask ``run`` to finish what is in flight and return.
 
-        From any thread or a handler, any number of times. Before ``run`` it makes the next ``run``
-        return at once, without having connected.
+        From any thread, any number of times. Before ``run`` the next ``run`` returns at once.
         """
         self._note_stop()
         self.shutdown_handler.set_flag()
@@ -244,12 +243,12 @@ class PollingAdapter(Transport, Adapter[M]):
 
         What is being handled goes on; connection, leases and assignment stay alive.
 
-        :param reason: why; shown in ``status()``. Several reasons hold together.
+        :param reason: shown in ``status()``; several hold together.
         """
         if reason not in self.pauses:
             self.pauses[reason] = monotonic()
             logger.warning("%s is paused: %s", type(self).__name__, reason)
-        self.wake()  # the receive that is under way takes nothing more
+        self.wake()  # so that the receive that is under way ends
 
     def resume(self, reason: str | None = None) -> None:
         """End a pause; from any thread.
