@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from missive import NO_KEY, Handler, KeyedMatcher, otherwise
+from missive import NO_KEY, Handler, KeyedMatcher, Retry, otherwise
 
 
 def describe_matcher(matcher: object) -> str:
@@ -19,6 +19,33 @@ def describe_matcher(matcher: object) -> str:
         values = ", ".join(sorted(repr(value) for value in keyed.values))
         return f"{_key(keyed.family.key)} = {values}"
     return _function(matcher)
+
+
+def describe_policy(handler: Handler[Any], default: Retry | None) -> str | None:
+    """Name the retries and the breaker of a handler; None where it has neither.
+
+    :param default: the policy of its processor.
+    """
+    retry, breaker = handler.retry or default, handler.breaker
+    said: list[str] = []
+    if retry is not None:
+        on = "" if retry.on == (Exception,) else f" on {_names(retry.on)}"
+        not_on = f" but {_names(retry.not_on)}" if retry.not_on else ""
+        order = ", in order" if retry.in_order else ""
+        said.append(
+            f"{retry.attempts} attempts{on}{not_on}, {retry.delay:g} s x {retry.backoff:g}"
+            f" up to {retry.max_delay:g} s{order}"
+        )
+    if breaker is not None:
+        said.append(
+            f"breaker on {_names(breaker.on)}: {breaker.failures} in {breaker.window:g} s pause"
+            f" it for {breaker.pause:g} s"
+        )
+    return "; ".join(said) or None
+
+
+def _names(types: tuple[type[BaseException], ...]) -> str:
+    return ", ".join(kind.__name__ for kind in types)
 
 
 def place(handler: Handler[Any]) -> str:

@@ -9,8 +9,9 @@ from typing import Any, BinaryIO
 
 import click
 from missive import Delivery, Explanation, ProcessingContext, TestAdapter
+from missive.letters import LetterState
 
-from .describe import looked_up, place
+from .describe import describe_policy, looked_up, place
 from .exits import ExitCode, Failed
 from .options import debug_option, json_option, message_option, target_options
 from .schemes import open_store
@@ -37,6 +38,11 @@ code is 1 when any message has no handler or several, or cannot be matched.
 @target_options
 @message_option
 @click.option("--dlq", "dlq_url", metavar="URL", help="Take the letters of a store instead.")
+@click.option(
+    "--state",
+    type=click.Choice(["dead", "deferred", "all"]),
+    help="Of --dlq the dead letters, unless given, or messages that wait for another attempt.",
+)
 @click.option("--whole", is_flag=True, help="The whole of FILE is one message.")
 @json_option("Write JSON: an object a message, and one with the totals last.")
 @debug_option
@@ -47,6 +53,7 @@ def explain(
     file: BinaryIO,
     message: str | None,
     dlq_url: str | None,
+    state: str | None,
     whole: bool,
     as_json: bool,
 ) -> int:
@@ -55,8 +62,10 @@ def explain(
         whole or ctx.get_parameter_source("file") is not click.core.ParameterSource.DEFAULT
     ):
         raise click.UsageError("give FILE or --dlq, not both")
+    if state is not None and dlq_url is None:
+        raise click.UsageError("--state is about the letters of a store; give --dlq too")
     loaded = load_target(target, message)
-    deliveries = _letters(dlq_url) if dlq_url is not None else _read(file, whole)
+    deliveries = _letters(dlq_url, state or "dead") if dlq_url is not None else _read(file, whole)
     tally = Tally(loaded)
     for name, delivery in deliveries:
         found = tally.explain(name, delivery)
@@ -84,12 +93,15 @@ def _read(file: BinaryIO, whole: bool) -> Iterator[tuple[str, Delivery]]:
             yield f"line {number}", Delivery(body, source=source)
 
 
-def _letters(url: str) -> Iterator[tuple[str, Delivery]]:
+def _letters(url: str, state: str) -> Iterator[tuple[str, Delivery]]:
     from missive import format_id
 
     store = open_store(url, existing=True)
     try:
-        for letter in store.letters():
+        chosen: LetterState | None = None
+        if state != "all":
+            chosen = "deferred" if state == "deferred" else "dead"
+        for letter in store.letters(state=chosen):
             yield format_id(letter.id), letter.delivery()
     finally:
         store.close()
@@ -104,7 +116,7 @@ class Tally:
     def __init__(self, target: Target) -> None:
         self._processor = target.processor
         self._ctx: ProcessingContext[Any] = ProcessingContext(
-            target.message_cls, TestAdapter(target.processor), target.processor
+            target.message_cls, TestAdapter(target.processor), target.processor, holds=True
         )
         self._messages = 0
         self._matched: Counter[str] = Counter()
@@ -156,6 +168,10 @@ class Tally:
             "messages": self._messages,
             "problems": self.problems,
             "matched": {name: self._matched[name] for name in names},
+            "policies": {
+                handler.name: describe_policy(handler, self._processor.retry)
+                for handler in self._processor.handlers
+            },
             "never_matched": [name for name in names if not self._matched[name]],
             "overlaps": [
                 {"handlers": list(pair), "messages": count}
@@ -167,7 +183,12 @@ class Tally:
         """Write the totals for reading."""
         totals = self.totals()
         write("")
-        table(("handler", "messages"), list(totals["matched"].items()))
+        policies = totals["policies"]
+        rows = [(name, count, policies[name]) for name, count in totals["matched"].items()]
+        if any(policies.values()):
+            table(("handler", "messages", "policy"), rows)
+        else:
+            table(("handler", "messages"), [row[:2] for row in rows])
         for overlap in totals["overlaps"]:
             both = " and ".join(overlap["handlers"])
             write(f"overlap: {both} both match {plural(overlap['messages'], 'message')}")

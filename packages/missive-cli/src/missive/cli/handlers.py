@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from .describe import describe_matcher, place
+from .describe import describe_matcher, describe_policy, place
 from .options import debug_option, json_option, target_options
 from .targets import load_processor
 from .terminal import table, write_json
 
 HELP = """\
-List the handlers of a processor, with what they match and where they are.
+List the handlers of a processor, with what they match, their retries and breakers, and where they are.
 
 \b
   missive handlers app:processor
@@ -25,12 +25,19 @@ List the handlers of a processor, with what they match and where they are.
 @debug_option
 def handlers(target: str, as_json: bool) -> None:
     """List the handlers."""
+    processor = load_processor(target)
     rows = [
-        (handler.name, describe_matcher(handler.matcher), place(handler))
-        for handler in load_processor(target).handlers
+        (
+            handler.name,
+            describe_matcher(handler.matcher),
+            describe_policy(handler, processor.retry),
+            place(handler),
+        )
+        for handler in processor.handlers
     ]
-    if not as_json:
-        table(("handler", "matches", "place"), rows)
-        return
-    for name, matches, where in rows:
-        write_json({"handler": name, "matches": matches, "place": where})
+    columns = ("handler", "matches", "policy", "place")
+    if as_json:
+        for row in rows:
+            write_json(dict(zip(columns, row, strict=True)))
+    else:
+        table(columns, rows)

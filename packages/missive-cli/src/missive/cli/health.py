@@ -25,7 +25,9 @@ class Health:
     A run is *live* while its receive loop makes progress, or lets a handler run in its own thread,
     or is busy connecting; how long handlers take does not matter. It is *ready* while a message
     that is published now would be delivered, no handler has run for longer than
-    ``handler_timeout``, and the DLQ, where there is one, could be written.
+    ``handler_timeout``, and the DLQ, where there is one, could be written. One that is *paused*, by
+    hand or by an open breaker, is live and ready: to start it again would mend nothing. Why it is
+    paused stands under ``paused``.
 
     :param stall: how long the loop may make no progress, in seconds.
     :param clock: gives seconds that only ever rise.
@@ -74,7 +76,10 @@ class Health:
                 "acked": status.acked,
                 "nacked": status.nacked,
                 "dead_lettered": status.dead_lettered,
+                "deferred": status.deferred,
+                "held": status.held,
                 "reconnections": status.reconnections,
+                "paused": list(status.paused),
                 "overdue": list(status.overdue),
             }
         writable = self._dlq_writable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from missive import Adapter, Processor, Runnable
+from missive import Adapter, Processor, Retry, Runnable
 
 from .report import Report, make_report
 from .schemes import build_adapter, masked, open_store
@@ -23,6 +23,8 @@ def prepare(
     message: str | None,
     dlq_url: str | None,
     connect_timeout: float | None,
+    retry_attempts: int | None,
+    retry_delay: float | None,
     **options: Any,
 ) -> tuple[Adapter[Any], Report]:
     """Build what is to run, and look at it.
@@ -49,6 +51,7 @@ def prepare(
         _set(adapter, "connect_timeout", connect_timeout or CONNECT_TIMEOUT)
     if dlq_url is not None:
         adapter.processor.set_dlq(open_store(dlq_url))
+    _set_retry(target, adapter.processor, retry_attempts, retry_delay)
     if takes_server(adapter):
         workers = count_threads(options["workers"])
     else:
@@ -114,6 +117,25 @@ def _adjust(
             f"{target} is an adapter, built already; {', '.join(fixed)} can only be given with a"
             " processor"
         )
+
+
+def _set_retry(
+    target: str, processor: Processor[Any], attempts: int | None, delay: float | None
+) -> None:
+    """Have a processor retry that declares nothing about it.
+
+    :raises click.UsageError: it does, or there is a delay without attempts.
+    """
+    if attempts is None:
+        if delay is not None:
+            raise click.UsageError("--retry-delay needs --retry-attempts")
+        return
+    if processor.retry is not None:
+        raise click.UsageError(
+            f"{target} has a Retry of its own, Processor(retry=...); omit --retry-attempts"
+        )
+    delay = 1.0 if delay is None else delay
+    processor.retry = Retry(attempts=attempts, delay=delay, max_delay=max(delay, 300.0))
 
 
 def _set(adapter: Adapter[Any], name: str, value: float) -> None:

@@ -31,6 +31,9 @@ Run an adapter, or a processor on the transport that a URL names.
   missive run app:processor --from 'redis://localhost/0?channels=a,b' --message json
   missive run app:processor --from 'redis+streams://localhost/0?streams=orders&group=billing' \\
       --message json --dlq sqlite:///dead-letters.db --workers 4
+  missive run app:processor --from stdin: --message json \\
+      --dlq sqlite:///letters.db --retry-attempts 5 --retry-delay 2
+  missive run app:processor --from deferred: --message json --dlq sqlite:///letters.db
   missive run app:processor --from http://127.0.0.1:8000/hooks --message json
 
 TARGET is MODULE:NAME; the working directory is on the path. A URL with a password is best given in
@@ -62,6 +65,18 @@ drain may take. Under systemd it says when it is ready, alive and stopping (Type
     envvar="MISSIVE_DLQ",
     show_envvar=True,
     help="Where dead letters go.",
+)
+@click.option(
+    "--retry-attempts",
+    metavar="N",
+    type=click.IntRange(1),
+    help="How often a message is handled, for handlers without a Retry of their own.",
+)
+@click.option(
+    "--retry-delay",
+    metavar="SECONDS",
+    type=Seconds(0),
+    help="The delay before the second attempt, doubled for each further one; 1 unless given.",
 )
 @click.option(
     "--workers",

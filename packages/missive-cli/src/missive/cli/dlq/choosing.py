@@ -24,7 +24,7 @@ def choose(
     """
     if group is None:
         return store.choose(ids, **filters)
-    kind = kind_with(group, store.letters())
+    kind = kind_with(group, store.letters(state=filters.get("state", "dead")))
     letters = (letter for letter in store.letters(**filters) if kind_of(letter) == kind)
     return Choice(filters, ((letter.position or 0, letter.failures) for letter in letters))
 

@@ -11,7 +11,7 @@ from missive.letters import LetterFilters
 from ..options import debug_option, message_option, target_options
 from ..targets import load_target
 from ..terminal import note, plural
-from .filters import filter_options, nothing_matches
+from .filters import filter_options, nothing_matches, state_option
 from .progress import counted
 from .pytest_file import write_test
 from .records import to_record
@@ -23,6 +23,7 @@ Write letters as JSON Lines, which import reads back without loss.
 \b
   missive dlq export sqlite:///dead-letters.db > letters.jsonl
   missive dlq export sqlite:///old.db | missive dlq import sqlite:///new.db
+  missive dlq export sqlite:///letters.db --state all > everything.jsonl
   missive dlq export sqlite:///dead-letters.db app:adapter --as-pytest 0x5f3a > test_letter.py
 
 A body that is not UTF-8 is written in base64. --as-pytest writes a test for pytest instead, that
@@ -35,6 +36,7 @@ sends the very message of one letter to the processor of TARGET.
 )
 @store_argument
 @click.argument("target", required=False)
+@state_option
 @filter_options
 @click.option(
     "--output", "-o", type=click.File("w", lazy=True), default="-", help="Write it there."

@@ -46,6 +46,25 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return text_filter_options(packed)
 
 
+def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--state``; it is one of its ``filters``, unless it is dead."""
+
+    @wraps(command)
+    def packed(*args: Any, state: str, **options: Any) -> Any:
+        filters: LetterFilters = {}
+        if state != "dead":
+            filters["state"] = "deferred" if state == "deferred" else None
+        return command(*args, filters=filters, **options)
+
+    return click.option(
+        "--state",
+        type=click.Choice(["dead", "deferred", "all"]),
+        default="dead",
+        show_default=True,
+        help="Dead letters, or messages that wait for another attempt.",
+    )(packed)
+
+
 def group_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--group``."""
     return click.option(
@@ -55,7 +74,7 @@ def group_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def nothing_matches(store: DeadLetterStore, filters: LetterFilters) -> Failed:
     """Say that no letter matches, and what there is instead."""
-    rows = store.summary()
+    rows = store.summary(state=filters.get("state", "dead"))
     total = sum(row.count for row in rows)
     if not total:
         return Failed("no letter matches: the store has none")

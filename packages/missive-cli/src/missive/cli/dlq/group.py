@@ -12,14 +12,17 @@ from .replay import replay
 from .restore import import_letters
 from .show import show
 from .summary import summary
+from .waiting import give_up, retry_now
 
 HELP = """\
-Look through the dead letters of a store, and have them handled again once what failed is mended.
+Look through the dead letters of a store, and have them handled again once what failed is mended;
+likewise the deferred messages in it, which wait for another attempt.
 
 \b
   missive dlq summary sqlite:///dead-letters.db
   missive dlq list sqlite:///dead-letters.db --handler app.greet --since 2h
   missive dlq show sqlite:///dead-letters.db 0x5f3a
+  missive dlq list sqlite:///dead-letters.db --state deferred
   missive dlq replay sqlite:///dead-letters.db app:adapter --canary
 
 URL names a store: sqlite:///relative.db, sqlite:////absolute.db.
@@ -31,5 +34,8 @@ def dlq() -> None:
     """Hold the commands together."""
 
 
-for command in (summary, list_letters, show, replay, delete, purge, export, import_letters):
+for command in (
+    *(summary, list_letters, show, replay, retry_now, give_up),
+    *(delete, purge, export, import_letters),
+):
     dlq.add_command(command)

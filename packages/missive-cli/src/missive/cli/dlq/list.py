@@ -11,7 +11,7 @@ from missive.letters import MAX_REASON, LetterFilters, shortened
 
 from ..options import debug_option, json_option
 from ..terminal import Abridged, ago, is_terminal, note, short_name, table, write_json
-from .filters import filter_options, group_option, nothing_matches
+from .filters import filter_options, group_option, nothing_matches, state_option
 from .groups import kind_of, kind_with
 from .prefixes import short_ids
 from .store import StoreCommand, opened, store_argument
@@ -25,6 +25,8 @@ REASON = 500
 COLUMNS = ("last failed", "id", "failures", "stage", "handler", "error", "reason")
 
 _ID = COLUMNS.index("id")
+#: The columns of deferred messages.
+WAITING = ("due", "id", "attempts", "stage", "handler", "error", "reason")
 FLEXIBLE = ("id", "handler", "error", "reason")
 STYLES = {"error": "red", "failures": "bold"}
 
@@ -36,6 +38,7 @@ List letters, oldest first, a page at a time.
   missive dlq list sqlite:///dead-letters.db --newest-first --limit 10
   missive dlq list sqlite:///dead-letters.db --reason 'no matching handlers' --since 2h
   missive dlq list sqlite:///dead-letters.db --group 482
+  missive dlq list sqlite:///dead-letters.db --state deferred
   missive dlq list sqlite:///dead-letters.db --json --all | jq -r .id
 
 On a terminal ids are shown by their beginnings, which all commands take. Where there is more, the
@@ -45,6 +48,7 @@ last line on standard error says how to go on.
 
 @click.command("list", cls=StoreCommand, help=HELP, short_help="List letters, a page at a time.")
 @store_argument
+@state_option
 @filter_options
 @group_option
 @click.option(
@@ -74,17 +78,18 @@ def list_letters(
             **filters,
         )
         if group is not None:
-            kind = kind_with(group, store.letters())
+            kind = kind_with(group, store.letters(state=filters.get("state", "dead")))
             found = (letter for letter in found if kind_of(letter) == kind)
         page = Page(found, None if everything else limit)
         if as_json:
             for letter in page:
                 write_json(_summary(letter))
         else:
-            rows: Iterable[tuple[object, ...]] = map(_row, page)
+            waiting = filters.get("state") == "deferred"
+            rows: Iterable[tuple[object, ...]] = map(_waiting_row if waiting else _row, page)
             if is_terminal() and not everything:
                 rows = _shortened(store, rows)
-            table(COLUMNS, rows, flexible=FLEXIBLE, styles=STYLES)
+            table(WAITING if waiting else COLUMNS, rows, flexible=FLEXIBLE, styles=STYLES)
         if page.more:
             note(f"there are more; go on with --after {page.last}")
         elif page.last is None and after is None and (filters or group):
@@ -127,6 +132,10 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
     )
 
 
+def _waiting_row(letter: DeadLetter) -> tuple[object, ...]:
+    return (letter.due, format_id(letter.id), letter.attempt, *_row(letter)[3:])
+
+
 def _shortened(
     store: DeadLetterStore, rows: Iterable[tuple[object, ...]]
 ) -> list[tuple[object, ...]]:
@@ -151,5 +160,8 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
         "first_failed": letter.first_failed,
         "last_failed": letter.last_failed,
         "failures": letter.failures,
+        "state": letter.state,
+        "due": letter.due,
+        "attempt": letter.attempt,
         "bytes": len(letter.raw_data),
     }

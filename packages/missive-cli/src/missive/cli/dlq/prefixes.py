@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import click
@@ -41,7 +41,7 @@ def short_ids(store: DeadLetterStore, ids: Iterable[str]) -> dict[str, str]:
     """
     texts = sorted(set(ids))
     shared = dict.fromkeys(texts, 0)
-    for text in map(format_id, store):
+    for text in map(format_id, _all_ids(store)):
         at = bisect_left(texts, text)
         # What has more in common with one further away has it with a neighbour of that one too.
         for near in {*texts[max(at - 1, 0) : at + 2]} - {text}:
@@ -84,13 +84,18 @@ def _beginning_with(store: DeadLetterStore, typed: Iterable[str]) -> dict[str, l
     lengths = {len(prefix) for prefix in by_prefix if prefix}
     if not lengths:
         return found
-    for id in store:
+    for id in _all_ids(store):
         text = format_id(id)
         for length in lengths:
             for ids in by_prefix.get(text[:length], ()):
                 if len(ids) <= _NAMED:
                     ids.append(id)
     return found
+
+
+def _all_ids(store: DeadLetterStore) -> Iterator[bytes]:
+    yield from store
+    yield from (letter.id for letter in store.letters(state="deferred"))
 
 
 def find_id(store: DeadLetterStore, text: str) -> bytes:

@@ -9,7 +9,7 @@ import click
 
 from ..options import Age, debug_option, json_option
 from .asking import yes_option
-from .filters import text_filter_options
+from .filters import state_option, text_filter_options
 from .removing import remove
 from .store import StoreCommand, opened, store_argument
 
@@ -25,6 +25,7 @@ Remove the letters whose last failure is longer ago than this. Asks unless --yes
 @click.command(cls=StoreCommand, help=HELP, short_help="Remove old letters.")
 @store_argument
 @click.option("--older-than", type=Age(), required=True, help="90s, 15m, 2h, 30d, 1w.")
+@state_option
 @text_filter_options
 @yes_option
 @json_option("Write the count as JSON.")

@@ -17,7 +17,7 @@ from ..terminal import (
     table,
     write_json,
 )
-from .filters import filter_options, nothing_matches
+from .filters import filter_options, nothing_matches, state_option
 from .groups import Group, group
 from .store import StoreCommand, opened, store_argument
 
@@ -53,6 +53,7 @@ letter of the groups shown was seen to the last; it is drawn where letters of th
     cls=StoreCommand, help=HELP, short_help="Count letters by error, handler and raising line."
 )
 @store_argument
+@state_option
 @filter_options
 @click.option(
     "--limit",
@@ -70,6 +71,7 @@ def summary(url: str, filters: LetterFilters, limit: int, as_json: bool) -> None
         groups = group(store.letters(**filters))
         if not groups and filters:
             raise nothing_matches(store, filters)
+        waiting = 0 if "state" in filters else store.counts().deferred
     shown = groups[:limit]
     if as_json:
         for one in shown:
@@ -78,6 +80,8 @@ def summary(url: str, filters: LetterFilters, limit: int, as_json: bool) -> None
     _show(shown)
     count = sum(one.letters for one in shown)
     note(f"{plural(count, 'letter')} in {plural(len(shown), 'group')}")
+    if waiting:
+        note(f"beside {plural(waiting, 'deferred message')}; see them with --state deferred")
     if left := sum(one.letters for one in groups[limit:]):
         verb = "is" if left == 1 else "are"
         note(f"{plural(left, 'letter')} {verb} in other groups; see more with --limit")
