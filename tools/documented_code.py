@@ -41,7 +41,6 @@ def write_code(folder: Path) -> list[Path]:
         shutil.copy(example, own)
         folders.append(own)
     return list(dict.fromkeys(folders))
-    return folders
 
 
 def _write_page(path: Path, folder: Path) -> Path | None:

@@ -113,7 +113,7 @@ def exception_types(owner: str, name: str, given: object) -> ErrorTypes:
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
             raise ConfigurationError(
                 f"{owner}({name}=…) takes exception types, such as (ConnectionError,),"
-                f" and a {type(kind).__name__} is not one"
+                f" and a {type(cast('object', kind)).__name__} is not one"
             )
     return types
 

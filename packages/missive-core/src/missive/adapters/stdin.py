@@ -229,7 +229,7 @@ class StdinAdapter(PollingAdapter[M]):
 
 def _reads_its_descriptor(file: Any) -> bool:
     """Return whether a file has data when its descriptor is readable, but for what it buffers."""
-    raw: object = file.raw if isinstance(file, io.BufferedReader) else file
+    raw: object = getattr(file, "raw", None) if type(file) is io.BufferedReader else file
     return isinstance(raw, io.FileIO)
 
 
