@@ -14,21 +14,27 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from missive import DLQ, Adapter, DeadLetter, MemoryDLQ, Processor, RawMessage, TestAdapter
+from missive.adapters.rabbitmq import RabbitMQAdapter
 from missive.adapters.redis import RedisPubSubAdapter, RedisStreamsAdapter
 from missive.adapters.replay import ReplayAdapter
 from missive.adapters.stdin import StdinAdapter
 from missive.adapters.wsgi import WSGIAdapter
 from missive.conformance import AdapterHarness, BrokerMissing, DLQHarness
 from missive.dlq.sqlite import SQLiteDLQ
+from pika.exceptions import AMQPError
 
 #: The tests of missive-redis know how to find and start a server.
 REDIS_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-redis/tests"
+#: Those of missive-rabbitmq likewise.
+RABBITMQ_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-rabbitmq/tests"
 #: What the first version of the SQLite store made.
 SCHEMA_1 = Path(__file__).resolve().parents[2] / "packages/missive-dlq-sqlite/tests/schema_1.sql"
 
@@ -466,3 +472,126 @@ class SQLiteHarness(DLQHarness):
         for path in self.folder.iterdir():
             path.chmod(0o444)
         self.folder.chmod(0o555)
+
+
+class QuorumQueueAdapter(RabbitMQAdapter[Any]):
+    """The adapter on quorum queues, which count deliveries."""
+
+    capabilities = replace(RabbitMQAdapter.capabilities, delivery_count=True)
+
+
+class RabbitMQHarness(AdapterHarness):
+    """Two classic queues of the session's server; a server of its own where it is to fail."""
+
+    adapter_cls = RabbitMQAdapter
+    patience = 40.0
+    sources = ("left", "right")
+    url = "amqp://127.0.0.1:1?queues=left"
+    kind: ClassVar[str] = "classic"
+    #: The server, and the folder that it lives in.
+    shared: ClassVar[Any] = None
+    own_folder: ClassVar[TemporaryDirectory[str] | None] = None
+
+    def start(self) -> None:
+        self.server = self.shared_server()
+        self.client = self.server.client()
+        for source in self.sources:  # the server is shared by all checks
+            self.client.queue(self.kind, source)
+        self.address.update(url=self.server.url, queues=self.sources)
+
+    @classmethod
+    def shared_server(cls) -> Any:
+        """Return the server that all checks share, which is started again where it was killed."""
+        if RabbitMQHarness.shared is None:
+            sys.path.insert(0, str(RABBITMQ_TESTS))
+            try:
+                from rabbitmq_server import RabbitMQServer, find_server
+            finally:
+                sys.path.remove(str(RABBITMQ_TESTS))
+            program = find_server()
+            if program is None:
+                raise BrokerMissing("no RabbitMQ server; install rabbitmq-server")
+            RabbitMQHarness.own_folder = TemporaryDirectory(prefix="missive-rabbitmq-")
+            RabbitMQHarness.shared = RabbitMQServer(program, Path(RabbitMQHarness.own_folder.name))
+        if RabbitMQHarness.shared.process is None:
+            RabbitMQHarness.shared.start()
+        return RabbitMQHarness.shared
+
+    def stop(self) -> None:
+        if hasattr(self, "client"):
+            self.client.close()
+
+    @classmethod
+    def close_all(cls) -> None:
+        shared, folder = RabbitMQHarness.shared, RabbitMQHarness.own_folder
+        RabbitMQHarness.shared = RabbitMQHarness.own_folder = None
+        if shared is not None:
+            shared.stop()
+        if folder is not None:
+            folder.cleanup()
+
+    def make_adapter(
+        self,
+        processor: Processor[Any],
+        message_cls: Callable[[bytes], Any] = RawMessage,
+        **options: Any,
+    ) -> Adapter[Any]:
+        given = {"retry_after": 0.3, **options}
+        return self.adapter_cls(
+            message_cls, processor, self.address["queues"], self.address["url"], **given
+        )
+
+    def publish(
+        self, body: bytes, *, headers: Mapping[str, str] | None = None, source: str | None = None
+    ) -> bool:
+        given = {} if headers is None else {"headers": dict(headers)}
+        self._again(lambda: self.client.publish(source or self.sources[0], body, **given))
+        return True
+
+    def remaining(self) -> int:
+        return sum(map(self.server.messages, self.sources))
+
+    def _again(self, action: Callable[[], object]) -> None:
+        """Do something on the client, connected anew where the server was away."""
+        try:
+            action()
+        except (AMQPError, OSError):
+            self.client.close()
+            self.client = self.server.client()
+            action()
+
+    def refused_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        self.address["url"] = self.server.url.replace("guest:guest@", "guest:wrong@")
+        return self.make_adapter(processor, **options)
+
+    def unreachable_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        self.address["url"] = f"amqp://127.0.0.1:{port}"
+        return self.make_adapter(processor, **options)
+
+    def missing_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        self.address["queues"] = ["not-there"]
+        return self.make_adapter(processor, **options)
+
+    def down(self) -> None:
+        self.server.down()
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    def up(self) -> None:
+        self.server.start()
+
+    def endpoint(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.server.port)
+
+    def proxied(self, host: str, port: int) -> None:
+        self.address["url"] = f"amqp://guest:guest@{host}:{port}/?heartbeat=2"
+
+
+class QuorumHarness(RabbitMQHarness):
+    """The same with quorum queues."""
+
+    adapter_cls = QuorumQueueAdapter
+    kind = "quorum"

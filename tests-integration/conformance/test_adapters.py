@@ -29,3 +29,11 @@ class TestPubSub(AdapterConformance):
 
 class TestStreams(AdapterConformance):
     harness = harnesses.StreamsHarness
+
+
+class TestRabbitMQ(AdapterConformance):
+    harness = harnesses.RabbitMQHarness
+
+
+class TestQuorumQueues(AdapterConformance):
+    harness = harnesses.QuorumHarness

@@ -37,6 +37,8 @@ def test_everything_is_judged() -> None:
         "WSGIAdapter",
         "RedisPubSubAdapter",
         "RedisStreamsAdapter",
+        "RabbitMQAdapter",
+        "QuorumQueueAdapter",
         "dict",
         "MemoryDLQ",
         "SQLiteDLQ",
