@@ -1,0 +1,36 @@
+"""A process that notes what it handles; some messages kill it.
+
+Arguments: the URL of the broker, the queue, a file for what was handled, one for dead letters.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import missive
+from missive.adapters.rabbitmq import RabbitMQAdapter
+from missive.dlq.sqlite import SQLiteDLQ
+
+url, queue, handled, letters = sys.argv[1:]
+processor: missive.Processor[missive.RawMessage] = missive.Processor()
+processor.set_dlq(SQLiteDLQ(letters))
+ledger = os.open(handled, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+@processor.handle_for(missive.otherwise)
+def handle(message: missive.RawMessage, ctx: Any) -> None:
+    """Note the message, and die of it where it says so."""
+    if message.raw_data == b"poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.write(ledger, message.raw_data + b"\n")
+    ctx.ack()
+
+
+adapter = RabbitMQAdapter(missive.RawMessage, processor, [queue], url, retry_after=0.1)
+if __name__ == "__main__":
+    Path(handled).touch()
+    adapter.run()
