@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -21,7 +21,10 @@ class Run(Protocol[M]):
 
     hooks: ProcessorHooks
     breakers: Breakers
-    match: Callable[[M], Handler[M]]
+
+    def match(self, message: M) -> Handler[M]:
+        """Return the one handler of a message."""
+        ...
 
     def decide(self, context: HandlingContext[M]) -> None:
         """Plan the outcome of a delivery."""

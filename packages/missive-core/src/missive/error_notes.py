@@ -88,7 +88,7 @@ def safe_text_of(error: BaseException) -> str | None:
     That is its ``safe_text``, or the ``reason`` that its class has for all its errors.
     """
     kind: Any = type(error)
-    said: object = getattr(kind, "reason", None)
+    said: Any = getattr(kind, "reason", None)
     if hasattr(kind, "safe_text"):
         said = cast("Any", error).safe_text
     return said if type(said) is str and said else None

@@ -295,6 +295,5 @@ class PollingAdapter(Transport, Adapter[M]):
 
     def overdue(self) -> tuple[str, ...]:
         """Return the names of the handlers that have run for longer than ``handler_timeout``."""
-        loop = self._loop
-        begun = [] if loop is None else loop.executor.begun()
+        begun = [] if self._loop is None else self._loop.executor.begun()
         return self._timeouts.overdue(begun, self.handler_timeout)
