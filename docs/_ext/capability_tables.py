@@ -102,6 +102,7 @@ class Matrix(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the table."""
+        self.env.note_reread()  # what it is made from is code
         chosen = (self.arguments or [""])[0].split()
         known = adapters()
         missing = [name for name in chosen if name not in known]
@@ -126,6 +127,7 @@ class Losses(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the list."""
+        self.env.note_reread()  # what it is made from is code
         chosen = (self.arguments or [""])[0].split()
         known = adapters()
         text = ""

@@ -44,6 +44,7 @@ class Points(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make a definition list."""
+        self.env.note_reread()  # what it is made from is code
         listed = nodes.definition_list()
         for check in points(SUITES[self.arguments[0]]):
             term = nodes.term("", "", nodes.literal("", check.id), ids=[check.id])
@@ -75,6 +76,7 @@ class Explained(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make a list."""
+        self.env.note_reread()  # what it is made from is code
         lines = [
             f"- [`{check.id}`](/conformance.md#{check.id}) {check.sentence}"
             for suite in SUITES.values()

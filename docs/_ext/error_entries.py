@@ -38,6 +38,7 @@ class ErrorEntry(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the section, with the anchor that the error's text names."""
+        self.env.note_reread()  # what it is made from is code
         name = self.arguments[0]
         package = all_errors().get(name)
         if package is None:

@@ -19,6 +19,7 @@ class Schema(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make a store, and read its schema."""
+        self.env.note_reread()  # what it is made from is code
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "letters.db")
             SQLiteDLQ(str(path)).close()
