@@ -228,14 +228,16 @@ class RabbitMQAdapter(PollingAdapter[M]):
         """Return what has come; wait for something if nothing has."""
         with self._noting_loss():
             link = self._connected()
-            link.step()
             self._look_after(link)
-            taken = self._taken(link)
-            if not taken and timeout > 0:
+            taken = self._taken(link)  # what was read while acks were sent
+            if taken:
+                return taken
+            if timeout > 0:
                 link.wait(self._shortened(timeout), self.wait)
                 self._look_after(link)
-                taken = self._taken(link)
-            return taken
+            else:
+                link.step()
+            return self._taken(link)
 
     def _taken(self, link: Link) -> list[QueueMessage]:
         incoming = self._incoming
@@ -283,7 +285,7 @@ class RabbitMQAdapter(PollingAdapter[M]):
 
     def ack(self, message: M) -> None:
         """Note that the message is settled; it is acked together with others."""
-        # What native gives, two calls later (benchmarks/rabbitmq.py).
+        # What native gives, two calls later.
         delivery: Any = message.envelope
         if self._acks.ack(delivery.tag) >= self._ack_every:
             with self._noting_loss():

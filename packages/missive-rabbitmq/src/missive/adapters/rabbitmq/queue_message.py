@@ -33,7 +33,7 @@ class QueueMessage(Delivery):
     :ivar tag: the delivery tag.
     """
 
-    # The same for every message, so not set for each (benchmarks/rabbitmq.py).
+    # The same for every message, so not set for each.
     headers = None
     native = None
 
