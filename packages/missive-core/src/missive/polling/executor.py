@@ -37,6 +37,11 @@ class Executor(ABC, Generic[M]):
     def has_finished(self) -> bool:
         """Whether ``collect`` would return something at once."""
 
+    @property
+    def has_handled(self) -> bool:
+        """Whether something is to be settled before the next message is handled."""
+        return self.has_finished
+
     @abstractmethod
     def submit(self, job: Job[M], last: bool = False) -> None:
         """Have messages handled: one, or the messages of a batch.

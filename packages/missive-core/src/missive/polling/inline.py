@@ -11,6 +11,9 @@ from .executor import Executor
 from .lanes import Job
 from .watch import Turnstile
 
+#: How many messages that a breaker refused are written to the store together, at most.
+REFUSED_AT_ONCE = 100
+
 
 class InlineExecutor(Executor[M]):
     """Calls handlers at once, in the thread that submits.
@@ -38,6 +41,16 @@ class InlineExecutor(Executor[M]):
     def has_finished(self) -> bool:
         """Whether there is something to collect."""
         return bool(self._finished)
+
+    @property
+    def has_handled(self) -> bool:
+        """Whether something is to be settled before the next message is handled."""
+        finished = self._finished
+        if not finished:
+            return False
+        last = finished[-1][0]
+        refused = last.paused and last.error is None and last.letter is not None
+        return not refused or len(finished) >= REFUSED_AT_ONCE
 
     def submit(self, job: Job[M], last: bool = False) -> None:
         """Handle a job now."""

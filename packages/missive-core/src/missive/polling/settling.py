@@ -21,6 +21,11 @@ FREE_NACKS = 10
 NACK_PAUSE_LONGEST = 1.0
 
 
+def is_refused(job: Job[M]) -> bool:
+    """Return whether an open breaker sent a job to the store, and its handler was not called."""
+    return all(c.paused and c.error is None and c.letter is not None for c in job)
+
+
 class Settling(Generic[M]):
     """The last station of a message: settled together with others, in order where that counts.
 
@@ -69,7 +74,8 @@ class Settling(Generic[M]):
         ends = any(context.outcome is None for context in job)
         if ends:  # the run ends with it, and nothing may overtake it
             self._halt()
-        if ends or self._port.flush_interval is None:
+        # What a breaker refused is written together: no handler waits for that.
+        if ends or (self._port.flush_interval is None and not is_refused(job)):
             self.settle()
 
     def settle(self) -> None:
