@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -383,3 +384,47 @@ def test_a_pause_ends_the_wait_for_messages() -> None:
     adapter.stop()
     thread.join(DEADLINE)
     assert ended
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_is_forgotten_leaves_its_delivery_hooks(is_async: bool) -> None:
+    """A message that was handled, and is forgotten with its connection, is left by its hooks."""
+    entered: list[bytes] = []
+    left: list[bytes] = []
+    reopened, second = threading.Event(), threading.Event()
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.around_delivery
+    def around(processing_ctx: Any, ctx: missive.HandlingContext[Any]) -> Any:
+        entered.append(ctx.message.raw_data)
+        yield
+        left.append(ctx.message.raw_data)
+
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        if message.raw_data == b"1" and not reopened.is_set():
+            assert reopened.wait(DEADLINE)
+        elif not reopened.is_set():
+            second.set()
+        ctx.ack()
+
+    async def ahandle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        await asyncio.to_thread(handle, message, ctx)
+
+    processor.handle_for(missive.otherwise)(ahandle if is_async else handle)
+
+    class Breaks(Ordered):
+        def open(self) -> None:
+            super().open()
+            if second.is_set():
+                reopened.set()
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            handled = self._loop is not None and self._loop._settling.unsettled()
+            if second.is_set() and handled and not reopened.is_set():
+                raise ConnectionError
+            return super().receive(min(timeout, 0.01))
+
+    adapter = Breaks(processor, b"1", b"2", workers=2, max_in_flight=4)
+    run_to_the_end(adapter)
+    assert adapter.acked == [b"1", b"2"]
+    assert sorted(left) == sorted(entered) == [b"1", b"1", b"2", b"2"]

@@ -137,8 +137,8 @@ class Loop(Turns[M]):
         for context in in_flight:
             if gone(context.delivery):
                 context.delivery.generation = -1  # of no connection that will ever be used
-                across = self._port.capabilities.settles_across_connections
-                self._ctx.lose_connections_before(0 if across else self._connection.generation)
+        across = self._port.capabilities.settles_across_connections
+        self._ctx.lose_connections_before(0 if across else self._connection.generation)
         self._settling.forget(gone, in_flight)
 
     # For the adapter's users and authors, from any thread.

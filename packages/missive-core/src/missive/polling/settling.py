@@ -159,8 +159,11 @@ class Settling(Generic[M]):
                 if gone(context.delivery):
                     self._in_order.drop(context)
             forgotten += self._in_order.forget(gone)
+        for context in forgotten:  # settled as one whose connection is gone: only its hooks are left
+            context.held, context.letter, context.outcome = False, None, NACKED
+            context.delivery.generation = -1
+        self._ctx.settle(forgotten)
         for context in forgotten:
-            context.held, context.outcome = False, None
             self._intake.done(context)
 
     def forget_connection(
