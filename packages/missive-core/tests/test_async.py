@@ -762,6 +762,21 @@ def test_a_handler_that_blocks_the_loop_is_named_once(
     assert "secret" not in record.getMessage()
 
 
+def test_many_quick_tasks_are_not_taken_for_one_that_blocks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loop that is busy with many tasks in turn names none of them."""
+    monkeypatch.setattr("missive.polling.event_loop.BLOCKED_AFTER", 0.5)
+
+    async def quick(message: RawMessage, ctx: Any) -> None:
+        for _ in range(1000):
+            ctx.state.count = 1
+        ctx.ack()
+
+    MemoryTransport(processor_of(quick), numbered(3000), batch_size=3000, max_in_flight=3000).run()
+    assert "blocks the event loop" not in caplog.text
+
+
 # The test client.
 
 

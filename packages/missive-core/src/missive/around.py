@@ -188,6 +188,15 @@ def _call_together(
     """
     begun: list[tuple[HandlingContext[M], Passage]] = []
     fatal: BaseException | None = None
+    if not run.hooks.handling.active:
+        try:
+            for context in contexts:
+                context.message._handling = context
+            yield from _call(contexts, handler, call)
+        finally:
+            for context in contexts:
+                context.message._handling = None
+        return
     try:
         for context in contexts:
             passage = Passage(run.hooks.handling, (run, context), context.fail)

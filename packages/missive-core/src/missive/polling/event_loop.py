@@ -23,6 +23,20 @@ logger = logging.getLogger("missive.polling.event_loop")
 BLOCKED_AFTER = 1.0
 
 
+class _Suspect:
+    """A task that seems to block the loop.
+
+    :param beat_at: when the loop's beat was last heard, as all times on the monotonic clock.
+    :param now: when the task was seen running.
+    """
+
+    def __init__(self, task: Any, name: str, beat_at: float, now: float) -> None:
+        self.task = task
+        self.name = name
+        self.beat_at = beat_at
+        self.first_seen = self.last_seen = now
+
+
 class EventLoopExecutor(ThreadExecutor[M]):
     """Runs each job as a task on the run's loop; those of plain handlers go to threads.
 
@@ -41,7 +55,7 @@ class EventLoopExecutor(ThreadExecutor[M]):
         self._loop = ctx.loop.loop
         self._new: deque[Task[M]] = deque()
         self._beat_at = monotonic()
-        self._suspect: tuple[float, str] | None = None
+        self._suspect: _Suspect | None = None
         self._warned = False
         self._loop.call_soon_threadsafe(self._begin, count)
 
@@ -95,38 +109,43 @@ class EventLoopExecutor(ThreadExecutor[M]):
     def collect(self, timeout: float) -> list[Job[M]]:
         """Return finished jobs; wait for one, or for ``halt``, if there are none."""
         self._look_for_blocking()
-        return super().collect(min(timeout, BLOCKED_AFTER / 4))
+        return super().collect(min(timeout, BLOCKED_AFTER / 8))
 
     # A handler that blocks the loop.
 
     def _beat(self) -> None:
         now = monotonic()
-        if self._suspect is not None and now - self._beat_at >= BLOCKED_AFTER:
-            self._warn_of_blocking(*self._suspect)
+        self._warn_of_blocking(now)
         self._beat_at = now
         self._beating = self._loop.call_later(BLOCKED_AFTER / 4, self._beat)
 
     def _look_for_blocking(self) -> None:
         """Find out who blocks the loop, while it does."""
-        began = self._beat_at
-        late = monotonic() - began
-        if self._warned or late < BLOCKED_AFTER / 2:
+        now, beat_at, suspect = monotonic(), self._beat_at, self._suspect
+        if self._warned or now - beat_at < BLOCKED_AFTER / 4:
             return
         current: Any = asyncio.current_task(self._loop)
+        if suspect is not None and suspect.task is current and suspect.beat_at == beat_at:
+            suspect.last_seen = now
+            self._warn_of_blocking(now)
+            return
         for task in list(self._tasks):
             if task.asyncio_task is current and current is not None and task.job[0].handler:
-                self._suspect = (began, task.job[0].handler.name)
-        if self._suspect is not None and late >= BLOCKED_AFTER:
-            self._warn_of_blocking(*self._suspect)
+                self._suspect = _Suspect(current, task.job[0].handler.name, beat_at, now)
 
-    def _warn_of_blocking(self, began: float, name: str) -> None:
-        if self._warned or began != self._beat_at:
+    def _warn_of_blocking(self, now: float) -> None:
+        """Name what was seen to keep the loop since its last beat: it alone, not many in turn."""
+        suspect = self._suspect
+        if self._warned or suspect is None or suspect.beat_at != self._beat_at:
+            return
+        seen = suspect.last_seen - suspect.first_seen
+        if now - self._beat_at < BLOCKED_AFTER or seen < BLOCKED_AFTER / 4:
             return
         self._warned = True
         logger.warning(
             "%s blocks the event loop for over %g s, so no other message is handled; await"
             " what takes long, or make it a plain function, which runs in a thread",
-            name,
+            suspect.name,
             BLOCKED_AFTER,
         )
 
