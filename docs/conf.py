@@ -42,6 +42,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(missive\..*\.)?(A|F|K|V|T|M_co)"),
     # Functions of the conformance kit that its docstrings name and that are not public.
     ("py:func", "check|describe_check"),
+    # Its documentation does not list the classes that deliveries consist of.
+    ("py:class", r"pika\..*"),
 ]
 
 # Pages.
