@@ -40,6 +40,6 @@ def test_moments_of_every_iso_form_are_read(text, expected):
     ["2026-0301", "2026-13-01", "20260301T25", "2026-03", "\u0662026-03-01", "noon", ""],
 )
 def test_what_is_no_moment_is_refused(text):
-    """Anything else is no moment."""
+    """Anything else is not a valid time."""
     with pytest.raises(ValueError, match=r"ISO|month|hour"):
         read_moment(text)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from missive import ConfigurationError, DeadLetter, MemoryDLQ, RawMessage
 from missive.letters import Claim
+from missive.letters.deferred import Deferred
+from missive.letters.leases import Leases
 from missive.letters.shelf import Shelf
 from missive.letters.timeline import Timeline
 
@@ -145,3 +148,30 @@ def test_fork_while_a_thread_uses_the_store() -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_claims_are_renewed_after_an_error_of_any_kind(caplog: pytest.LogCaptureFixture) -> None:
+    """What a store's own client raises ends no renewal: else the message would be handled twice."""
+    renewed = threading.Event()
+
+    class Flaky(MemoryDLQ):
+        failed = False
+
+        def renew(self, claim: Claim, **options: Any) -> Claim | None:
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError("of a client")
+            renewed.set()
+            return super().renew(claim, **options)
+
+    store = Flaky()
+    store.defer([deferred()])
+    ((claim, letter),) = store.claim_due(1)
+    leases = Leases(store, lease=0.03)
+    leases.hold(Deferred(store).delivery_of(claim, letter))
+    try:
+        assert renewed.wait(20)
+    finally:
+        leases.close()
+    assert "cannot be renewed (RuntimeError at " in caplog.text
+    assert "of a client" not in caplog.text

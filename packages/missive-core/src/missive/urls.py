@@ -80,7 +80,8 @@ def _choose(claims: list[EntryPoint], kind: str) -> EntryPoint:
     chosen = (ours or claims)[0]
     if len(claims) > 1:
         logger.warning(
-            "several distributions have an %s for %s: (%s); %s is used",
+            "several distributions have %s %s for %s: (%s); %s is used",
+            "an" if kind == "adapter" else "a",
             kind,
             chosen.name,
             ", ".join(sorted(map(_distribution, claims))),

@@ -56,8 +56,9 @@ class HealthFile:
         while not self._ended.wait(FILE_INTERVAL):
             try:
                 self._write()
-            except OSError as error:  # a full disk must not end the run
-                logger.warning("cannot write the health file: %s", error.strerror)
+            except Exception as error:  # a full disk, or a status() that raises, is tried again
+                reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+                logger.warning("cannot write the health file: %s", reason)
 
     def _write(self) -> None:
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")

@@ -167,7 +167,7 @@ class Moment(_ParamType):
             return read_moment(value)
         except (ValueError, OverflowError):
             self.fail(
-                f"{value!r} is no moment; give 2026-03-01, 2026-03-01T15:04 (UTC),"
+                f"{value!r} is not a valid time; give 2026-03-01, 2026-03-01T15:04 (UTC),"
                 " or how long ago: 15m, 2h, 3d",
                 param,
                 ctx,

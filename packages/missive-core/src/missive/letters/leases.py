@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from typing import Protocol
 
-from ..errors import DeadLetterStoreError
+from ..error_notes import place_of
 from .claim import Claim
 from .store import DeadLetterStore
 
@@ -75,10 +75,11 @@ class Leases:
                 delivery.claim = (
                     self._store.renew(delivery.claim, lease=self._lease) or delivery.claim
                 )
-            except DeadLetterStoreError as error:
+            except Exception as error:  # whatever a store raises: else the claims would expire
                 logger.warning(
-                    "claims on deferred messages cannot be renewed (%s); trying again",
+                    "claims on deferred messages cannot be renewed (%s at %s); trying again",
                     type(error).__name__,
+                    place_of(error),
                 )
                 return
 
