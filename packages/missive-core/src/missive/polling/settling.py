@@ -159,7 +159,8 @@ class Settling(Generic[M]):
                 if gone(context.delivery):
                     self._in_order.drop(context)
             forgotten += self._in_order.forget(gone)
-        for context in forgotten:  # settled as one whose connection is gone: only its hooks are left
+        # Settled as one whose connection is gone: only its hooks are left.
+        for context in forgotten:
             context.held, context.letter, context.outcome = False, None, NACKED
             context.delivery.generation = -1
         self._ctx.settle(forgotten)
