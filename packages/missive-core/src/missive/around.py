@@ -186,44 +186,45 @@ def _call_together(
 
     :raises BaseException: what is not an Exception, after all hooks were unwound.
     """
-    begun: list[tuple[HandlingContext[M], Passage]] = []
-    fatal: BaseException | None = None
-    if not run.hooks.handling.active:
-        try:
-            for context in contexts:
-                context.message._handling = context
-            yield from _call(contexts, handler, call)
-        finally:
-            for context in contexts:
-                context.message._handling = None
-        return
+    for context in contexts:
+        context.message._handling = context
     try:
-        for context in contexts:
-            passage = Passage(run.hooks.handling, (run, context), context.fail)
-            begun.append((context, passage))
-            context.message._handling = context
-            yield from passage.enter()
-            if passage.error is not None and not isinstance(passage.error, Exception):
-                fatal = passage.error
-                break
-        entered = [context for context, passage in begun if passage.error is None]
-        if entered and fatal is None:
-            try:
-                yield from _call(entered, handler, call)
-            except BaseException as error:
-                fatal = error
-        for context, passage in reversed(begun):
-            failure = fatal or context.error
-            if failure is not None:
-                passage.fail(failure)
-            yield from passage.exit()
-            if passage.error is not None and not isinstance(passage.error, Exception):
-                fatal = fatal or passage.error
-        if fatal is not None:
-            raise fatal
+        if run.hooks.handling.active:
+            yield from _call_within_hooks(run, contexts, handler, call)
+        else:
+            yield from _call(contexts, handler, call)
     finally:
         for context in contexts:
             context.message._handling = None
+
+
+def _call_within_hooks(
+    run: Run[M], contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call
+) -> Steps[None]:
+    begun: list[tuple[HandlingContext[M], Passage]] = []
+    fatal: BaseException | None = None
+    for context in contexts:
+        passage = Passage(run.hooks.handling, (run, context), context.fail)
+        begun.append((context, passage))
+        yield from passage.enter()
+        if passage.error is not None and not isinstance(passage.error, Exception):
+            fatal = passage.error
+            break
+    entered = [context for context, passage in begun if passage.error is None]
+    if entered and fatal is None:
+        try:
+            yield from _call(entered, handler, call)
+        except BaseException as error:
+            fatal = error
+    for context, passage in reversed(begun):
+        failure = fatal or context.error
+        if failure is not None:
+            passage.fail(failure)
+        yield from passage.exit()
+        if passage.error is not None and not isinstance(passage.error, Exception):
+            fatal = fatal or passage.error
+    if fatal is not None:
+        raise fatal
 
 
 def _call(contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call) -> Steps[None]:
