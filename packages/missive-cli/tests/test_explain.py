@@ -125,6 +125,7 @@ def test_handlers_as_json(missive):
     assert first == {
         "handler": "app.greet",
         "matches": "JSON label = 'greet'",
+        "policy": None,
         "place": "app.py:15",
     }
     assert len(rest) == 3

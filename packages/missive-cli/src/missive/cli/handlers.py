@@ -39,5 +39,7 @@ def handlers(target: str, as_json: bool) -> None:
     if as_json:
         for row in rows:
             write_json(dict(zip(columns, row, strict=True)))
-    else:
+    elif any(policy for _, _, policy, _ in rows):
         table(columns, rows)
+    else:
+        table(("handler", "matches", "place"), [(*row[:2], row[3]) for row in rows])
