@@ -22,7 +22,7 @@ class Run(Protocol[M]):
     hooks: ProcessorHooks
     breakers: Breakers
 
-    def match(self, message: M) -> Handler[M]:
+    def match(self, message: M, /) -> Handler[M]:
         """Return the one handler of a message."""
         ...
 
