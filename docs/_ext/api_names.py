@@ -81,7 +81,6 @@ def run_guarded_imports(module: typing.Any) -> None:
 
 #: What annotations say, by the public name that a reader is to look up.
 PUBLIC_NAMES = {
-    "missive.adapters.rabbitmq.options.SharedOptions": "missive.polling.PollingOptions",
     "missive.adapter.Runs": "missive.Processor",
     "missive.adapters.rabbitmq.options.SharedOptions": "missive.polling.PollingOptions",
     "missive.letters.mapping.LetterMapping": "missive.DeadLetterStore",
