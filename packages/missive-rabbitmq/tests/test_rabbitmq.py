@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
@@ -301,3 +302,13 @@ def test_what_was_acked_before_a_failure_is_settled(server: RabbitMQServer, clie
     assert adapter.status().acked == 1
     eventually(lambda: client.ready(queue) == 1, "it did not return")
     assert client.drained(queue) == [b"bad"]
+
+
+@KINDS
+def test_a_start_without_trouble_logs_no_warning(
+    server: RabbitMQServer, client: Client, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asking the broker what a queue is leaves no warning in the log."""
+    with Running(adapter_of(Recorder(), server, client.queue(kind))):
+        pass
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from missive import ConfigurationError
@@ -69,7 +72,8 @@ def ready_and_consumers(link: Link, queue: str) -> tuple[int, int] | None:
     """
     channel = link.open_channel()
     try:
-        answer = link.call(channel, "queue_declare", queue, passive=True)
+        with _refusals_are_expected():
+            answer = link.call(channel, "queue_declare", queue, passive=True)
     except exceptions.ChannelClosedByBroker as error:
         if code_of(error) == NOT_FOUND and "no queue" in str(error.reply_text):
             return None
@@ -100,7 +104,8 @@ def kind_of(link: Link, queue: str) -> QueueKind:
     for _ in range(_ARGUMENTS):
         channel = link.open_channel()
         try:
-            link.call(channel, "queue_declare", queue, durable=True, arguments=arguments)
+            with _refusals_are_expected():
+                link.call(channel, "queue_declare", queue, durable=True, arguments=arguments)
         except exceptions.ChannelClosedByBroker as error:
             complaint = _COMPLAINT.search(str(error.reply_text))
             if code_of(error) == ACCESS_REFUSED:
@@ -124,6 +129,22 @@ def kind_of(link: Link, queue: str) -> QueueKind:
         arguments.get("x-delivery-limit", _default_limit(link.server_version)),
         arguments.get("x-single-active-consumer") is True,
     )
+
+
+@contextmanager
+def _refusals_are_expected() -> Generator[None]:
+    """Keep pika from warning of what this thread asks for: that a channel is closed."""
+    thread = threading.get_ident()
+
+    def is_unexpected(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    pikas = logging.getLogger("pika.channel")
+    pikas.addFilter(is_unexpected)
+    try:
+        yield
+    finally:
+        pikas.removeFilter(is_unexpected)
 
 
 def _value(text: str, type_: str | None) -> Any:
