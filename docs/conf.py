@@ -40,8 +40,6 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Type variables, and what the standard library does not document as an object.
     ("py:.*", r"(missive\..*\.)?(A|F|K|V|T|M_co)"),
-    # pika documents what its users see under names of its own.
-    ("py:.*", r"pika\..*"),
     # Functions of the conformance kit that its docstrings name and that are not public.
     ("py:func", "check|describe_check"),
     # Its documentation does not list the classes that deliveries consist of.
