@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from ..breaker import Breakers
 from ..matching import Handler
-from ..message import M
 
 
 class Gate:
@@ -16,7 +18,7 @@ class Gate:
         handlers go on.
     """
 
-    def __init__(self, breakers: Breakers, handlers: list[Handler[M]], defers: bool) -> None:
+    def __init__(self, breakers: Breakers, handlers: Sequence[Handler[Any]], defers: bool) -> None:
         self._breakers = breakers
         self._handlers = handlers
         self._defers = defers

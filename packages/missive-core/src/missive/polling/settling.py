@@ -21,7 +21,7 @@ FREE_NACKS = 10
 NACK_PAUSE_LONGEST = 1.0
 
 
-def is_refused(job: Job[M]) -> bool:
+def is_refused(job: Job[Any]) -> bool:
     """Return whether an open breaker sent a job to the store, and its handler was not called."""
     return all(c.paused and c.error is None and c.letter is not None for c in job)
 
