@@ -94,16 +94,15 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
 
     # One delivery, from bytes to outcome.
 
-    def handle(self, message: M) -> Outcome | None:
-        """Handle one message and settle it.
+    def handle(self, message: M) -> Outcome:
+        """Handle one message and settle it; return what was done.
 
-        :returns: what was done; None where a message is kept to be handled again.
         :raises Exception: what left the message unsettled; see the settlement table.
         """
         context = HandlingContext(message, self)
         self.run(context)
         self.settle_one(context)
-        return context.outcome
+        return cast("Outcome", context.outcome)  # settlement raises where there is none
 
     def process(self, delivery: Delivery) -> HandlingContext[M]:
         """Build the message of a delivery and handle it; write nothing and settle nothing.
