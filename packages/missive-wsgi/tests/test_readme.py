@@ -20,7 +20,7 @@ def programs():
     for code in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
         exec(compile(code, str(README), "exec"), defined)
     yield defined
-    for name in ("github", "stripe"):
+    for name in ("application", "stripe"):
         defined[name].close()
 
 
