@@ -8,8 +8,18 @@ from typing import Any
 
 import missive
 import pytest
-from missive import Breaker, ConfigurationError, MemoryDLQ, Outcome, Processor, RawMessage, Retry
+from missive import (
+    Breaker,
+    ConfigurationError,
+    Delivery,
+    MemoryDLQ,
+    Outcome,
+    Processor,
+    RawMessage,
+    Retry,
+)
 from missive.breaker import SCOUTS, BreakerState
+from missive.errors import BreakerOpen
 from shelf_transport import FORGETS, ShelfTransport, finish, start, wait_until
 
 
@@ -103,6 +113,7 @@ def test_half_open_it_admits_one_message_and_closes_when_that_succeeds() -> None
     assert state.wait_time() > 0
     state.note(None)
     assert not state.is_open
+    assert state.wait_time() == 0.0
     assert state.admit()
 
 
@@ -336,6 +347,34 @@ def test_handlers_that_share_a_dependency_share_a_breaker() -> None:
     with processor.test_client() as client:
         client.send(b"a")
         assert client.send(b"b") is Outcome.DEFERRED
+    assert dependency.calls == 1
+
+
+class Forgetful(missive.Adapter[RawMessage]):
+    """An adapter without a loop, whose transport takes no nack."""
+
+    capabilities = FORGETS
+
+    def ack(self, message: RawMessage) -> None:
+        raise AssertionError("nothing may be acked")
+
+    def nack(self, message: RawMessage) -> None:
+        raise AssertionError("nothing may be nacked")
+
+
+def test_a_message_that_nothing_can_keep_during_an_outage_is_unsettled() -> None:
+    """Without a loop that holds it, a store or a nack, the error names the remedy."""
+    dependency = Dependency()
+    processor = processor_of(dependency.handle, Breaker(on=Outage, failures=1), None)
+    settled: list[Any] = []
+    processor.on_settled(lambda run, ctx: settled.append(ctx.outcome))
+    with processor.context(RawMessage, Forgetful(processor)) as ctx:
+        with pytest.raises(Outage):
+            ctx.deliver(Delivery(b"a"))
+        with pytest.raises(BreakerOpen, match="set_dlq") as caught:
+            ctx.deliver(Delivery(b"b"))
+    assert caught.value.message.raw_data == b"b"
+    assert settled == [None, None]
     assert dependency.calls == 1
 
 

@@ -329,6 +329,35 @@ def test_a_crash_gives_a_message_to_another_process_when_the_lease_ends() -> Non
         second.die()
 
 
+def test_a_nacked_message_that_cannot_be_deferred_again_is_due_when_its_lease_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A store that fails costs the delay, not the message; the log names neither content nor text."""
+
+    class Full(MemoryDLQ):
+        full = False
+
+        def defer(self, letters: Any) -> None:
+            if self.full:
+                raise OSError("disk full")
+            super().defer(letters)
+
+    with world() as time:
+        store = Full()
+        fill(store, 1)
+        process = Process(time, processor_of(lambda message, ctx: ctx.nack(), store), store)
+        process.take()
+        store.full = True
+        assert process.end() is Outcome.NACKED
+        assert "could not be deferred again: OSError at " in caplog.text
+        assert "disk full" not in caplog.text
+        time.seconds = 59.0
+        assert process.take() == []
+        time.seconds = 61.0
+        assert len(process.take()) == 1
+        process.die()
+
+
 def test_a_clock_that_is_set_forward_gives_nothing_to_two_processes() -> None:
     """Its lease looks ended, so nothing is claimed before its holder has renewed it."""
     with world() as time:

@@ -175,3 +175,32 @@ def test_claims_are_renewed_after_an_error_of_any_kind(caplog: pytest.LogCapture
         leases.close()
     assert "cannot be renewed (RuntimeError at " in caplog.text
     assert "of a client" not in caplog.text
+
+
+def test_claims_are_renewed_again_after_a_time_without_any() -> None:
+    """The thread that renews ends when nothing is in flight, and another begins with the next."""
+    renewed = threading.Event()
+
+    class Noting(MemoryDLQ):
+        def renew(self, claim: Claim, **options: Any) -> Claim | None:
+            renewed.set()
+            return super().renew(claim, **options)
+
+    store = Noting()
+    store.defer([deferred()])
+    ((claim, letter),) = store.claim_due(1)
+    delivery = Deferred(store).delivery_of(claim, letter)
+    leases = Leases(store, lease=0.03)
+    others = set(threading.enumerate())
+    leases.hold(delivery)
+    threads = set(threading.enumerate()) - others
+    leases.drop([delivery])
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    renewed.clear()
+    leases.hold(delivery)
+    try:
+        assert renewed.wait(20)
+    finally:
+        leases.close()

@@ -404,6 +404,17 @@ def test_a_plugin_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch
         missive.adapter_from_url("tick:", missive.RawMessage, acking())
 
 
+def test_a_plugin_without_a_from_url_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an entry point names may be anything; a URL can only name what it can build."""
+    monkeypatch.setattr(
+        "missive.urls.entry_points", entry_points_of(("tick", "missive:RawMessage"))
+    )
+    with pytest.raises(
+        missive.ConfigurationError, match=r"tick: \(missive:RawMessage .* no from_url"
+    ):
+        missive.adapter_from_url("tick:", missive.RawMessage, acking())
+
+
 def test_keys_compare_as_in_json() -> None:
     """``true`` is not 1, and 1 is 1.0; also within tuples, and in explanations."""
     processor: missive.Processor[missive.JSONMessage] = missive.Processor()
@@ -416,6 +427,8 @@ def test_keys_compare_as_in_json() -> None:
         client.send(b'{"n": ' + text + b"}")
     assert seen == ["one", "one", "true", "false", "zero"]
     assert by(True) != by(1)
+    with pytest.raises(missive.errors.MatcherConflict, match="messages with the key True: "):
+        processor.handle_for(by(True))(lambda m, ctx: ctx.ack())
     assert by(1)(missive.JSONMessage(b'{"n": true}')) is False
     explanation = processor.explain(missive.JSONMessage(b'{"n": true}'))
     assert [handler.matcher for handler in explanation.hits] == [by(True)]

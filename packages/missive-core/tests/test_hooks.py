@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -191,6 +192,33 @@ def test_a_frozen_error_is_noted_on() -> None:
     error = Frozen(5)
     missive.hooks.note_later_error(error, LookupError())
     assert [note.partition(" at ")[0] for note in error.__notes__] == ["then also: LookupError"]  # type: ignore[attr-defined]
+
+
+def test_an_error_that_takes_no_notes_is_raised_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The later error is in the log, and so is why it was not noted."""
+
+    class Unreadable(Exception):
+        @property
+        def __notes__(self) -> list[str]:
+            raise RuntimeError("broken")
+
+    caplog.set_level(logging.DEBUG, "missive.errors")
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        raise Unreadable
+
+    @processor.after_handling
+    def fail(processing_ctx: Any, ctx: Any) -> None:
+        raise LookupError
+
+    with pytest.raises(Unreadable):
+        processor.test_client().send(b"x")
+    assert "after Unreadable: LookupError at " in caplog.text
+    assert "the note was not added: RuntimeError" in caplog.text
 
 
 def test_an_around_hook_cannot_swallow_the_error() -> None:

@@ -114,6 +114,23 @@ def test_a_delay_is_what_the_policy_says(
     assert plain * (1 - jitter) * 0.999 <= varied <= min(plain * (1 + jitter) * 1.001, longest)
 
 
+@pytest.mark.parametrize(
+    ("options", "longest"),
+    [
+        ({"attempts": 1}, 0.0),
+        ({"attempts": 2}, 12.0),
+        ({"attempts": 3}, 24.0),
+        ({"attempts": 3, "max_delay": 15.0}, 15.0),
+    ],
+)
+def test_the_longest_delay_is_that_before_the_last_attempt(
+    options: dict[str, Any], longest: float
+) -> None:
+    """With all its jitter, and none where there is one attempt alone."""
+    policy = Retry(delay=10.0, backoff=2.0, jitter=0.2, **options)
+    assert policy.longest_delay == pytest.approx(longest)
+
+
 def test_a_policy_covers_what_it_names_and_not_what_it_excepts() -> None:
     """``not_on`` wins over ``on``; a single type may be given alone."""
     policy = Retry(on=OSError, not_on=Outage)

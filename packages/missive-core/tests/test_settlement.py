@@ -442,6 +442,29 @@ def test_of_several_errors_in_a_batch_the_first_is_raised_and_the_others_are_not
     assert ["NoMatchingHandler" in notes[0], "SettlementFailed" in notes[1]] == [True, True]
 
 
+def test_a_message_that_cannot_be_settled_keeps_no_other_from_it() -> None:
+    """An adapter settles a batch one by one, raises the first failure and notes the others on it."""
+
+    class Choosy(RecordingAdapter):
+        def ack(self, message: missive.RawMessage) -> None:
+            if message.raw_data in (b"1", b"3"):
+                raise ConnectionError("ack lost")
+            self.log.append(message.raw_data.decode())
+
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda message, ctx: ctx.ack())
+    adapter = Choosy(processor, "redeliver", [])
+    with processor.context(missive.RawMessage, adapter) as ctx:
+        contexts = [ctx.process(missive.Delivery(raw)) for raw in (b"1", b"2", b"3", b"4")]
+        with pytest.raises(missive.SettlementFailed) as caught:
+            adapter.settle(contexts)
+    assert adapter.log == ["2", "4"]
+    assert caught.value.message is contexts[0].message
+    assert [context.outcome for context in contexts] == [None, ACKED, None, ACKED]
+    (note,) = getattr(caught.value, "__notes__", [])
+    assert note.startswith("then also: SettlementFailed at ")
+
+
 @pytest.mark.parametrize("prebuilt", [True, False])
 @pytest.mark.parametrize("action", ["ack", "nack"])
 def test_an_ack_or_nack_that_the_transport_does_not_take_is_raised(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 
 import missive
 import pytest
+from missive import shutdown_handler
 
 
 def test_a_signal_sets_the_flag_and_the_former_handlers_come_back() -> None:
@@ -87,6 +89,41 @@ def test_a_second_signal_ends_process_1_of_a_container() -> None:
     )
     assert done.stdout == "still here\n"
     assert done.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_blocks_the_signals_until_the_child_has_its_own_handlers() -> None:
+    """The hooks of a fork, called one by one: the child loses none and handles them as before."""
+    former = signal.getsignal(signal.SIGTERM)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handler = missive.ShutdownHandler()
+    handler.enable()
+    try:
+        shutdown_handler._before_fork()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask | set(shutdown_handler.SIGNALS)
+        shutdown_handler._after_fork_in_child()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+        assert signal.getsignal(signal.SIGTERM) is former
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        handler.disable()
+
+
+def test_where_there_is_no_fork_signals_are_handled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows has no hooks for a fork."""
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+    module = runpy.run_path(shutdown_handler.__file__)
+    handler = module["ShutdownHandler"]()
+    former = signal.getsignal(signal.SIGTERM)
+    handler.enable()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        assert handler.should_exit()
+    finally:
+        handler.disable()
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 def test_a_second_signal_in_this_process_restores_the_default_first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pty
@@ -133,6 +134,55 @@ class Empty(Dribble):
 def test_a_file_that_has_nothing_yet_is_asked_again() -> None:
     """None from a read is no end of the input."""
     assert lines_of(Empty(b"a\nb\n", 0)) == [b"a", b"b"]  # type: ignore[arg-type]
+
+
+def test_a_file_whose_reading_fails_ends_the_run_with_its_error() -> None:
+    """Also where a thread of its own reads it: the lines before are handled, and the error raised."""
+    packed = gzip.compress(b"1\n2\n3")
+    processor, got = collector()
+    with tempfile.TemporaryFile() as file:
+        file.write(packed[:-8])  # without the checksum and the length at the end
+        file.seek(0)
+        adapter = StdinAdapter(missive.RawMessage, processor, gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
+        with pytest.raises(EOFError, match="end-of-stream marker"):
+            adapter.run()
+    assert got == [b"1", b"2"]
+
+
+def test_another_run_reads_on_in_a_file_that_a_thread_reads() -> None:
+    """What the thread has read ahead by the end of a run is not lost."""
+    lines = [b"%07d" % number for number in range(100_000)]
+    processor, got = collector()
+    with tempfile.TemporaryFile() as file:
+        file.write(gzip.compress(b"\n".join(lines)))
+        file.seek(0)
+        adapter = StdinAdapter(missive.RawMessage, processor, gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
+        processor.after_handling(
+            lambda processing_ctx, ctx: adapter.stop() if len(got) == 1 else None
+        )
+        adapter.run()
+        assert len(got) < len(lines)
+        adapter.run()
+    same = got == lines
+    assert same  # and not the lists, whose difference would be shown in full
+
+
+def test_where_a_file_cannot_be_made_non_blocking_its_lines_are_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows, before Python 3.12."""
+    monkeypatch.delattr(os, "set_blocking")
+    with tempfile.TemporaryFile() as file:
+        file.write(b"1\n2\n")
+        file.seek(0)
+        assert lines_of(file) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("max_bytes", [0, -1, 1.5])
+def test_a_limit_that_makes_no_sense_is_refused(max_bytes: Any) -> None:
+    """The error names the option and the value."""
+    with pytest.raises(missive.ConfigurationError, match=f"max_bytes .*not {max_bytes}"):
+        StdinAdapter(missive.RawMessage, collector()[0], io.BytesIO(), max_bytes=max_bytes)
 
 
 def test_a_text_file_is_refused() -> None:

@@ -34,8 +34,8 @@ class ReaderThread:
         """Whether ``read`` returns at once with data, the end, or an error."""
         return bool(self._chunks) or self._at_end
 
-    def read(self, size: int) -> bytes | None:
-        """Return the next chunk; empty at the end of the file, None where none has come.
+    def read(self, size: int) -> bytes:
+        """Return the next chunk; empty at the end of the file. Call it where ``has_data`` is true.
 
         :param size: ignored; chunks are as long as they were read.
         :raises BaseException: what reading raised.
@@ -43,8 +43,6 @@ class ReaderThread:
         if self._chunks:
             self._room.release()
             return self._chunks.popleft()
-        if not self._at_end:
-            return None
         if self._failure is not None:
             raise self._failure
         return b""

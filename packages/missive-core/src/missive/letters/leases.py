@@ -38,9 +38,6 @@ class Leases:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __len__(self) -> int:
-        return len(self._held)
-
     def get(self, id: bytes) -> Leased | None:
         """Return what is in flight under the id of a letter."""
         return self._held.get(id)
