@@ -148,3 +148,132 @@ def test_a_source_that_is_given_back_is_acked_in_order() -> None:
     adapter.waiting.pop()
     adapter.run()
     assert [body for body in adapter.acked if body.startswith(b"a")] == [b"a1", b"a2"]
+
+
+@pytest.mark.parametrize("kind", [Partitions, Ordered])
+def test_a_handler_that_returns_during_the_withdrawal_is_settled(kind: type[Partitions]) -> None:
+    """A message that is being handled when the withdrawal begins is awaited, and settled there."""
+    withdrawing = threading.Event()
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        if message.raw_data == b"a1":
+            adapter.take_away.set()
+            assert withdrawing.wait(DEADLINE)
+        ctx.ack()
+
+    class Awaits(kind):  # type: ignore[valid-type, misc]
+        timeout = DEADLINE
+
+        def withdraw(self, sources: Any, timeout: float = 0.0) -> None:
+            withdrawing.set()
+            super().withdraw(sources, timeout)
+            assert b"a1" in self.acked
+            self.ends.set()
+
+    adapter = Awaits(processor, workers=2, max_in_flight=8)
+    adapter.waiting.pop()
+    adapter.run()
+    assert sorted(adapter.acked) == [b"a1", b"b1"]
+
+
+@pytest.mark.parametrize("kind", [Partitions, Ordered])
+def test_a_source_may_be_taken_away_twice_while_it_is_handled(kind: type[Partitions]) -> None:
+    """The second withdrawal changes nothing: the others of the run are settled all the same."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        if message.raw_data == b"a1":
+            adapter.take_away.set()
+            assert adapter.taken_away.wait(DEADLINE)
+            adapter.ends.set()
+        ctx.ack()
+
+    class Twice(kind):  # type: ignore[valid-type, misc]
+        def withdraw(self, sources: Any, timeout: float = 0.0) -> None:
+            super().withdraw(sources, timeout)
+            super().withdraw(sources, timeout)
+
+    adapter = Twice(processor, workers=2, max_in_flight=8)
+    adapter.waiting.pop()
+    adapter.run()
+    assert adapter.acked == [b"b1"]
+
+
+def test_what_has_not_begun_is_dropped_from_the_middle_of_what_waits() -> None:
+    """Behind busy workers the messages of other sources stay, and are handled."""
+    seen: list[bytes] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if message.raw_data in (b"b0", b"c0"):
+            adapter.take_away.set()
+            assert adapter.taken_away.wait(DEADLINE)
+        ctx.ack()
+
+    class AllAtOnce(Partitions):
+        keepalive_interval = 0.01
+
+        def keepalive(self) -> None:
+            if self.take_away.is_set() and not self.taken_away.is_set():
+                self.withdraw(["a"])
+                self.taken_away.set()
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if not self.waiting:
+                raise EndOfInput
+            batch, self.waiting = list(self.waiting), deque()
+            return batch
+
+    adapter = AllAtOnce(processor, workers=2, max_in_flight=2)
+    adapter.waiting = deque(
+        Delivery(body, message_id=body, source=chr(body[0]))
+        for body in (b"b0", b"c0", b"a1", b"b1", b"a2", b"b2")
+    )
+    adapter.run()
+    assert sorted(seen) == sorted(adapter.acked) == [b"b0", b"b1", b"b2", b"c0"]
+
+
+def test_what_waits_in_a_batch_is_taken_away_too() -> None:
+    """A batch of several sources keeps the messages of the others; one of that source is gone."""
+    batches: list[list[bytes]] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_batch_for(missive.otherwise, size=10, wait=3600.0)
+    def handle(messages: Sequence[missive.RawMessage], ctx: Any) -> None:
+        batches.append([message.raw_data for message in messages])
+        ctx.ack_rest()
+
+    class Batched(Partitions):
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            batch = super().receive(timeout)
+            if not batch:
+                self.take_away.set()
+            if self.taken_away.is_set():
+                self.ends.set()
+            return batch
+
+    mixed = Batched(processor)
+    mixed.run()
+    assert batches == [[b"b1"]]
+    batches.clear()
+    by_source = Batched(processor, ordering_key=lambda message: message.source)
+    by_source.run()
+    assert batches == [[b"b1"]]
+    assert mixed.acked == by_source.acked == [b"b1"]
+
+
+def test_without_a_run_there_is_nothing_to_withdraw_or_to_wake() -> None:
+    """Outside ``run`` both do nothing, and the next run begins as usual."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda message, ctx: ctx.ack())
+    adapter = Partitions(processor)
+    adapter.withdraw(["a"], DEADLINE)
+    adapter.wake()
+    adapter.ends.set()
+    adapter.run()
+    assert adapter.acked == [b"a1", b"b1", b"a2"]

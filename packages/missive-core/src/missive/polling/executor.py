@@ -39,8 +39,11 @@ class Executor(ABC, Generic[M]):
 
     @property
     def has_handled(self) -> bool:
-        """Whether something is to be settled before the next message is handled."""
-        return self.has_finished
+        """Whether something is to be settled before the next message is handled.
+
+        Not where handlers run beside the receiving thread.
+        """
+        return False
 
     @abstractmethod
     def submit(self, job: Job[M], last: bool = False) -> None:

@@ -148,7 +148,7 @@ class Intake(Placing[M]):
                 self._place(self._ready.popleft())
             else:
                 self._place(self._context_of(self.backlog.popleft()))
-            if executor.inline and (probing or executor.has_handled):
+            if executor.has_handled or (probing and executor.inline):
                 return  # one at a time: settled before the next is handled
 
     def _context_of(self, item: Delivery | bytes) -> HandlingContext[M]:

@@ -214,7 +214,7 @@ class _InOrder(Generic[M]):
     def drop(self, context: HandlingContext[M]) -> None:
         """Note that a message will not be settled: those behind it do not wait for it."""
         number, context._number = context._number, None
-        if number is not None and context.delivery.settler is None:
+        if number is not None:  # else it was dropped before
             self._done(context.message.source, number)
 
     def _done(self, source: Hashable, number: int) -> None:
