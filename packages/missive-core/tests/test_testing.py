@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import missive
@@ -171,3 +172,87 @@ def test_text_cannot_be_sent() -> None:
     """The error says what to send instead."""
     with pytest.raises(missive.ConfigurationError, match=r"a str cannot be sent.*encode"):
         make().test_client().send("Hello")  # type: ignore[arg-type]
+
+
+def test_asend_without_a_with_starts_the_run_and_aexit_ends_it_once() -> None:
+    """Entering again changes nothing, and only the first exit runs the after-processing hooks."""
+    processor = make()
+    log: list[str] = []
+    processor.before_processing(lambda ctx: log.append(f"start {ctx.message_cls.__name__}"))
+    processor.after_processing(lambda ctx: log.append("end"))
+
+    async def test() -> None:
+        client = processor.test_client()
+        message = missive.JSONMessage(b'{"do": "ack"}')
+        assert await client.asend(message) is Outcome.ACKED
+        async with client:
+            async with client:
+                pass
+            assert log == ["start JSONMessage", "end"]
+        assert log == ["start JSONMessage", "end"]
+
+    asyncio.run(test())
+
+
+def test_asend_raises_what_left_a_message_unsettled() -> None:
+    """As send does where there is no DLQ."""
+
+    async def test() -> None:
+        async with make().test_client(missive.JSONMessage) as client:
+            await client.asend(b"{}")
+
+    with pytest.raises(missive.errors.NoMatchingHandler):
+        asyncio.run(test())
+
+
+def failing(retry: missive.Retry) -> missive.Processor[missive.RawMessage]:
+    processor: missive.Processor[missive.RawMessage] = missive.Processor(retry=retry)
+
+    @processor.handle_for(missive.otherwise)
+    def handler(message: Any, ctx: Any) -> None:
+        if ctx.attempt == 1:
+            raise LookupError
+        ctx.ack()
+
+    return processor
+
+
+IN_A_SECOND = missive.Retry(attempts=2, delay=1.0, jitter=0.0)
+
+
+@pytest.mark.parametrize("way", ["removed", "given up"])
+def test_a_deferred_message_that_was_taken_from_its_store_is_not_attempted(way: str) -> None:
+    """Somebody gave it up or removed it meanwhile."""
+    processor = failing(IN_A_SECOND)
+    processor.set_dlq(store := missive.MemoryDLQ())
+    client = processor.test_client()
+    assert client.send(b"x", message_id=b"1") is Outcome.DEFERRED
+    if way == "removed":
+        claimed = store.claim(b"1")
+        assert claimed is not None
+        store.remove(claimed[0])
+    else:
+        store.give_up()
+    assert client.advance(2) == []
+    assert len(client.acked) == 1  # when it was deferred
+
+
+@pytest.mark.parametrize("order", [(b"x", b"y"), (b"y", b"x")])
+def test_deferred_messages_that_share_an_id_are_each_attempted(order: tuple[bytes, bytes]) -> None:
+    """The store keeps the second beside the first, and it is found while that is there or gone."""
+    delays = {order[0]: 1.0, order[1]: 2.0}
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handler(message: Any, ctx: Any) -> None:
+        if ctx.attempt == 1:
+            ctx.nack(delay=delays[message.raw_data])
+        else:
+            ctx.ack()
+
+    processor.set_dlq(missive.MemoryDLQ())
+    client = processor.test_client()
+    for body in (b"x", b"y"):
+        assert client.send(body, message_id=b"1") is Outcome.DEFERRED
+    assert client.advance(3) == [Outcome.ACKED, Outcome.ACKED]
+    assert tuple(message.raw_data for message in client.acked[-2:]) == order

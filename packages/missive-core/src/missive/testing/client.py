@@ -275,11 +275,13 @@ def _envelope(given: EnvelopeFields) -> Envelope:
 
 def _claim_same(store: DeadLetterStore, letter: DeadLetter) -> tuple[Claim, DeadLetter] | None:
     """Claim a deferred letter, by its id or by one beside it; None where it is gone."""
-    for number in count():
-        claimed = store.claim(letter.beside_id(number) if number else letter.id)
-        if claimed is None:
-            return None
-        if claimed[1].is_same_message(letter):
-            return claimed if claimed[1].state == "deferred" else None
-        store.release(claimed[0])
+    number, letter_id = 0, letter.id
+    # Another message that had the id may be gone by now, and this letter still beside it.
+    while (claimed := store.claim(letter_id)) is not None or number == 0:
+        if claimed is not None:
+            if claimed[1].is_same_message(letter):
+                return claimed if claimed[1].state == "deferred" else None
+            store.release(claimed[0])
+        number += 1
+        letter_id = letter.beside_id(number)
     return None
