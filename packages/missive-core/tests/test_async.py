@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextvars import ContextVar, copy_context
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from hypothesis import strategies as st
 from memory_transport import DEADLINE, MemoryTransport, running
 from missive import MemoryDLQ, Outcome, RawMessage, Retry
 from missive.errors import DrainTimeout, HandlerCancelled
+from missive.loop_thread import LoopThread
+from missive.polling.event_loop import EventLoopExecutor
+from missive.polling.threads import ThreadExecutor
 
 Processor = missive.Processor[Any]
 
@@ -662,7 +666,7 @@ def test_stop_lets_tasks_finish() -> None:
     assert not errors
 
 
-@pytest.mark.parametrize("manner", ["ends", "acks regardless", "goes on"])
+@pytest.mark.parametrize("manner", ["ends", "acks regardless", "acks later", "goes on"])
 @pytest.mark.parametrize("hooked", [False, True], ids=["bare", "hooked"])
 def test_the_drain_deadline_cancels_tasks_and_reports_their_ids(
     manner: str, hooked: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -685,6 +689,8 @@ def test_the_drain_deadline_cancels_tasks_and_reports_their_ids(
                     continue
             if manner == "ends":
                 raise
+            if manner == "acks later":
+                await asyncio.sleep(0)
         finally:
             ended.append("handler")
         ctx.ack()
@@ -962,3 +968,220 @@ def test_async_handlers_settle_exactly_as_plain_ones(
         letters = [(letter.error_type, letter.reason, letter.attempt) for letter in store.letters()]
         results.append((outcomes, letters))
     assert results[0] == results[1]
+
+
+# The loop thread by itself.
+
+
+def test_a_task_that_exits_on_the_loop_is_logged_where_no_run_listens(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The loop goes on, and the log names the type and the place alone."""
+    thread = LoopThread()
+
+    async def leave() -> None:
+        raise SystemExit("secret")
+
+    async def answer() -> int:
+        return 42
+
+    try:
+        left = thread.submit(leave())
+        with pytest.raises(SystemExit):
+            left.result(DEADLINE)
+        assert thread.run(answer(), DEADLINE) == 42
+    finally:
+        thread.close()
+    (text,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert text.startswith("a task raised SystemExit at ")
+    assert "secret" not in text
+
+
+class Blocked:
+    """A plain function that blocks in its thread until it is released."""
+
+    def __init__(self) -> None:
+        self.begun, self.release = threading.Event(), threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def __call__(self) -> None:
+        self.thread = threading.current_thread()
+        self.begun.set()
+        assert self.release.wait(DEADLINE)
+
+    def end(self) -> None:
+        self.release.set()
+        assert self.thread is not None
+        self.thread.join(DEADLINE)
+        assert not self.thread.is_alive()
+
+
+def test_a_function_may_return_after_its_task_was_cancelled() -> None:
+    """Nobody waits for its result any more, and the loop has no error to report."""
+    thread, blocked, reported = LoopThread(), Blocked(), []
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: reported.append(context))
+        task = loop.create_task(thread.call(blocked))
+        while not blocked.begun.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait([task])
+        blocked.end()
+        await asyncio.sleep(0)  # what the thread handed back is looked at here
+
+    try:
+        thread.run(scene(), DEADLINE)
+    finally:
+        thread.close()
+    assert reported == []
+
+
+def test_a_function_may_return_after_the_loop_was_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its thread ends quietly; the debug log tells of it."""
+    thread, blocked = LoopThread(), Blocked()
+    with caplog.at_level(logging.DEBUG, "missive.loop"):
+        thread.submit(thread.call(blocked))
+        assert blocked.begun.wait(DEADLINE)
+        thread.close()
+        blocked.end()
+    assert "a function returned after the end of its run" in caplog.text
+
+
+def test_an_interrupt_of_an_async_handler_is_raised_where_it_was_sent() -> None:
+    """Through the loop's thread, which goes on for the next message."""
+
+    async def handler(message: RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"leave":
+            raise SystemExit(3)
+        ctx.ack()
+
+    with processor_of(handler).test_client() as client:
+        with pytest.raises(SystemExit) as caught:
+            client.send(b"leave")
+        assert caught.value.code == 3
+        assert client.send(b"stay") is Outcome.ACKED
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["bare", "hooked"])
+def test_a_run_that_ends_before_it_settles_unwinds_the_delivery_hooks(hooked: bool) -> None:
+    """Their task is cancelled, and the hook sees that the message was not settled."""
+    seen: list[type[BaseException]] = []
+    processor = processor_of(ack)
+    if hooked:
+
+        @processor.around_delivery
+        async def around(processing_ctx: Any, ctx: Any) -> AsyncIterator[None]:
+            try:
+                yield
+            except BaseException as error:
+                seen.append(type(error))
+                raise
+
+    client = processor.test_client()
+    with processor.context(RawMessage, client) as ctx:
+        context = ctx.process(missive.Delivery(b"x", b"x"))
+        assert context.outcome is Outcome.ACKED
+    assert client.acked == []
+    assert seen == [GeneratorExit] * hooked
+
+
+def test_an_unroutable_message_of_an_async_processor_fails_without_the_loop() -> None:
+    """No handler of it needs one."""
+    made: list[asyncio.AbstractEventLoop] = []
+
+    def factory() -> asyncio.AbstractEventLoop:
+        made.append(asyncio.new_event_loop())
+        return made[-1]
+
+    processor: Processor = missive.Processor()
+    processor.handle_for(lambda message: False)(ack)
+    ctx = missive.ProcessingContext(
+        RawMessage, processor.test_client(), processor, loop_factory=factory
+    )
+    with ctx.entered(), pytest.raises(missive.errors.NoMatchingHandler):
+        ctx.handle(RawMessage(b"x"))
+    assert made == []
+
+
+def test_a_run_may_be_finished_in_another_thread_than_it_was_started_in() -> None:
+    """The context variables that its async hooks set are over with that thread."""
+    variable: ContextVar[str] = ContextVar("variable", default="outside")
+    log: list[str] = []
+    processor = processor_of(ack)
+
+    @processor.around_processing
+    async def around(processing_ctx: Any) -> AsyncIterator[None]:
+        variable.set("inside")
+        yield
+        log.append("left")
+
+    client = processor.test_client()
+    starting = copy_context()
+    starting.run(client.__enter__)
+    assert starting[variable] == "inside"
+    client.close()
+    assert log == ["left"]
+    assert variable.get() == "outside"
+
+
+@pytest.mark.parametrize("colour", ["threads", "async"])
+def test_what_has_not_begun_when_an_executor_halts_is_skipped(colour: str) -> None:
+    """It is handed back unhandled; the one that must be handled even so is."""
+    handled: list[bytes] = []
+
+    async def handler(message: RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        ctx.ack()
+
+    def plain(message: RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        ctx.ack()
+
+    processor = processor_of(handler if colour == "async" else plain)
+    kind = EventLoopExecutor if colour == "async" else ThreadExecutor
+    with processor.context(RawMessage, processor.test_client()) as ctx:
+        skipped, last = (ctx.begin(body, missive.Delivery(body, body)) for body in (b"1", b"2"))
+        executor = kind(ctx, 1, lambda: None)
+        executor.halt()
+        executor.submit((skipped,))
+        executor.submit((last,), last=True)
+        finished: list[Any] = []
+        while executor.in_flight:
+            finished += executor.collect(DEADLINE)
+        executor.close()
+        executor.join()
+    assert executor.skipped == [skipped]
+    assert [job[0] for job in finished] == [last]
+    assert handled == [b"2"]
+
+
+def test_a_cancelled_executor_of_threads_gives_up_what_has_not_begun() -> None:
+    """A thread itself cannot be cancelled: what it handles is still collected."""
+    begun, release = threading.Event(), threading.Event()
+    handled: list[bytes] = []
+
+    def handler(message: RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        begun.set()
+        assert release.wait(DEADLINE)
+        ctx.ack()
+
+    processor = processor_of(handler)
+    with processor.context(RawMessage, processor.test_client()) as ctx:
+        first, second = (ctx.begin(body, missive.Delivery(body, body)) for body in (b"1", b"2"))
+        executor: ThreadExecutor[Any] = ThreadExecutor(ctx, 1, lambda: None)
+        executor.submit((first,))
+        assert begun.wait(DEADLINE)
+        executor.submit((second,), last=True)
+        executor.close()
+        executor.cancel()
+        assert executor.skipped == [second]
+        assert executor.in_flight == 1
+        release.set()
+        executor.join()
+        assert [job[0] for job in executor.collect(0)] == [first]
+    assert handled == [b"1"]

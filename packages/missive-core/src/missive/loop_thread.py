@@ -169,12 +169,13 @@ async def _call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 async def _guarded(coroutine: Coroutine[Any, Any, None], decided: Future[None]) -> None:
     # Within the task: SystemExit in a task would end the loop's thread.
+    failure: BaseException | None = None
     try:
         await coroutine
     except BaseException as error:
-        if decided.done():
-            raise
-        decided.set_exception(error)
+        failure = error
+    if not decided.done():  # else only its last hooks were cut short
+        decided.set_exception(failure)
 
 
 async def _cancel_others() -> None:

@@ -89,12 +89,10 @@ class EventLoopExecutor(ThreadExecutor[M]):
         try:
             await live(self._ctx, task.job, decided)
         except asyncio.CancelledError:
-            if not task.finished:  # else only its last hooks were cut short
-                self._hand_back(task)
+            pass
         except BaseException as error:  # raised by run(), in the receiving thread
-            if task.finished:
-                raise
             task.crash = error
+        if not task.finished:  # else only its last hooks were cut short
             self._hand_back(task)
 
     def _hand_back(self, task: Task[M]) -> None:
@@ -174,7 +172,6 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         setattr(task, CANCELLED, True)
         task.cancel()
-    if tasks:
-        _, pending = await asyncio.wait(tasks, timeout=GRACE / 2)
-        if pending:
-            logger.error("%d handler(s) went on although they were cancelled", len(pending))
+    _, pending = await asyncio.wait(tasks, timeout=GRACE / 2)
+    if pending:
+        logger.error("%d handler(s) went on although they were cancelled", len(pending))
