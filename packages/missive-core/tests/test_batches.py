@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import missive
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_transport import DEADLINE, MemoryTransport, running
-from missive import Capabilities, ConfigurationError, MemoryDLQ, Outcome, RawMessage, Retry
+from missive import Breaker, Capabilities, ConfigurationError, MemoryDLQ, Outcome, RawMessage, Retry
 from missive.errors import DecisionTooLate
 from missive.polling.batches import Batches
 
@@ -654,3 +655,94 @@ def test_a_batch_settles_exactly_as_its_messages_singly(
         letters = sorted((letter.raw_data, letter.error_type) for letter in store.letters())
         results.append((sorted(adapter.acked), sorted(adapter.nacked), letters))
     assert results[0] == results[1]
+
+
+# Through a breaker.
+
+
+def outcomes_of_batch(
+    processor: Processor, ctx: missive.ProcessingContext[Any], *bodies: bytes
+) -> list[Outcome | None]:
+    """Handle messages in one batch, and return what was done with each."""
+    contexts = [ctx.begin(body, missive.Delivery(body, body)) for body in bodies]
+    for context in contexts:
+        context.handler = processor.handlers[0]
+    ctx.run_job(contexts)
+    return ctx.settle(contexts)
+
+
+def test_a_breaker_counts_the_failures_of_a_batch_by_message() -> None:
+    """Below its limit they are dead letters, at it all of the batch wait, then nothing is called."""
+    calls: list[int] = []
+
+    def handler(messages: Sequence[RawMessage], ctx: Any) -> None:
+        calls.append(len(messages))
+        for message in messages:
+            if message.raw_data == b"ok":
+                ctx.ack(message)
+        if any(message.raw_data != b"ok" for message in messages):
+            raise ConnectionError
+
+    breaker = Breaker(on=ConnectionError, failures=4, pause=DEADLINE)
+    processor = batch_processor(handler, breaker=breaker, size=4)
+    processor.set_dlq(MemoryDLQ())
+    handle = partial(outcomes_of_batch, processor)
+    with processor.context(RawMessage, processor.test_client()) as ctx:
+        assert handle(ctx, b"ok", b"ok") == [Outcome.ACKED, Outcome.ACKED]
+        assert handle(ctx, b"1", b"ok") == [Outcome.DEAD_LETTERED, Outcome.ACKED]
+        assert handle(ctx, b"2", b"3", b"4") == [Outcome.DEFERRED] * 3
+        assert handle(ctx, b"5", b"6") == [Outcome.DEFERRED] * 2
+    assert calls == [2, 2, 3]
+
+
+@pytest.mark.parametrize("fails", ["all", "some"])
+def test_messages_that_a_delivery_hook_refuses_are_not_in_the_batch(fails: str) -> None:
+    """The handler gets the others, and is not called where there are none."""
+    called: list[list[bytes]] = []
+
+    def handler(messages: Sequence[RawMessage], ctx: Any) -> None:
+        called.append([message.raw_data for message in messages])
+        ctx.ack_rest()
+
+    processor = batch_processor(handler, size=2)
+
+    @processor.around_delivery
+    def refuse(processing_ctx: Any, ctx: Any) -> Iterator[None]:
+        if fails == "all" or ctx.message.raw_data == b"0":
+            raise Broken
+        yield
+
+    processor.set_dlq(MemoryDLQ())
+    with processor.context(RawMessage, processor.test_client()) as ctx:
+        outcomes = outcomes_of_batch(processor, ctx, b"0", b"1")
+    second = Outcome.DEAD_LETTERED if fails == "all" else Outcome.ACKED
+    assert outcomes == [Outcome.DEAD_LETTERED, second]
+    assert called == ([] if fails == "all" else [[b"1"]])
+
+
+@pytest.mark.parametrize("raised", [Broken, KeyboardInterrupt])
+def test_a_handling_hook_that_raises_for_each_message_keeps_the_handler_from_being_called(
+    raised: type[BaseException],
+) -> None:
+    """An interrupt moreover keeps the hooks of later messages from being entered."""
+    log: list[str] = []
+    processor = batch_processor(lambda messages, ctx: log.append("handler"), size=2)
+
+    @processor.before_handling
+    def refuse(processing_ctx: Any, ctx: Any) -> None:
+        log.append(f"before {ctx.message.raw_data.decode()}")
+        raise raised
+
+    @processor.after_handling
+    def after(processing_ctx: Any, ctx: Any) -> None:
+        log.append(f"after {ctx.message.raw_data.decode()}")
+
+    processor.set_dlq(MemoryDLQ())
+    with processor.context(RawMessage, processor.test_client()) as ctx:
+        if raised is Broken:
+            assert outcomes_of_batch(processor, ctx, b"0", b"1") == [Outcome.DEAD_LETTERED] * 2
+            assert log == ["before 0", "before 1", "after 1", "after 0"]
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                outcomes_of_batch(processor, ctx, b"0", b"1")
+            assert log == ["before 0", "after 0"]

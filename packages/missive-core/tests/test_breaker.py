@@ -10,10 +10,12 @@ import missive
 import pytest
 from missive import (
     Breaker,
+    Capabilities,
     ConfigurationError,
     Delivery,
     MemoryDLQ,
     Outcome,
+    ProcessingContext,
     Processor,
     RawMessage,
     Retry,
@@ -259,8 +261,7 @@ def test_with_a_store_that_defers_the_other_handler_goes_on(workers: int) -> Non
         until=lambda: not dependency.down and dlq.counts().deferred == 0,
     )
     run = start(adapter)
-    wait_until(lambda: len(handled) == 300)
-    assert dlq.counts().deferred == 300
+    wait_until(lambda: len(handled) == 300 and dlq.counts().deferred == 300)
     dependency.down = False
     finish(*run)
     assert set(handled.values()) == {1}
@@ -386,3 +387,54 @@ def test_hooks_are_told_that_a_message_was_given_back() -> None:
     with processor.test_client() as client:
         client.send(b"a")
     assert told == [(Outcome.DEFERRED, True)]
+
+
+@pytest.mark.parametrize("register", ["handle_for", "handle_batch_for"])
+def test_an_interrupt_while_a_breaker_tries_a_message_lets_another_be_tried(register: str) -> None:
+    """It ends the run and says nothing of the dependency, alone or in a batch."""
+    to_raise: list[type[BaseException]] = [Outage, KeyboardInterrupt, Outage]
+
+    def handle(message: Any, ctx: Any) -> None:
+        raise to_raise.pop(0)
+
+    processor: Processor[Any] = Processor()
+    breaker = Breaker(on=Outage, failures=1, pause=5.0)
+    getattr(processor, register)(missive.otherwise, breaker=breaker)(handle)
+    processor.set_dlq(MemoryDLQ())
+    clock = Clock()
+    ctx = ProcessingContext(RawMessage, processor.test_client(), processor, clock=clock)
+
+    def attempt() -> None:
+        contexts = [ctx.begin(body, Delivery(body, body)) for body in (b"a", b"b")]
+        for context in contexts:
+            context.handler = processor.handlers[0]
+        ctx.run_job(contexts if register == "handle_batch_for" else contexts[:1])
+
+    attempt()
+    attempt()
+    assert len(to_raise) == 2  # the breaker is open
+    clock.now = 5.0
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    attempt()
+    assert to_raise == []
+
+
+@pytest.mark.parametrize("nack", ["redeliver", "drop-refused"])
+def test_without_a_place_to_wait_a_refused_message_is_returned_or_left_unsettled(nack: Any) -> None:
+    """A transport that would drop what is nacked is told nothing, and the run ends."""
+    dependency = Dependency()
+    processor = processor_of(dependency.handle, Breaker(on=Outage, failures=1), {})
+    client = processor.test_client(capabilities=Capabilities(nack=nack))
+    ctx = ProcessingContext(RawMessage, client, processor)
+    if nack == "redeliver":
+        assert ctx.handle(RawMessage(b"a")) is Outcome.NACKED
+        assert ctx.handle(RawMessage(b"b")) is Outcome.NACKED
+    else:
+        with pytest.raises(Outage):
+            ctx.handle(RawMessage(b"a"))
+        with pytest.raises(BreakerOpen):
+            ctx.handle(RawMessage(b"b"))
+        assert client.nacked == []
+    assert dependency.calls == 1
+    assert processor.dlq == {}

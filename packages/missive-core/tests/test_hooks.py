@@ -458,3 +458,78 @@ def test_an_around_hook_is_no_context_manager_yet() -> None:
         @contextmanager
         def transaction(processing_ctx: Any, handling_ctx: Any) -> Any:
             yield
+
+
+def test_handling_context_raises_what_a_before_hook_raised() -> None:
+    """The block never runs, and the after-hooks do."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    log: list[str] = []
+    note_all(processor, log, {"before-handling-1"})
+    with processor.context(missive.RawMessage, processor.test_client()) as ctx:
+        log.clear()
+        with pytest.raises(Broken), ctx.handling_context(missive.RawMessage(b"x")):
+            log.append("block")
+    assert log[:3] == ["before-handling-1", "after-handling-2", "after-handling-1"]
+
+
+def test_a_delivery_hook_that_raises_keeps_the_message_from_its_handler() -> None:
+    """Its error is the message's, which becomes a dead letter."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    called: list[bytes] = []
+    processor.handle_for(missive.otherwise)(lambda m, ctx: called.append(m.raw_data))
+
+    @processor.around_delivery
+    def refuse(processing_ctx: Any, handling_ctx: Any) -> Any:
+        raise Broken("at the door")
+        yield
+
+    processor.set_dlq(dlq := {})
+    assert processor.test_client().send(b"x", message_id=b"1") is Outcome.DEAD_LETTERED
+    assert dlq[b"1"][1] == "at the door"
+    assert called == []
+
+
+def test_an_interrupt_in_a_delivery_hook_leaves_the_message_unsettled() -> None:
+    """It propagates, and the hooks that were entered are unwound with it."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda m, ctx: ctx.ack())
+    seen: list[BaseException] = []
+
+    @processor.around_delivery
+    def outer(processing_ctx: Any, handling_ctx: Any) -> Any:
+        try:
+            yield
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    @processor.around_delivery
+    def interrupted(processing_ctx: Any, handling_ctx: Any) -> Any:
+        raise KeyboardInterrupt
+        yield
+
+    client = processor.test_client()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        client.send(b"x")
+    assert seen == [caught.value]
+    assert client.acked == []
+
+
+def test_what_a_delivery_hook_raises_after_settlement_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The outcome stands, for the transport knows it."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda m, ctx: ctx.ack())
+
+    @processor.around_delivery
+    def late(processing_ctx: Any, handling_ctx: Any) -> Any:
+        yield
+        raise Broken("secret")
+
+    client = processor.test_client()
+    assert client.send(b"x") is Outcome.ACKED
+    assert len(client.acked) == 1
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "Broken" in record.getMessage()
+    assert "secret" not in record.getMessage()

@@ -654,3 +654,40 @@ def test_the_error_of_a_message_class_keeps_its_context() -> None:
         context = ctx.process(missive.Delivery(b"x"))
     assert context.letter is not None
     assert "KeyError: 'first'" in (context.letter.traceback or "")
+
+
+def test_a_retry_that_lost_its_place_to_wait_becomes_a_dead_letter() -> None:
+    """The store was exchanged during the run for a dict, which defers nothing."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor(retry=missive.Retry())
+    processor.handle_for(missive.otherwise)(lambda m, ctx: {}["key"])
+    processor.set_dlq(missive.MemoryDLQ())
+    adapter = RecordingAdapter(processor, "redeliver", log := [])
+    with processor.context(missive.RawMessage, adapter) as ctx:
+        processor.set_dlq(dlq := {})
+        assert ctx.handle(missive.RawMessage(b"x")) is DEAD_LETTERED
+    assert len(dlq) == 1
+    assert log == ["ack"]
+
+
+def test_a_delayed_nack_whose_store_was_taken_away_is_left_unsettled() -> None:
+    """The transport is told nothing, for nobody keeps the message."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(missive.otherwise)(lambda m, ctx: ctx.nack(delay=5.0))
+    processor.set_dlq(missive.MemoryDLQ())
+    adapter = RecordingAdapter(processor, "redeliver", log := [])
+    with processor.context(missive.RawMessage, adapter) as ctx:
+        context = ctx.process(missive.Delivery(b"x", b"1"))
+        assert context.outcome is Outcome.DEFERRED
+        processor.set_dlq(None)
+        assert ctx.settle((context,)) == [None]
+    assert log == []
+
+
+def test_a_retry_is_left_to_a_sender_that_gets_an_error_response() -> None:
+    """It has the message and tries again, so nothing waits here."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor(retry=missive.Retry())
+    processor.handle_for(missive.otherwise)(lambda m, ctx: {}["key"])
+    adapter = RecordingAdapter(processor, "error-response", log := [])
+    with processor.context(missive.RawMessage, adapter) as ctx:
+        assert ctx.handle(missive.RawMessage(b"x")) is NACKED
+    assert log == ["nack"]
