@@ -719,6 +719,59 @@ def test_the_drain_deadline_cancels_tasks_and_reports_their_ids(
         assert ended == ["handler", "hook"][: 2 if hooked else 1]
 
 
+def test_what_finishes_while_others_are_cancelled_is_settled() -> None:
+    """At the drain deadline only what has not finished when the cancellation is over is given up."""
+    plain_begun, async_begun, release = (threading.Event() for _ in range(3))
+    processor: missive.Processor[Any] = missive.Processor()
+
+    @processor.handle_for(lambda message: message.raw_data == b"plain")
+    def plain(message: RawMessage, ctx: Any) -> None:
+        plain_begun.set()
+        assert release.wait(DEADLINE)
+        ctx.ack()
+
+    @processor.handle_for(missive.otherwise)
+    async def cancelled(message: RawMessage, ctx: Any) -> None:
+        async_begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            release.set()
+            while not adapter._loop.executor.has_finished:  # type: ignore[union-attr]
+                await asyncio.sleep(0)
+
+    adapter = MemoryTransport(processor, [b"plain", b"seven"], endless=True, drain_timeout=0.0)
+    with running(adapter) as errors:
+        assert plain_begun.wait(DEADLINE)
+        assert async_begun.wait(DEADLINE)
+        adapter.stop()
+    (error,) = errors
+    assert isinstance(error, DrainTimeout)
+    assert "seven" in str(error)
+    assert adapter.acked == [b"plain"]
+
+
+def test_what_a_cancelled_handler_raises_beyond_exceptions_ends_the_run() -> None:
+    """A handler that answers its cancellation with a SystemExit has ``run`` raise that."""
+    begun = threading.Event()
+
+    async def handler(message: RawMessage, ctx: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            raise SystemExit(7)
+
+    adapter = MemoryTransport(processor_of(handler), [b"seven"], endless=True, drain_timeout=0.0)
+    with running(adapter) as errors:
+        assert begun.wait(DEADLINE)
+        adapter.stop()
+    (error,) = errors
+    assert isinstance(error, SystemExit)
+    assert error.code == 7
+    assert not adapter.acked
+
+
 def test_a_blocked_loop_keeps_no_run_from_its_drain_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -21,7 +21,7 @@ from missive import (
     Retry,
 )
 from missive.breaker import SCOUTS, BreakerState
-from missive.errors import BreakerOpen
+from missive.errors import BreakerOpen, DeadLetterStoreError
 from shelf_transport import FORGETS, ShelfTransport, finish, start, wait_until
 
 
@@ -438,3 +438,58 @@ def test_without_a_place_to_wait_a_refused_message_is_returned_or_left_unsettled
         assert client.nacked == []
     assert dependency.calls == 1
     assert processor.dlq == {}
+
+
+def test_a_breaker_is_tried_with_a_new_message_where_none_is_left_to_try() -> None:
+    """Without a store, a lost connection takes what was held: so one is received when it may be."""
+    dependency = Dependency()
+    processor = processor_of(
+        dependency.handle, Breaker(on=Outage, failures=1, pause=0.05), {}, retry=None
+    )
+
+    class Loses(ShelfTransport):
+        keepalive_interval = 0.001
+        lost = False
+
+        def keepalive(self) -> None:
+            if self.status().paused and not self.lost:
+                self.lost = True
+                dependency.down = False
+                raise ConnectionError("lost")
+
+    adapter = Loses(processor, [b"a"], until=lambda: bool(adapter.acked))
+    finish(*start(adapter))
+    assert adapter.acked == [b"a"]
+    assert dependency.calls == 2
+
+
+def test_a_store_in_trouble_when_a_breaker_closes_does_not_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be made due at once is handled when its time has come."""
+    monkeypatch.setattr("missive.polling.pump.LOOK_EVERY", 0.01)
+
+    class Troubled(MemoryDLQ):
+        def retry_now(self, *args: Any, **filters: Any) -> int:
+            raise DeadLetterStoreError("locked")
+
+    dependency = Dependency()
+    dlq = Troubled()
+    processor: Processor[Any] = Processor()
+    processor.set_dlq(dlq)
+    processor.handle_for(
+        lambda message: message.raw_data[:1] == b"a",
+        breaker=Breaker(on=Outage, failures=1, pause=0.02),
+    )(dependency.handle)
+    processor.handle_for(missive.otherwise)(lambda message, ctx: ctx.ack())
+    adapter = ShelfTransport(
+        processor,
+        [b"a%d" % number for number in range(20)],
+        until=lambda: not dependency.down and dlq.counts().deferred == 0,
+    )
+    run = start(adapter)
+    wait_until(lambda: dlq.counts().deferred == 20)
+    dependency.down = False
+    finish(*run)
+    assert "deferred messages cannot be read (DeadLetterStoreError" in caplog.text
+    assert dlq.counts().dead == 0

@@ -179,6 +179,34 @@ def test_what_was_not_begun_when_the_run_ends_is_free_for_others() -> None:
     assert dlq.counts().claimed == 0
 
 
+def test_a_store_that_takes_nothing_back_does_not_fail_the_end_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The claims of what was not begun are left to expire, and the log says so at its level debug."""
+    monkeypatch.setattr("missive.polling.pump.QUICK", 3600.0)  # so that several are claimed at once
+
+    class Keeps(MemoryDLQ):
+        def release(self, claim: Any) -> bool:
+            raise DeadLetterStoreError("locked")
+
+    dlq = Keeps()
+    fill(dlq, 10)
+    handled: list[bytes] = []
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        ctx.ack()
+        if len(handled) == 4:
+            adapter.stop()
+
+    adapter = ShelfTransport(processor_of(handle, dlq), until=lambda: False, max_in_flight=10)
+    with caplog.at_level(logging.DEBUG, "missive.polling.pump"):
+        adapter.run()
+    assert len(handled) == 4
+    assert dlq.counts().claimed > 0
+    assert "giving back deferred messages: DeadLetterStoreError" in caplog.text
+
+
 class Troubled(MemoryDLQ):
     """A store that cannot be read for a while."""
 

@@ -428,3 +428,99 @@ def test_what_is_forgotten_leaves_its_delivery_hooks(is_async: bool) -> None:
     run_to_the_end(adapter)
     assert adapter.acked == [b"1", b"2"]
     assert sorted(left) == sorted(entered) == [b"1", b"1", b"2", b"2"]
+
+
+def test_a_deferred_message_holds_up_no_ack_of_the_transport() -> None:
+    """Where acks keep the order, a message of the store is settled beside it."""
+    store = missive.MemoryDLQ()
+    seen: list[bytes] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.set_dlq(store)
+
+    @processor.handle_for(missive.otherwise, retry=missive.Retry(delay=0.0, jitter=0.0))
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        if seen == [b"1"]:
+            raise LookupError
+        ctx.ack()
+
+    class Beside(Ordered):
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if not self.kept and store.counts().deferred:
+                self.wait(min(timeout, 0.01))
+                return []
+            return super().receive(timeout)
+
+    adapter = Beside(processor, b"1", b"2", b"3")
+    run_to_the_end(adapter)
+    assert adapter.acked == [b"1", b"2", b"3"]
+    assert sorted(seen) == [b"1", b"1", b"2", b"3"]
+    assert store.counts().deferred == 0
+
+
+def test_bare_bytes_that_wait_in_a_batch_are_dropped_with_their_connection() -> None:
+    """Messages without an envelope that wait for others are handled once: as redelivered."""
+    batches: list[list[bytes]] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_batch_for(missive.otherwise, size=10, wait=3600.0)
+    def handle(messages: Sequence[missive.RawMessage], ctx: Any) -> None:
+        batches.append([message.raw_data for message in messages])
+        ctx.ack_rest()
+
+    class Breaks(Bare):
+        opened = 0
+
+        def open(self) -> None:
+            super().open()
+            self.opened += 1
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if self.waiting:
+                return super().receive(timeout)
+            if self.opened == 1:
+                raise ConnectionError
+            raise EndOfInput
+
+    adapter = Breaks(processor, b"1", b"2")
+    run_to_the_end(adapter)
+    assert batches == [[b"1", b"2"]]
+    assert adapter.acked == [b"1", b"2"]
+
+
+def test_a_transport_without_redelivery_keeps_what_it_received_of_a_lost_connection() -> None:
+    """What is handled across the reconnection is not acked on the new connection; later ones are."""
+    outcomes: dict[bytes, missive.Outcome | None] = {}
+    busy, reopened = threading.Event(), threading.Event()
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.on_settled(lambda _, ctx: outcomes.update({ctx.message.raw_data: ctx.outcome}))
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        if message.raw_data == b"1":
+            busy.set()
+            assert reopened.wait(DEADLINE)
+        ctx.ack()
+
+    class Forgets(Queue):
+        capabilities = Capabilities(delivery="at-least-once", nack="redeliver")
+
+        def open(self) -> None:
+            if busy.is_set():
+                self.waiting = deque([b"2"])
+                self.kept[b"2"] = None
+                reopened.set()
+            else:
+                super().open()
+
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            if busy.is_set() and not reopened.is_set():
+                raise ConnectionError
+            if b"2" in self.acked:
+                raise EndOfInput
+            return super().receive(min(timeout, 0.01))
+
+    adapter = Forgets(processor, b"1", workers=2, max_in_flight=4)
+    run_to_the_end(adapter)
+    assert adapter.acked == [b"2"]
+    assert outcomes == {b"1": None, b"2": missive.Outcome.ACKED}
