@@ -1200,8 +1200,8 @@ def test_what_has_not_begun_when_an_executor_halts_is_skipped(colour: str) -> No
         skipped, last = (ctx.begin(body, missive.Delivery(body, body)) for body in (b"1", b"2"))
         executor = kind(ctx, 1, lambda: None)
         executor.halt()
-        executor.submit((skipped,))
-        executor.submit((last,), last=True)
+        executor.submit([skipped])
+        executor.submit([last], last=True)
         finished: list[Any] = []
         while executor.in_flight:
             finished += executor.collect(DEADLINE)
@@ -1227,9 +1227,9 @@ def test_a_cancelled_executor_of_threads_gives_up_what_has_not_begun() -> None:
     with processor.context(RawMessage, processor.test_client()) as ctx:
         first, second = (ctx.begin(body, missive.Delivery(body, body)) for body in (b"1", b"2"))
         executor: ThreadExecutor[Any] = ThreadExecutor(ctx, 1, lambda: None)
-        executor.submit((first,))
+        executor.submit([first])
         assert begun.wait(DEADLINE)
-        executor.submit((second,), last=True)
+        executor.submit([second], last=True)
         executor.close()
         executor.cancel()
         assert executor.skipped == [second]

@@ -683,7 +683,7 @@ def test_a_breaker_counts_the_failures_of_a_batch_by_message() -> None:
         if any(message.raw_data != b"ok" for message in messages):
             raise ConnectionError
 
-    breaker = Breaker(on=ConnectionError, failures=4, pause=DEADLINE)
+    breaker = Breaker(on=(ConnectionError,), failures=4, pause=DEADLINE)
     processor = batch_processor(handler, breaker=breaker, size=4)
     processor.set_dlq(MemoryDLQ())
     handle = partial(outcomes_of_batch, processor)
