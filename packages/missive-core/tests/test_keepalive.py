@@ -11,6 +11,7 @@ import missive
 import pytest
 from memory_transport import DEADLINE, MemoryTransport, running
 from missive import Delivery
+from missive.polling.watch import Turnstile
 from missive.transport_errors import TransportRefused
 
 LEASE = 0.2
@@ -221,3 +222,14 @@ def test_a_keepalive_goes_on_while_the_run_drains() -> None:
     adapter = leased(Stops(), b"long", workers=2, endless=True)
     adapter.run()
     assert adapter.acked == [b"long"]
+
+
+def test_the_transport_is_open_to_others_only_while_a_handler_runs() -> None:
+    """Before and after a handler the turnstile lets nobody through."""
+    calls: list[str] = []
+    turnstile = Turnstile()
+    assert not turnstile.pass_through(0.0, lambda: calls.append("before"))
+    with turnstile:
+        assert turnstile.pass_through(0.0, lambda: calls.append("during"))
+    assert not turnstile.pass_through(0.0, lambda: calls.append("after"))
+    assert calls == ["during"]

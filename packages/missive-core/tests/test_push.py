@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -159,6 +160,22 @@ def test_stop_ends_an_offer_that_waits_for_room() -> None:
         gate.opened.set()
     assert results == [False]
     assert errors == []
+    assert adapter.acked == [b"0"]
+
+
+def test_a_signal_stops_the_run_and_later_offers_are_refused() -> None:
+    """A signal that interrupts the receiving thread finishes what is in flight, and takes no more."""
+    taken: list[bool] = []
+
+    def handle(message: missive.Message, ctx: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        taken.append(adapter.offer(delivery(1), None))
+        ctx.ack()
+
+    adapter = PushTransport(processor_of(handle))
+    adapter.offer(delivery(0))
+    adapter.run()
+    assert taken == [False]
     assert adapter.acked == [b"0"]
 
 
