@@ -24,7 +24,7 @@ class Refused(Exception):
 class Leased(MemoryTransport):
     """A transport that notes its keepalives, and calls of it that overlap."""
 
-    keepalive_interval = LEASE / 4
+    keepalive_interval: float | None = LEASE / 4
     fatal_errors = (Refused,)
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -32,14 +32,15 @@ class Leased(MemoryTransport):
         self.failures: list[BaseException] = []
         self.beats = threading.Semaphore(0)
         self.beating_threads: set[int] = set()
-        self.kept: list[list[Any]] = []
+        self.kept: list[list[bytes]] = []
         self.overlaps = 0
         self._busy = threading.Lock()
 
     def keepalive(self) -> None:
         self._alone()
         self.beating_threads.add(threading.get_ident())
-        self.kept.append([item.raw_data for item in self.unsettled()])
+        unsettled = self.unsettled()
+        self.kept.append([item.raw_data for item in unsettled if isinstance(item, Delivery)])
         self._busy.release()
         self.beats.release()
         if self.failures:
