@@ -493,3 +493,29 @@ def test_a_store_in_trouble_when_a_breaker_closes_does_not_end_the_run(
     finish(*run)
     assert "deferred messages cannot be read (DeadLetterStoreError" in caplog.text
     assert dlq.counts().dead == 0
+
+
+def test_a_batch_that_succeeds_closes_a_breaker_that_tries_it() -> None:
+    """The dependency answered; so its next messages are handled as they come."""
+    dependency, clock = Dependency(), Clock()
+    processor: Processor[Any] = Processor()
+
+    @processor.handle_batch_for(missive.otherwise, breaker=Breaker(on=(Outage,), failures=1))
+    def handle(messages: Any, ctx: Any) -> None:
+        dependency.calls += 1
+        if dependency.down:
+            raise Outage
+        ctx.ack_rest()
+
+    processor.set_dlq(MemoryDLQ())
+    ctx = ProcessingContext(RawMessage, processor.test_client(), processor, clock=clock)
+    outcomes = []
+    for _ in range(3):
+        contexts = [ctx.begin(body, Delivery(body, body)) for body in (b"a", b"b")]
+        for context in contexts:
+            context.handler = processor.handlers[0]
+        ctx.run_job(contexts)
+        outcomes.append(contexts[0].outcome)
+        dependency.down, clock.now = False, 3600.0
+    assert outcomes == [Outcome.DEFERRED, Outcome.ACKED, Outcome.ACKED]
+    assert dependency.calls == 3
