@@ -16,6 +16,6 @@ def test_the_readmes_adapter_passes(pytester: pytest.Pytester) -> None:
     """The adapter and the harness of the README are whole, and pass the quick profile."""
     (program,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     pytester.makepyfile(test_deque=program)
-    result = pytester.runpytest_inprocess("-W", "error")
+    result = pytester.runpytest_inprocess("-W", "error", "-p", "no:asyncio")
     assert result.ret == 0
     assert result.parseoutcomes()["passed"] > 40

@@ -908,7 +908,7 @@ class BeginsAnewWhenOlder(FileDLQ):
             super().load(content)
 
 
-@MUTANTS.add(sound, "D52", "D53", "D54", "D55")
+@MUTANTS.add(sound, "D52", "D53", "D55")
 class CommitsWithoutSync(FileDLQ):
     """Confirms letters that it has not written yet: it writes every tenth time, and when closed."""
 
@@ -947,7 +947,7 @@ class ForgetsClaims(FileDLQ):
         self._shelf.claims = claims
 
 
-@MUTANTS.add(sound, "D54", "D55")
+@MUTANTS.add(sound, "D55")
 class ReadsOnce(FileDLQ):
     """Reads the file when it is opened, and never again."""
 

@@ -84,7 +84,11 @@ class Handlers:
             recorder.wait_seen(4)
             lab.expect_settled()
 
-    @check("A135", needs=("PollingAdapter", "no harness.own_dlq"), read=TABLE)
+    @check(
+        "A135",
+        needs=("PollingAdapter", "delivery!=request-reply", "no harness.own_dlq"),
+        read=TABLE,
+    )
     def test_a135_a_batch_is_settled_one_by_one(self, lab: AdapterLab) -> None:
         """Messages that come together go to a batch handler together, and each is settled as it
         was decided: what is left undecided becomes a dead letter, the others are acked.
