@@ -40,7 +40,7 @@ def test_an_example_passes(example: Path, wheels: Path, tmp_path: Path) -> None:
         "PYTHONPATH": str(wheels),
     }
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "."],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio", "."],
         cwd=folder,
         env=environment,
         capture_output=True,

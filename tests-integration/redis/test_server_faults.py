@@ -202,7 +202,7 @@ def test_a_server_that_is_loading_is_waited_for(
     eventually(lambda: is_listening(server), "the server does not listen")
     recorder = Recorder()
     with Running(adapter_of(server, recorder), wait=False):
-        eventually(lambda: "cannot connect (RedisUnavailable" in caplog.text, "it was not told")
+        eventually(lambda: "cannot connect (LOADING" in caplog.text, "it was not told")
         starting.join()
         recorder.wait_for(1)
 

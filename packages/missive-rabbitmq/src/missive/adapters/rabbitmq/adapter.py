@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from missive import Capabilities, ConfigurationError, Delivery, M, ShutdownHandler
-from missive.polling import PollingAdapter
-from missive.urls import read_flag
+from missive.polling import PollingAdapter, read_flag
 
 from .acks import Acks, Returns
 from .errors import PIKA_ERRORS, RabbitMQRefused, RabbitMQUnavailable, raise_lasting

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from missive import ConfigurationError
-from missive.urls import read_options
+from missive.polling import read_options
 from pika import ConnectionParameters, PlainCredentials, SSLOptions
 
 #: Schemes, with the port that each has and whether it is TLS.
