@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+import types
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import ContextVar, copy_context
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from memory_transport import DEADLINE, MemoryTransport, running
 from missive import MemoryDLQ, Outcome, RawMessage, Retry
 from missive.errors import DrainTimeout, HandlerCancelled
-from missive.loop_thread import LoopThread
+from missive.loop_thread import LoopThread, raised_in_callers_task
 from missive.polling.event_loop import EventLoopExecutor
 from missive.polling.threads import ThreadExecutor
 
@@ -1238,3 +1239,20 @@ def test_a_cancelled_executor_of_threads_gives_up_what_has_not_begun() -> None:
         executor.join()
         assert [job[0] for job in executor.collect(0)] == [first]
     assert handled == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        (types.SimpleNamespace(), asyncio.CancelledError),
+        (types.SimpleNamespace(cancelling=lambda: 1), asyncio.CancelledError),
+        (types.SimpleNamespace(cancelling=lambda: 0), HandlerCancelled),
+    ],
+)
+def test_a_cancellation_in_a_callers_task_is_the_handlers_own_only_where_that_is_known(
+    task: Any, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that cannot tell, or is being cancelled, passes the cancellation on."""
+    monkeypatch.setattr(asyncio, "current_task", lambda: task)
+    error = raised_in_callers_task(missive.RawMessage(b"x"), asyncio.CancelledError())
+    assert type(error) is kind

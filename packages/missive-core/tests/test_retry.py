@@ -561,3 +561,19 @@ def test_capabilities_of_these_transports_are_what_the_tests_say() -> None:
     assert (KEEPS.crash_redelivery, FORGETS.crash_redelivery) == (True, False)
     assert DELAYS.delayed_nack
     assert not Capabilities().delayed_nack
+
+
+def test_a_group_from_a_package_counts_by_its_members() -> None:
+    """Python 3.10 has no groups of its own; what looks like one is retried like one."""
+
+    class Group(Exception):
+        def __init__(self, *exceptions: Exception) -> None:
+            super().__init__("several")
+            self.exceptions = exceptions
+
+        def derive(self, exceptions: Any) -> Any:
+            return Group(*exceptions)
+
+    policy = missive.Retry(on=ConnectionError)
+    assert policy.covers(Group(ConnectionError(), Group(ConnectionResetError())))
+    assert not policy.covers(Group(ConnectionError(), ValueError()))
