@@ -1275,3 +1275,29 @@ def test_stop_during_the_wait_after_nacks_ends_it(workers: int) -> None:
     thread, errors = run_in_thread(adapter)
     join(thread)
     assert errors == []
+
+
+def test_status_says_how_long_the_oldest_delivery_waits(workers: int) -> None:
+    """It is counted from the receipt of what is handled or waits; nothing waits after the run."""
+    ages: list[float | None] = []
+    in_flight: list[int] = []
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        status = adapter.status()
+        ages.append(status.oldest_unsettled)
+        in_flight.append(status.in_flight)
+        ctx.ack()
+
+    adapter = MemoryTransport(processor_of(handle), 3, workers=workers)
+    assert adapter.status().oldest_unsettled is None
+    adapter.run()
+    assert all(age is not None and age >= 0 for age in ages)
+    assert min(in_flight) >= 1
+    assert adapter.status().oldest_unsettled is None
+
+
+def test_an_adapter_that_cannot_say_its_lag_says_so() -> None:
+    """Unless it overrides it, the lag of an adapter is unknown, and its system has no name."""
+    adapter = MemoryTransport(processor_of(lambda message, ctx: ctx.ack()), 0)
+    assert adapter.lag_by_source() is None
+    assert adapter.messaging_system is None

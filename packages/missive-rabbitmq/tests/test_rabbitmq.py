@@ -236,6 +236,7 @@ def test_lag_counts_what_is_ready(server: RabbitMQServer, client: Client) -> Non
     adapter = adapter_of(Recorder(), server, queue)
     assert (adapter.lag().ready, adapter.lag().consumers) == (2, 0)
     assert adapter.lag().queues == {queue: 2}
+    assert adapter.lag_by_source() == {queue: 2}
     with pytest.raises(RabbitMQRefused, match="NOT_FOUND"):
         adapter_of(Recorder(), server, "not-there").lag()
 

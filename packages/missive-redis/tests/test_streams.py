@@ -719,6 +719,7 @@ def test_lag_tells_how_far_behind_the_group_is(server: RedisServer, client: redi
     assert 0 <= lag.oldest_pending_age < DEADLINE
     assert (lag.streams["orders"].length, lag.streams["orders"].pending) == (3, 2)
     assert (lag.streams["other"].waiting, lag.streams["other"].pending) == (0, 1)
+    assert adapter.lag_by_source() == {"orders": 3, "other": 1}
 
 
 def test_trimming_deletes_what_every_group_has_settled(

@@ -45,6 +45,9 @@ class Adapter(ABC, Generic[M]):
 
     #: What the transport can promise. The defaults promise little; an adapter states its own.
     capabilities: Capabilities = Capabilities()
+    #: What OpenTelemetry calls the transport (``messaging.system``), such as ``kafka``; None for
+    #: one that is no messaging system.
+    messaging_system: str | None = None
 
     def __init__(self, processor: Runs[M]) -> None:
         if isinstance(processor, type) or not hasattr(processor, "context"):

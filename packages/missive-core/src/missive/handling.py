@@ -70,6 +70,8 @@ class HandlingContext(Generic[M]):
     seconds: float = 0.0
     _state: State | None = None
     _started: float = 0.0
+    #: When it came, on the monotonic clock; kept where it is not handled in the receiving thread.
+    _received: float = 0.0
     #: Closes what is open around the delivery, once it is settled.
     _close: Callable[[], object] | None = None
     _passage: Passage | None = None

@@ -278,7 +278,7 @@ class PollingAdapter(Transport, Adapter[M]):
             last_progress=None
             if progress is None
             else datetime.fromtimestamp(progress, timezone.utc),
-            in_flight=0 if loop is None or loop.executor.inline else loop.executor.in_flight,
+            in_flight=0 if loop is None else loop.executor.in_flight,
             received=counters.received,
             acked=counters.acked,
             nacked=counters.nacked,
@@ -291,6 +291,7 @@ class PollingAdapter(Transport, Adapter[M]):
             vanished=counters.vanished,
             paused=(*self.pauses, *(() if loop is None else loop.open_breakers())),
             overdue=self.overdue(),
+            oldest_unsettled=None if loop is None else loop.oldest_unsettled(),
         )
 
     def overdue(self) -> tuple[str, ...]:

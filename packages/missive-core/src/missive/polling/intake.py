@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 from typing import Any
 
 from ..delivery import Delivery, Envelope
@@ -29,6 +30,8 @@ class Intake(Placing[M]):
         self.shared_envelope = Envelope(source=port.source)
         self.backlog: deque[Delivery | bytes] = deque(port.leftover)
         port.leftover.clear()
+        #: When the backlog came; it is filled when it is empty.
+        self.received_at = monotonic()
         self._gate = Gate(ctx.breakers, ctx.processor.router.handlers, self._pump is not None)
         #: Returns how many handled messages wait until those before them are settled.
         self.unreleased: Callable[[], int] = int
@@ -84,6 +87,8 @@ class Intake(Placing[M]):
             if self.shared_envelope.generation != generation:
                 self.shared_envelope = Envelope(source=self._port.source)
                 self.shared_envelope.generation = generation
+        if batch:
+            self.received_at = monotonic()
         self.backlog.extend(batch)
 
     def refill(self) -> None:
@@ -102,6 +107,7 @@ class Intake(Placing[M]):
         delivery = delivery_of_next(context)
         again = self._ctx.begin(delivery.raw_data, delivery)
         again._lane, again._number = context._lane, context._number
+        again._received = monotonic()
         self._ready.append(again)
 
     def _take_deferred(self, pump: Pump) -> None:
@@ -109,8 +115,9 @@ class Intake(Placing[M]):
         if closed:
             pump.hasten(closed)
         room = self._room_for_deferred()
-        if room:
-            self.backlog.extend(pump.take(room))
+        if room and (due := pump.take(room)):
+            self.received_at = monotonic()
+            self.backlog.extend(due)
 
     def _room_for_deferred(self) -> int:
         """Return how many messages of the store may begin now."""
@@ -157,8 +164,11 @@ class Intake(Placing[M]):
         here = self._executor.inline or self._sizes or self._lanes or self._lanes.by_key
         begin = ctx.begin if here else ctx.unbuilt
         if isinstance(item, bytes):
-            return begin(item, self.shared_envelope)
-        return begin(item.raw_data, item)
+            context = begin(item, self.shared_envelope)
+        else:
+            context = begin(item.raw_data, item)
+        context._received = self.received_at
+        return context
 
     def drop(self, gone: Callable[[Any], bool]) -> list[Delivery]:
         """Forget the messages that have not begun and are ``gone``, as judged by their delivery.

@@ -148,6 +148,21 @@ class Loop(Turns[M]):
         contexts = [*self.executor.unsettled(), *self._settling.unsettled()]
         return [*map(delivery_of, contexts), *self.intake.unsettled()]
 
+    def oldest_unsettled(self) -> float | None:
+        """Return how many seconds ago the oldest delivery came that is not settled; None: none is.
+
+        A message that is held for another attempt does not count until it begins again.
+        """
+        executor, intake = self.executor, self.intake
+        waits = bool(intake.backlog)  # which one receive filled, when it was empty
+        if isinstance(executor, InlineExecutor):
+            waits = waits or executor.current is not None
+            received = [intake.received_at] if waits else []
+        else:
+            received = [intake.received_at] if waits else []
+            received += [context._received for context in executor.unsettled()]
+        return monotonic() - min(received) if received else None
+
     def open_breakers(self) -> tuple[str, ...]:
         """Return the names of the breakers that are open."""
         return tuple(f"breaker of {state.name}" for state in self._ctx.breakers.open())

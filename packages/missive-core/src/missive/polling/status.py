@@ -28,6 +28,8 @@ class Status(NamedTuple):
     :ivar paused: why nothing is taken off the transport: reasons of ``pause`` and the names of open
         breakers; empty while it is.
     :ivar overdue: the handlers that have run for longer than ``handler_timeout``.
+    :ivar oldest_unsettled: how long ago the oldest delivery was received that is not settled, in
+        seconds; None without one. Messages that are held for another attempt do not count.
     """
 
     connected: bool
@@ -45,6 +47,7 @@ class Status(NamedTuple):
     vanished: int = 0
     paused: tuple[str, ...] = ()
     overdue: tuple[str, ...] = ()
+    oldest_unsettled: float | None = None
 
 
 class Counters:

@@ -55,6 +55,18 @@ class Transport(ABC):
         :raises EndOfInput: there will never be another message.
         """
 
+    def lag_by_source(self) -> Mapping[str, int] | None:
+        """Return how many messages the transport has that are not settled, by source.
+
+        For metrics and autoscaling: called from any thread, every few seconds, and by programs that
+        never ``run``. Count what waits for any consumer, and what consumers have in flight where
+        the transport tells. It opens a connection of its own if it needs one.
+
+        :returns: the counts by the names that were subscribed to; None where they are unknown.
+        :raises Exception: the transport cannot be asked now.
+        """
+        return None
+
     # These four do nothing unless a transport overrides them.
 
     def flush(self) -> None:  # noqa: B027

@@ -55,6 +55,7 @@ class RabbitMQAdapter(PollingAdapter[M]):
     :raises ConfigurationError: these cannot work; nothing was connected to.
     """
 
+    messaging_system = "rabbitmq"
     capabilities = Capabilities(
         delivery="at-least-once",
         nack="redeliver",
@@ -335,6 +336,14 @@ class RabbitMQAdapter(PollingAdapter[M]):
             finally:
                 link.close()
         return Lag(sum(ready.values()), len(self.unsettled()), consumers, ready)
+
+    def lag_by_source(self) -> dict[str, int]:
+        """Return how many messages of each queue wait for a consumer.
+
+        :raises RabbitMQRefused: a queue is missing, or RabbitMQ refuses.
+        :raises RabbitMQUnavailable: RabbitMQ cannot be asked now.
+        """
+        return dict(self.lag().queues)
 
 
 class _WithoutSignals(ShutdownHandler):

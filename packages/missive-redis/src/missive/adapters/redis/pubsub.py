@@ -85,6 +85,7 @@ class RedisPubSubAdapter(PollingAdapter[M]):
     :raises ConfigurationError: these cannot work; nothing was connected to.
     """
 
+    messaging_system = "redis"
     capabilities = Capabilities(
         delivery="at-most-once",
         nack="drop-refused",

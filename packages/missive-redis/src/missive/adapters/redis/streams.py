@@ -82,6 +82,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     :raises ConfigurationError: these cannot work; nothing was connected to.
     """
 
+    messaging_system = "redis"
     capabilities = Capabilities(
         delivery="at-least-once",
         nack="redeliver",
@@ -477,3 +478,14 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             return measure(link, self._group)
         finally:
             link.close()
+
+    def lag_by_source(self) -> dict[str, int] | None:
+        """Return how many entries of each stream are not settled; None where Redis cannot say.
+
+        :raises RedisRefused: Redis does not say.
+        :raises redis.exceptions.RedisError: Redis cannot be asked now.
+        """
+        lag = self.lag()
+        if lag.waiting is None:
+            return None
+        return {name: (each.waiting or 0) + each.pending for name, each in lag.streams.items()}
