@@ -16,7 +16,7 @@ CLIENT_LIFE = 10_000
 
 
 def keys(count: int) -> list[bytes]:
-    """Give what the handlers match; the message is for the last."""
+    """Return what the handlers match; the message is for the last."""
     return [b"Hello %d" % number for number in range(count - 1)] + [BODY]
 
 

@@ -34,7 +34,7 @@ WIDE_TABLE = f"CREATE TABLE letters (position INTEGER PRIMARY KEY, {WIDE_COLUMNS
 
 @contextmanager
 def folder() -> Iterator[dict[str, Any]]:
-    """Give the suite a folder on the disk that temporary files are on."""
+    """Return the suite a folder on the disk that temporary files are on."""
     path = tempfile.mkdtemp(prefix="missive-dlq-")
     try:
         yield {"folder": path}
@@ -46,7 +46,7 @@ suite = Suite("dlq", "Dead letters in SQLite", unit="µs a letter", service=fold
 
 
 def fresh(folder: str) -> str:
-    """Give the path of a file that is not there yet, on the disk that is measured."""
+    """Return the path of a file that is not there yet, on the disk that is measured."""
     return str(Path(tempfile.mkdtemp(dir=folder)) / "dlq.db")
 
 
@@ -139,7 +139,7 @@ def former_put(folder: str, batch: int) -> Callable[[int], dict[str, float]]:
 
 
 def failure() -> Exception:
-    """Give an exception as a handler raises it."""
+    """Return an exception as a handler raises it."""
     try:
         raise ValueError("it failed")
     except ValueError as error:
@@ -306,7 +306,7 @@ def empty_loop(**_: Any) -> Callable[[int], None]:
 
 
 def many_raw(folder: str, letters: int) -> tuple[sqlite3.Connection, list[bytes]]:
-    """Give a hand-made table of so many letters, and some of their ids."""
+    """Return a hand-made table of so many letters, and some of their ids."""
     path = Path(folder) / f"raw-{letters}.db"
     new = not path.exists()
     connection = sqlite3.connect(path, isolation_level=None)
@@ -334,7 +334,7 @@ def many_raw(folder: str, letters: int) -> tuple[sqlite3.Connection, list[bytes]
 
 
 def many_letters(folder: str, letters: int) -> tuple[Any, list[bytes]]:
-    """Give a store of so many letters, and some of their ids."""
+    """Return a store of so many letters, and some of their ids."""
     from missive.dlq.sqlite import SQLiteDLQ
 
     path = Path(folder) / f"store-{letters}.db"

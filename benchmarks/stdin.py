@@ -16,7 +16,7 @@ SHORT, JSON_1K = "short", "1 KB of JSON"
 
 
 def line_of(kind: str) -> bytes:
-    """Give a line, with its end; of so many bytes where ``kind`` is a number."""
+    """Return a line, with its end; of so many bytes where ``kind`` is a number."""
     if kind.isdigit():
         return b"x" * (int(kind) - 1) + b"\n"
     if kind == SHORT:

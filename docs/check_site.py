@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 def problems(site: Path) -> list[str]:
-    """Give all that is wrong with a site."""
+    """Return all that is wrong with a site."""
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
     found = []
     for path, page in pages.items():

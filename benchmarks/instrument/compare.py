@@ -61,7 +61,7 @@ def _reference(variants: Sequence[Variant]) -> Variant | None:
 
 
 def moved(was: Spread, now: Spread) -> bool:
-    """Tell whether the medians differ by more than both spreads, and by more than a little."""
+    """Return whether the medians differ by more than both spreads, and by more than a little."""
     apart = abs(now.median - was.median)
     noise = (was.high - was.low + now.high - now.low) / 2
     return apart > max(noise, LEAST * was.median)

@@ -23,12 +23,12 @@ FOREIGN_VARIABLES = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIR
 
 
 def environment_variables() -> dict[str, str]:
-    """Give the variables that everything measured runs with."""
+    """Return the variables that everything measured runs with."""
     return {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
 
 
 def python_of(name: str) -> Path:
-    """Give the interpreter of an environment."""
+    """Return the interpreter of an environment."""
     return ENVIRONMENTS / name / "bin" / "python"
 
 
@@ -65,7 +65,7 @@ def make(name: str) -> None:
 
 
 def versions(name: str) -> dict[str, str]:
-    """Give the version of each distribution in an environment."""
+    """Return the version of each distribution in an environment."""
     listed = _uv("pip", "list", "--format", "json", "--python", str(python_of(name)))
     return {entry["name"]: entry["version"] for entry in json.loads(listed)}
 

@@ -35,7 +35,7 @@ class Spread:
         return 50 * (self.high - self.low) / self.median if self.median else 0.0
 
     def scaled(self, factor: float) -> Spread:
-        """Give the same in another unit."""
+        """Return the same in another unit."""
         low, high = sorted((self.low * factor, self.high * factor))
         return Spread(self.median * factor, low, high, self.noisy, self.count)
 
@@ -74,7 +74,7 @@ class Figures:
         return best is not None and figures[f"calibration {figure}"] > NOISY * best
 
     def noise(self, clock: str) -> float:
-        """Give the share of measurements that were disturbed, by one of the clocks."""
+        """Return the share of measurements that were disturbed, by one of the clocks."""
         every = [
             self._noisy(figures, clock)
             for rounds in self._rounds.values()
@@ -85,7 +85,7 @@ class Figures:
     def spread(
         self, suite: Suite, case: str, variant: str, figure: str | None = None
     ) -> Spread | None:
-        """Give the spread of a figure, the suite's own unless named; None where it is missing."""
+        """Return the spread of a figure, the suite's own unless named; None where it is missing."""
         rounds = self._rounds.get((suite.name, case, variant), {})
         figure = figure or suite.clock
         values = [
@@ -116,12 +116,12 @@ class Figures:
         return spread_of(values) if values else None
 
     def ratio(self, suite: Suite, case: str, top: str, bottom: str) -> Spread | None:
-        """Give how many times the time of one variant is that of another, in one case."""
+        """Return how many times the time of one variant is that of another, in one case."""
         keys = (suite.name, case, top), (suite.name, case, bottom)
         return self.paired((keys[0], suite.clock), (keys[1], suite.clock), lambda a, b: a / b)
 
     def reached(self, suite: Suite, target: Target) -> Spread | None:
-        """Give what a target asks for, or None where it was not measured."""
+        """Return what a target asks for, or None where it was not measured."""
         keys = [
             ((suite.name, point.case, point.variant), point.figure or suite.clock)
             for point in (target.top, target.bottom)
@@ -134,7 +134,7 @@ class Figures:
 
 
 def holds(target: Target, spread: Spread) -> bool:
-    """Tell whether the median is within the bound."""
+    """Return whether the median is within the bound."""
     if target.at_most is not None:
         return spread.median <= target.at_most
     return target.at_least is not None and spread.median >= target.at_least

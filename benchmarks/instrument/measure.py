@@ -89,7 +89,7 @@ def timed(run: Run, items: int) -> dict[str, float]:
 
 
 def peak_megabytes() -> float:
-    """Give the most memory that this process ever had, in millions of bytes."""
+    """Return the most memory that this process ever had, in millions of bytes."""
     try:
         # ru_maxrss will not do on Linux: a new program inherits it from what started it.
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def processor_time(pid: int) -> float | None:
-    """Give the processor time of a process, its threads and its children, in seconds.
+    """Return the processor time of a process, its threads and its children, in seconds.
 
     :returns: None where the system does not tell; only Linux does, in nanoseconds.
     """

@@ -48,7 +48,7 @@ class Plan:
     quick: bool = False
 
     def cases(self, suite: Suite) -> list[Case]:
-        """Give the cases that are run."""
+        """Return the cases that are run."""
         return [case for case in suite.cases.values() if case.quick or not self.quick]
 
 

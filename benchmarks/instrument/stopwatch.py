@@ -13,5 +13,5 @@ class Stopwatch:
         self._cpu = process_time()
 
     def stop(self) -> dict[str, float]:
-        """Give what passed, in seconds: ``seconds`` on the wall, ``cpu`` in this process."""
+        """Return what passed, in seconds: ``seconds`` on the wall, ``cpu`` in this process."""
         return {"seconds": perf_counter() - self._wall, "cpu": process_time() - self._cpu}

@@ -40,7 +40,7 @@ class Benchmarks(SphinxDirective):
 
 
 def names_by_title() -> dict[str, str]:
-    """Give the names of the suites by the titles of their sections."""
+    """Return the names of the suites by the titles of their sections."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
         import run as benchmarks

@@ -23,7 +23,7 @@ PLACES = ("", "guide/")
 
 
 def points(suite: type) -> Iterator[Check]:
-    """Give the points of a suite, in the order of their numbers."""
+    """Return the points of a suite, in the order of their numbers."""
     found = [check for _, check in checks_in(suite)]
     yield from sorted(found, key=lambda check: (check.id[0], int(check.id[1:])))
 
@@ -61,7 +61,7 @@ class Points(SphinxDirective):
 
 
 def resolve_page(env: BuildEnvironment, page: str) -> str:
-    """Give the document that a check means by the name of a page."""
+    """Return the document that a check means by the name of a page."""
     for place in PLACES:
         if place + page in env.found_docs:
             return "/" + place + page

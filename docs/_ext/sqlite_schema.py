@@ -29,7 +29,7 @@ class Schema(SphinxDirective):
         return list(self.parse_text_to_nodes(text))
 
     def read(self, connection: sqlite3.Connection) -> str:
-        """Give what the argument asks for, in Markdown."""
+        """Return what the argument asks for, in Markdown."""
         wanted = self.arguments[0]
         if wanted == "stamps":
             (application_id,) = connection.execute("PRAGMA application_id").fetchone()

@@ -18,14 +18,14 @@ TRANSPORT = "redis+streams://localhost:6379/0?streams=orders&group=shipping"
 
 
 def blocks() -> dict[str, Block]:
-    """Give the blocks of the page that are files, by their names."""
+    """Return the blocks of the page that are files, by their names."""
     document = Sybil(parsers=[BlockParser(lambda example: None)]).parse(PAGE)
     return {example.parsed.caption: example.parsed for example in document.examples()}
 
 
 @pytest.fixture
 def check(venv: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Give a function that has the command say what would be in effect, in the page's folder."""
+    """Return a function that has the command say what would be in effect, in the page's folder."""
     distributions = ["missive-cli", "missive-redis", "missive-dlq-sqlite"]
     subprocess.run([venv / "pip", "install", "--quiet", *distributions], check=True)
     tmp_path.joinpath("app.py").write_text(blocks()["app.py"].source, encoding="utf-8")
@@ -53,7 +53,7 @@ def check(venv: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 def settings(unit: str) -> dict[str, str]:
-    """Give the settings of a unit file by name, continued lines joined."""
+    """Return the settings of a unit file by name, continued lines joined."""
     lines = unit.replace("\\\n", " ").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 

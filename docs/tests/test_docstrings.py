@@ -18,7 +18,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def docstrings(source: str) -> Iterator[tuple[str, int]]:
-    """Give the docstrings of a module, each with the line of what it describes."""
+    """Return the docstrings of a module, each with the line of what it describes."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, DOCUMENTED):
             docstring = ast.get_docstring(node)
@@ -27,7 +27,7 @@ def docstrings(source: str) -> Iterator[tuple[str, int]]:
 
 
 def problems(source: str, name: str) -> list[str]:
-    """Give what is wrong with the code in the docstrings of a module."""
+    """Return what is wrong with the code in the docstrings of a module."""
     found: list[str] = []
     for docstring, line in docstrings(source):
         where = f"{name}:{line}"

@@ -96,7 +96,7 @@ def test_the_page_does_what_it_says(
 
 
 def programs_lacking(text: str) -> list[str]:
-    """Give what a page's commands need and this machine lacks."""
+    """Return what a page's commands need and this machine lacks."""
     lacking = [
         name
         for name in ("curl", "sqlite3")
@@ -108,7 +108,7 @@ def programs_lacking(text: str) -> list[str]:
 
 
 def write_redis_cli(folder: Path, port: int) -> None:
-    """Give the reader a redis-cli that speaks to the test's server."""
+    """Return the reader a redis-cli that speaks to the test's server."""
     real = shutil.which("redis-cli") or shutil.which("valkey-cli")
     cli = folder / "redis-cli"
     if real:

@@ -81,7 +81,7 @@ class FolderDLQ(MutableMapping[bytes, tuple[Message, str]]):
         return f"<FolderDLQ {self.folder}>"
 
     def _paths(self) -> list[Path]:
-        """Give the files of all letters, oldest first: the names begin with a rising number."""
+        """Return the files of all letters, oldest first: the names begin with a rising number."""
         return sorted(self.folder.glob("*.json"))
 
     def _find(self, key: bytes) -> Path | None:

@@ -78,7 +78,7 @@ class RunnableTestAdapter(TestAdapter[Any]):
         self._changed.set()
 
     def stop(self) -> None:
-        """End the run when the message in hand is settled."""
+        """End the run when the message in flight is settled."""
         self._stopping = True
         self._changed.set()
 

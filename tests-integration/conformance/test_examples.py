@@ -18,7 +18,7 @@ EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/test_*.py"))
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with what the wheels of the core and of the kit install."""
+    """Return a folder with what the wheels of the core and of the kit install."""
     built = tmp_path_factory.mktemp("wheels")
     command = [sys.executable, ROOT / "tools" / "build_wheels.py", built]
     subprocess.run(command, check=True, capture_output=True)

@@ -21,5 +21,5 @@ PROGRAMS = list(SERVERS) if os.environ.get("CI") else list(SERVERS)[:1]
 
 @pytest.fixture(scope="session", params=PROGRAMS or ["no server"])
 def program(request: pytest.FixtureRequest) -> str:
-    """Give the server programs in turn."""
+    """Return the server programs in turn."""
     return pick_server(request.param)

@@ -37,7 +37,7 @@ def note(message, ctx):
 
 
 def command(*args: str) -> list[str]:
-    """Give the command line of the command."""
+    """Return the command line of the command."""
     return [sys.executable, "-m", "missive.cli", *args]
 
 

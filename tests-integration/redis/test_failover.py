@@ -32,7 +32,7 @@ class SentinelServer(RedisServer):
 
 @pytest.fixture
 def group(make_server: Callable[..., RedisServer], program: str, tmp_path: Path) -> Any:
-    """Give a master, its replica, and a client that asks a Sentinel which of them is which."""
+    """Return a master, its replica, and a client that asks a Sentinel which of them is which."""
     master, replica = make_server(), make_server()
     with replica.client() as client:
         client.replicaof("127.0.0.1", master.port)

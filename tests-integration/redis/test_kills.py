@@ -56,7 +56,7 @@ class Fleet:
             process.wait(30)
 
     def handled(self) -> list[list[str]]:
-        """Give what was handled: number, delivery count and process of each."""
+        """Return what was handled: number, delivery count and process of each."""
         return read_journal(self.journal)
 
 
@@ -73,7 +73,7 @@ def fleet(server: RedisServer, folder: Path, size: int, **options: float) -> Ite
 
 
 def settled(client: redis.Redis) -> Callable[[], bool]:
-    """Give what says whether the group has nothing left to do."""
+    """Return what says whether the group has nothing left to do."""
 
     def is_settled() -> bool:
         groups = client.xinfo_groups("load")

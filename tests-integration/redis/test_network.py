@@ -22,7 +22,7 @@ RESUMED = 10.0
 
 @pytest.fixture
 def proxy(server: RedisServer) -> Iterator[Proxy]:
-    """Give a proxy before the server."""
+    """Return a proxy before the server."""
     with Proxy(server.port) as proxy:
         yield proxy
 
@@ -136,7 +136,7 @@ def test_acks_that_could_not_be_sent_are_sent_on_the_next_connection(
 def test_a_run_begins_clean_after_one_that_ended_without_a_connection(
     proxy: Proxy, client: redis.Redis
 ) -> None:
-    """What the first run had in hand comes to the second like what anybody had who died."""
+    """What the first run had in flight comes to the second like what anybody had who died."""
     outages = [True]
 
     def act(message: Any, ctx: Any) -> None:

@@ -43,7 +43,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def proxy(server: RedisServer, certificate: tuple[Path, Path]) -> Iterator[Proxy]:
-    """Give a proxy before the server that speaks TLS."""
+    """Return a proxy before the server that speaks TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     with Proxy(server.port, context) as proxy:

@@ -18,13 +18,13 @@ from missive.adapters.redis import RedisStreamsAdapter
 
 
 def body_of(number: int) -> bytes:
-    """Give the body with a number, and with what shows whether it came whole."""
+    """Return the body with a number, and with what shows whether it came whole."""
     digits = b"%d" % number
     return digits + b" " + hashlib.sha256(digits).hexdigest().encode() * 4
 
 
 def number_of(body: bytes) -> int:
-    """Give the number of a body.
+    """Return the number of a body.
 
     :raises ValueError: the body is not whole.
     """
@@ -70,7 +70,7 @@ class Letters(MutableMapping[bytes, "tuple[missive.Message, str]"]):
 
 
 def read_journal(path: Path) -> list[list[str]]:
-    """Give the lines of a journal, each as its words."""
+    """Return the lines of a journal, each as its words."""
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -27,7 +27,7 @@ DEADLINE = 60.0
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         return listener.getsockname()[1]
 
@@ -130,7 +130,7 @@ class WebServer:
         raise AssertionError(f"{self.name} does not answer: {self.log}")
 
     def _is_loaded(self) -> bool:
-        """Tell whether uWSGI, which must not be stopped while it loads, has loaded in each worker."""
+        """Return whether uWSGI, which must not be stopped while it loads, has loaded in each worker."""
         return self.name != "uwsgi" or self.log.count("WSGI app 0") % 2 == 0
 
     def request(
@@ -176,7 +176,7 @@ class WebServer:
             self._process = None
 
     def lines(self, file: str) -> list[str]:
-        """Give the lines of a file that the processes wrote."""
+        """Return the lines of a file that the processes wrote."""
         path = self.folder / file
         return path.read_text().splitlines() if path.exists() else []
 

@@ -44,7 +44,7 @@ def after(ctx: ProcessingContext[RawMessage]) -> None:
 
 
 def name_of(message: RawMessage) -> str:
-    """Give the id that stands in a body."""
+    """Return the id that stands in a body."""
     return message.raw_data.split(b" ")[1].decode()
 
 

@@ -48,7 +48,7 @@ class BlockParser:
         )
 
     def __call__(self, document: Document) -> Iterable[Region]:
-        """Give a region for each block."""
+        """Return a region for each block."""
         for lexer in self.lexers:
             for region in lexer(document):
                 language, source = region.lexemes["arguments"], str(region.lexemes["source"])
@@ -70,6 +70,6 @@ class BlockParser:
 
 
 def first_line(text: str, start: int, source: str) -> int:
-    """Give the line of a page on which the code of a block begins that starts somewhere before."""
+    """Return the line of a page on which the code of a block begins that starts somewhere before."""
     code = next((line for line in source.splitlines() if line.strip()), "")
     return text.count("\n", 0, max(start, text.find(code, text.find("\n", start)))) + 1

@@ -169,7 +169,7 @@ def parse_session(source: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def exit_status(hint: str) -> int:
-    """Give the status that the last command of a block is to end with."""
+    """Return the status that the last command of a block is to end with."""
     found = re.search(r"exit (\d+)", hint)
     return int(found.group(1)) if found else 0
 
@@ -181,7 +181,7 @@ def pattern_of(expected: str) -> re.Pattern[str]:
 
 
 def environment_of(bin_folder: Path, extra: dict[str, str]) -> dict[str, str]:
-    """Give the variables for terminals, in which the programs of a folder come first."""
+    """Return the variables for terminals, in which the programs of a folder come first."""
     kept = {
         name: value
         for name, value in os.environ.items()

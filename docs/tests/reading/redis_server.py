@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    """Give a port of the loopback that nobody listens on."""
+    """Return a port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def find_server() -> list[str] | None:
-    """Give the command that starts a server, or None where there is none."""
+    """Return the command that starts a server, or None where there is none."""
     named = os.environ.get("MISSIVE_REDIS_SERVER")
     for name in (named, "redis-server", "valkey-server"):
         path = shutil.which(name) if name else None

@@ -139,5 +139,5 @@ def _take_terminal() -> None:
 
 
 def tidy(text: str) -> str:
-    """Give text as a reader compares it: without spaces at line ends and lines around."""
+    """Return text as a reader compares it: without spaces at line ends and lines around."""
     return "\n".join(line.rstrip() for line in text.replace("\r", "").split("\n")).strip("\n")

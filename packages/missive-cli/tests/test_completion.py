@@ -15,7 +15,7 @@ from missive.cli import missive as root
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Give the paths of all commands below one, and its own."""
+    """Return the paths of all commands below one, and its own."""
     below = command.commands.items() if isinstance(command, click.Group) else ()
     return [path, *(found for name, sub in below for found in commands(sub, (*path, name)))]
 

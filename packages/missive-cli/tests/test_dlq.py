@@ -89,7 +89,7 @@ def store(project):
 
 
 def ids(done) -> list[str]:
-    """Give the ids that a JSON listing has."""
+    """Return the ids that a JSON listing has."""
     return [json.loads(line)["id"] for line in done.stdout.splitlines()]
 
 

@@ -51,7 +51,7 @@ def store(project):
 
 
 def numbers(missive) -> dict[str, str]:
-    """Give the numbers of the groups by the lines that raised."""
+    """Return the numbers of the groups by the lines that raised."""
     rows = map(json.loads, missive("dlq", "summary", URL, "--json").stdout.splitlines())
     return {row["place"].rpartition(":")[2]: row["group"] for row in rows}
 

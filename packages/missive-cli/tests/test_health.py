@@ -44,7 +44,7 @@ def ask(port: int, question: str) -> tuple[int, dict]:
 
 
 def port_of(process) -> int:
-    """Give the health port of a running command."""
+    """Return the health port of a running command."""
     process.wait_for("/live and /ready", "stderr")
     found = re.search(r"http://127\.0\.0\.1:(\d+)/live", process.stderr)
     assert found is not None

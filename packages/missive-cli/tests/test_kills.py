@@ -29,7 +29,7 @@ def test_letters_survive(start, missive, project, signum):
 
 
 def test_a_replay_that_was_killed_can_be_repeated(start, missive, project):
-    """A kill in the middle of a replay leaves the letter in hand, and it is replayed later."""
+    """A kill in the middle of a replay leaves the letter in flight, and it is replayed later."""
     wait = json.dumps({"label": "wait", "for": "go"})
     run = start("run", "app:adapter", "--dlq", "sqlite:///dead.db")
     run.send(*[BREAK] * 2)

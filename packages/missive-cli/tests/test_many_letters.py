@@ -20,7 +20,7 @@ MEMORY_KB = 60_000
 
 
 def many(count: int) -> Iterator[DeadLetter]:
-    """Give letters of about 1 KB, of 280 groups; every seventh body is no UTF-8."""
+    """Return letters of about 1 KB, of 280 groups; every seventh body is no UTF-8."""
     for number in range(count):
         at = BEGAN + timedelta(seconds=number)
         reason, handler = f"reason {number % 40}", f"app.handler{number % 7}"

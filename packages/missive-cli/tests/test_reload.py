@@ -132,7 +132,7 @@ class Shown:
 
 
 def test_ctrl_c_in_a_terminal_drains(project):
-    """Ctrl-C, which a terminal sends to both processes, lets the message in hand be finished."""
+    """Ctrl-C, which a terminal sends to both processes, lets the message in flight be finished."""
     pytest.importorskip("watchfiles")
     (project / "speaking.py").write_text(SPEAKING.format(word="ready"))
     (project / "slow.py").write_text(SLOW)

@@ -42,7 +42,7 @@ def store(project):
 
 
 def counts(done) -> dict[str, int]:
-    """Give the counts that end a replay's JSON."""
+    """Return the counts that end a replay's JSON."""
     return json.loads(done.stdout.splitlines()[-1])
 
 

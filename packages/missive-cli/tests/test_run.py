@@ -187,7 +187,7 @@ def test_log_level_is_taken(missive):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_message_in_hand_finish(start, project, signum):
-    """A stop by signal finishes what is in hand, begins nothing more, and is exit code 0."""
+    """A stop by signal finishes what is in flight, begins nothing more, and is exit code 0."""
     process = start("run", "app:adapter", "--drain-timeout", 60)
     go = project / "go"
     process.send(json.dumps({"label": "wait", "for": str(go)}), HELLO)

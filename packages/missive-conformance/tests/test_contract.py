@@ -23,7 +23,7 @@ SUITES: dict[str, Any] = {"A": AdapterConformance, "D": DLQConformance}
 
 
 def points() -> Iterator[tuple[str, str, Check]]:
-    """Give the letter, the method's name and the point of each check."""
+    """Return the letter, the method's name and the point of each check."""
     for letter, suite in SUITES.items():
         for name, point in checks_in(suite):
             yield letter, name, point

@@ -11,7 +11,7 @@ from missive.conformance.ledger import number_of, numbered_body, read_ledgers
 
 
 def kept(tmp_path: Path, *events: tuple[str, bytes]) -> list[dict[str, object]]:
-    """Give the lines of a ledger in which these events were noted."""
+    """Return the lines of a ledger in which these events were noted."""
     ledger = Ledger(tmp_path / "one.ledger")
     for event, body in events:
         ledger.note(event, body)

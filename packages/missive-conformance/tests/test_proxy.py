@@ -14,7 +14,7 @@ DEADLINE = 10.0
 
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
-    """Give the address of a server that sends back what it gets."""
+    """Return the address of a server that sends back what it gets."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -41,14 +41,14 @@ def echo() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def proxy(echo: tuple[str, int]) -> Iterator[Proxy]:
-    """Give a proxy before that server."""
+    """Return a proxy before that server."""
     with Proxy(*echo) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[socket.socket]:
-    """Give a connection through that proxy, over which something has come already."""
+    """Return a connection through that proxy, over which something has come already."""
     with socket.create_connection(proxy.address, DEADLINE) as client:
         client.sendall(b"hello")
         assert read(client, 5) == b"hello"

@@ -19,7 +19,7 @@ from missive_mutants.transport import FleetingAdapter, SoundAdapter
 
 
 def found(check_id: str, subject: str = "Mine") -> dict[str, object]:
-    """Give what the plugin says of a check."""
+    """Return what the plugin says of a check."""
     return {
         "subject": subject,
         "kind": "dlq",

@@ -14,7 +14,7 @@ SECRET = b"card-4242-4242"
 
 
 def scenes() -> dict[str, Any]:
-    """Give processors in which the secret fails in every stage."""
+    """Return processors in which the secret fails in every stage."""
 
     def handler(action: str) -> Any:
         def handle(message: Any, ctx: Any) -> None:

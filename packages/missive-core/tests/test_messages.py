@@ -16,7 +16,7 @@ from missive.message import check_message_cls
 
 
 def delivered(message_cls: Callable[[bytes], Any], raw_data: bytes = b"x", **envelope: Any) -> Any:
-    """Give the message that a handler gets of a delivery."""
+    """Return the message that a handler gets of a delivery."""
     processor: missive.Processor[Any] = missive.Processor()
     got: list[Any] = []
 

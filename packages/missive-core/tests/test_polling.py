@@ -140,7 +140,7 @@ def join(thread: threading.Thread) -> None:
 
 @pytest.fixture(params=[1, 4])
 def workers(request: pytest.FixtureRequest) -> int:
-    """Give both ways of running: inline, and with threads."""
+    """Return both ways of running: inline, and with threads."""
     return int(request.param)
 
 
@@ -276,7 +276,7 @@ def test_in_flight_never_passes_the_bound(ordering_key: Any) -> None:
 
 
 def test_stop_from_a_handler_finishes_what_is_in_hand(workers: int) -> None:
-    """The message in hand is settled; what was only received is left to the transport."""
+    """The message in flight is settled; what was only received is left to the transport."""
 
     def handle(message: missive.RawMessage, ctx: Any) -> None:
         adapter.stop()
@@ -379,7 +379,7 @@ def test_sigterm_during_a_handler_lets_it_finish_and_settle(workers: int) -> Non
 
 
 def test_a_handler_past_the_drain_deadline_is_reported_by_id() -> None:
-    """run() raises with the ids still in hand, and the others are settled."""
+    """run() raises with the ids still in flight, and the others are settled."""
     release, stopped = threading.Event(), threading.Event()
     both = threading.Barrier(2)
 
@@ -442,7 +442,7 @@ def test_what_no_worker_began_by_the_drain_deadline_is_left_to_the_next_run() ->
 
 
 def test_what_is_done_at_the_drain_deadline_is_settled() -> None:
-    """A verdict that waits to be collected is no message in hand."""
+    """A verdict that waits to be collected is no message in flight."""
     done = threading.Semaphore(0)
 
     def handle(message: missive.RawMessage, ctx: Any) -> None:

@@ -597,7 +597,7 @@ class TestRunning:
         assert str(told[0].handler).endswith("by_body")
 
     def test_stop(self) -> None:
-        """After stop the letter in hand is finished, and no other is begun."""
+        """After stop the letter in flight is finished, and no other is begun."""
         store = fill(MemoryDLQ(), b"ack1", b"ack2")
 
         def stop(message: RawMessage, ctx: Context) -> None:

@@ -175,7 +175,7 @@ class Scene:
                     ACTIONS[self.hook_decides](handling_ctx)
 
     def expected(self) -> tuple[str, str]:
-        """Give what the table says: what happened, and the reason of the dead letter."""
+        """Return what the table says: what happened, and the reason of the dead letter."""
         if not self.builds:
             return "failed", "no text"
         if self.matching == "raises":

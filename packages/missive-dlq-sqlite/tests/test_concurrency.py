@@ -409,7 +409,7 @@ class Burst(PollingAdapter[RawMessage]):
         """Disconnect from nothing."""
 
     def receive(self, timeout: float) -> Sequence[Delivery]:
-        """Give the next ten."""
+        """Return the next ten."""
         if not self.left:
             raise EndOfInput
         batch, self.left = self.left[:10], self.left[10:]

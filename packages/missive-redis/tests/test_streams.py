@@ -177,7 +177,7 @@ def test_a_nacked_entry_does_not_come_before_its_time(
 def test_the_wait_for_a_nacked_entry_begins_with_the_nack(
     server: RedisServer, client: redis.Redis
 ) -> None:
-    """However long the entry was in hand before, ``retry_after`` counts from its nack."""
+    """However long the entry was in flight before, ``retry_after`` counts from its nack."""
 
     def act(message: Any, ctx: Any) -> None:
         entry_id = message.native.entry_id
@@ -293,7 +293,7 @@ def test_what_is_settled_is_acked_while_the_next_handler_is_slow(
 
 
 def server_time(client: redis.Redis) -> float:
-    """Give the server's time in seconds."""
+    """Return the server's time in seconds."""
     seconds, microseconds = client.time()
     return float(seconds + microseconds / 1_000_000)
 

@@ -132,7 +132,7 @@ def test_settles_as_the_test_client_does(client, processor):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_exit_passes_through(client_of, error):
-    """KeyboardInterrupt and SystemExit are the server's business, and leave nothing in hand."""
+    """KeyboardInterrupt and SystemExit are the server's business, and leave nothing in flight."""
     processor: Processor[RawMessage] = Processor()
     processor.set_dlq(dlq := {})
 
@@ -145,7 +145,7 @@ def test_exit_passes_through(client_of, error):
     with pytest.raises(error):
         client_of(adapter).post(b"")
     assert not dlq
-    adapter.close()  # would wait for a message in hand
+    adapter.close()  # would wait for a message in flight
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -165,7 +165,7 @@ def test_exit_in_a_servers_thread(client_of, error, caplog):
     assert (answer.status, answer.json) == (500, {"result": "error"})
     assert error.__name__ in caplog.text
     assert not dlq
-    adapter.close()  # would wait for a message in hand
+    adapter.close()  # would wait for a message in flight
 
 
 def test_exit_in_a_before_hook(client_of, processor):

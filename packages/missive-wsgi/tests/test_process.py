@@ -249,7 +249,7 @@ def test_each_request_has_its_own_outcome(client_of, processor):
 
 
 def test_drain(client_of, processor, hooks):
-    """close() lets a message in hand finish, answers others 503 meanwhile, then runs the hooks."""
+    """close() lets a message in flight finish, answers others 503 meanwhile, then runs the hooks."""
     gate = Gate(processor)
     adapter = WSGIAdapter(RawMessage, processor)
     client = client_of(adapter)
@@ -269,7 +269,7 @@ def test_drain(client_of, processor, hooks):
 
 
 def test_drain_timeout(client_of, processor, hooks):
-    """At the deadline close() raises with the ids still in hand, and the hooks run all the same."""
+    """At the deadline close() raises with the ids still in flight, and the hooks run all the same."""
     gate = Gate(processor)
     adapter = WSGIAdapter(RawMessage, processor, drain_timeout=0.01, id_header="X-Id")
     with ThreadPoolExecutor(2) as pool:

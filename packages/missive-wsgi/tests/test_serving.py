@@ -123,7 +123,7 @@ def test_hook_fails(adapter, processor):
 
 
 def test_stop_lets_finish(adapter, processor):
-    """stop() lets the message in hand finish and its answer go out; others are answered 503."""
+    """stop() lets the message in flight finish and its answer go out; others are answered 503."""
     entered, release = threading.Event(), threading.Event()
 
     @processor.handle_for(lambda message: message.raw_data == b"wait")

@@ -50,7 +50,7 @@ class Rewriting(SoundAdapter):
         return delivery
 
     def rewrite(self, body: bytes) -> bytes:
-        """Give what becomes of a body."""
+        """Return what becomes of a body."""
         return body
 
 
@@ -306,7 +306,7 @@ class OtherEnvelope(BrokerClient):
         return {**super().envelope(line), **self.other(line)}
 
     def other(self, line: dict[str, Any]) -> dict[str, Any]:
-        """Give what is different."""
+        """Return what is different."""
         return {}
 
 
@@ -503,7 +503,7 @@ class NackAcks(SoundAdapter):
 
 @MUTANTS.add(sound, "A31")
 class DropsNacks(SoundAdapter):
-    """Does not tell the broker of nacks, so that the messages stay in hand."""
+    """Does not tell the broker of nacks, so that the messages stay in flight."""
 
     def nack(self, message: Message) -> None:
         return
@@ -724,7 +724,7 @@ class ForgetsAnEarlyStop(SoundAdapter):
 
 @MUTANTS.add(sound, "A72", "A73")
 class AbandonsAtStop(SoundAdapter):
-    """Does not settle what is in hand when stop() comes."""
+    """Does not settle what is in flight when stop() comes."""
 
     def ack(self, message: Message) -> None:
         if not self.stopping:
@@ -733,7 +733,7 @@ class AbandonsAtStop(SoundAdapter):
 
 @MUTANTS.add(sound, "A73")
 class ReturnsTooSoon(SoundAdapter):
-    """Returns from run() at stop(), with a message in hand."""
+    """Returns from run() at stop(), with a message in flight."""
 
     def run(self) -> None:
         self.ended = threading.Event()
@@ -1003,7 +1003,7 @@ class PausedForEver(SoundAdapter):
 
 @MUTANTS.add(sound, "A125")
 class AbandonsAtAPause(SoundAdapter):
-    """Does not settle what is in hand when a pause begins."""
+    """Does not settle what is in flight when a pause begins."""
 
     def ack(self, message: Message) -> None:
         if not self.pauses:

@@ -53,7 +53,7 @@ class Consumer:
         self.outbox.put(json.dumps(what).encode() + b"\n")
 
     def close(self) -> None:
-        """Close the connection; what is in hand goes back."""
+        """Close the connection; what is in flight goes back."""
         self.broker.forget(self)
         self.outbox.put(None)
         with contextlib.suppress(OSError):
@@ -135,7 +135,7 @@ class Broker:
             return kept
 
     def remaining(self) -> int:
-        """Count what waits and what is in hand."""
+        """Count what waits and what is in flight."""
         with self.lock:
             in_hand = 0 if self.fan_out else sum(len(one.in_hand) for one in self.consumers)
             return sum(map(len, self.queues.values())) + in_hand + self.delayed
@@ -225,7 +225,7 @@ class Broker:
         )
 
     def forget(self, consumer: Consumer) -> None:
-        """Give back what a consumer had in hand, in its former place."""
+        """Give back what a consumer had in flight, in its former place."""
         with self.lock:
             if consumer in self.consumers:
                 self.consumers.remove(consumer)
@@ -237,5 +237,5 @@ class Broker:
             consumer.in_hand.clear()
             self._serve()
 
-    #: The senders of messages wait for an answer: what a lost consumer had in hand has failed.
+    #: The senders of messages wait for an answer: what a lost consumer had in flight has failed.
     sender_waits = False

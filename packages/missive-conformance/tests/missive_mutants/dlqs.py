@@ -33,7 +33,7 @@ class Rewriting(FileDLQ):
         super().assign(self.rewrite(letter))
 
     def rewrite(self, letter: DeadLetter) -> DeadLetter:
-        """Give what becomes of a letter."""
+        """Return what becomes of a letter."""
         return letter
 
 

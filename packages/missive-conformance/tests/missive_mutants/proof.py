@@ -26,13 +26,13 @@ Job = tuple[str, str, list[str]]
 
 
 def mutants_of(kind: str) -> Mutants:
-    """Give the mutants of a kind."""
+    """Return the mutants of a kind."""
     mutants: Mutants = import_module(f"missive_mutants.{kind}").MUTANTS
     return mutants
 
 
 def check_ids(mutants: Mapping[str, Mutant], *, stress: bool = True) -> list[str]:
-    """Give the ids of all checks of the suite that judges these mutants.
+    """Return the ids of all checks of the suite that judges these mutants.
 
     :param stress: those too that take long by design.
     """

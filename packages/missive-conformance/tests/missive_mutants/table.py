@@ -16,13 +16,13 @@ TITLES = {"adapters": "Broken adapters", "dlqs": "Broken dead letter stores"}
 
 
 def read_found() -> dict[str, list[str]]:
-    """Give what the last whole run found."""
+    """Return what the last whole run found."""
     found: dict[str, list[str]] = json.loads(FOUND.read_text(encoding="utf-8"))
     return found
 
 
 def render(found: dict[str, list[str]]) -> str:
-    """Give the table in Markdown."""
+    """Return the table in Markdown."""
     lines = [
         "# Which check caught which mutant",
         "",

@@ -129,7 +129,7 @@ class BrokerClient(PollingAdapter[Any]):
             self._socket = None
 
     def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
-        """Give the messages that came."""
+        """Return the messages that came."""
         self.beat()
         assert self._socket is not None
         if not self._pending and self.wait(min(timeout, PING_EVERY), self._socket):
@@ -230,7 +230,7 @@ class FleetingAdapter(BrokerClient):
     automatic = True
 
     def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
-        """Give the messages that came, empty ones left out."""
+        """Return the messages that came, empty ones left out."""
         return [one for one in super().receive(timeout) if self.has_body(one)]
 
     def has_body(self, delivery: Delivery | bytes) -> bool:

@@ -40,7 +40,7 @@ class Message:
         self.raw_data = raw_data
 
     def put_in(self, envelope: Envelope) -> None:
-        """Give the message another envelope, with the id and the headers on it."""
+        """Replace the envelope, with the id and the headers on it."""
         self.envelope = envelope
         self._message_id = self._headers = None
 

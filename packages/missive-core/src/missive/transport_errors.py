@@ -38,7 +38,7 @@ class TransportRefused(TransportError):
 
 
 class DrainTimeout(TransportError):
-    """Messages were still in hand at the drain deadline.
+    """Messages were still in flight at the drain deadline.
 
     :ivar message_ids: the printable ids of those messages.
     :ivar seconds: the deadline.
@@ -48,7 +48,7 @@ class DrainTimeout(TransportError):
         self.message_ids = tuple(message_ids)
         self.seconds = seconds
         super().__init__(
-            f"{len(self.message_ids)} message(s) still in hand {seconds:g} s after stop:"
+            f"{len(self.message_ids)} message(s) still in flight {seconds:g} s after stop:"
             f" {', '.join(self.message_ids)}; raise drain_timeout or make the handlers quicker"
         )
 

@@ -49,7 +49,7 @@ def _names(types: tuple[type[BaseException], ...]) -> str:
 
 
 def place(handler: Handler[Any]) -> str:
-    """Give a handler's file and line, the file from the working directory where it is below it."""
+    """Return a handler's file and line, the file from the working directory where it is below it."""
     if handler.file is None:
         return "unknown"
     try:
@@ -60,7 +60,7 @@ def place(handler: Handler[Any]) -> str:
 
 
 def looked_up(handlers: Iterable[Handler[Any]], message: Any) -> dict[str, str]:
-    """Give the keys that are looked up for a message, by what they are keys of.
+    """Return the keys that are looked up for a message, by what they are keys of.
 
     Where a key function raises, the name of the error stands for the key.
     """

@@ -81,7 +81,7 @@ def explain(
 
 
 def _read(file: BinaryIO, whole: bool) -> Iterator[tuple[str, Delivery]]:
-    """Give the messages of a file by name: a line each, or all of it as one."""
+    """Return the messages of a file by name: a line each, or all of it as one."""
     source = getattr(file, "name", None)
     source = "stdin" if source in (0, "<stdin>") else str(source)
     if whole:
@@ -162,7 +162,7 @@ class Tally:
         }
 
     def totals(self) -> dict[str, Any]:
-        """Give the totals."""
+        """Return the totals."""
         names = [handler.name for handler in self._processor.handlers]
         return {
             "messages": self._messages,

@@ -92,7 +92,7 @@ class Health:
         }
 
     def _dlq_writable(self) -> bool | None:
-        """Tell whether the DLQ could be written; None where that cannot be known."""
+        """Return whether the DLQ could be written; None where that cannot be known."""
         dlq = self._adapter.processor.dlq
         if not isinstance(dlq, DeadLetterStore):
             return None

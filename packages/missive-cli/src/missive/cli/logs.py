@@ -104,7 +104,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _details(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
-    """Give the traceback and the stack, where a record has them."""
+    """Return the traceback and the stack, where a record has them."""
     details: dict[str, str] = {}
     if record.exc_info and record.exc_info[0] is not None:
         details["traceback"] = formatter.formatException(record.exc_info)

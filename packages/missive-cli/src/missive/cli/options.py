@@ -55,7 +55,7 @@ def _set_debug(ctx: click.Context, parameter: click.Parameter, value: bool) -> N
 
 
 def debug_option(command: F) -> F:
-    """Give a command ``--debug``."""
+    """Add ``--debug`` to a command."""
     return click.option(
         "--debug",
         is_flag=True,
@@ -77,7 +77,7 @@ def _set_factory(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 
 
 def target_options(command: F) -> F:
-    """Give a command the options that say how its target is found."""
+    """Add the options that say how its target is found to a command."""
     with_factory = click.option(
         "--factory",
         is_flag=True,
@@ -98,12 +98,12 @@ def target_options(command: F) -> F:
 
 
 def json_option(what: str = "Write JSON, one object a line.") -> Callable[[F], F]:
-    """Give a command ``--json``."""
+    """Add ``--json`` to a command."""
     return click.option("--json", "as_json", is_flag=True, help=what)
 
 
 def message_option(command: F) -> F:
-    """Give a command ``--message``."""
+    """Add ``--message`` to a command."""
     return click.option(
         "--message",
         "message",

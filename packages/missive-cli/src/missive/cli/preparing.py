@@ -89,7 +89,7 @@ def _build(
         if "max_in_flight" in of_workers:
             raise click.UsageError(
                 "--max-in-flight is for transports that are read from; where senders are answered"
-                " --workers bounds what is in hand"
+                " --workers bounds what is in flight"
             )
         del options["workers"]
     return build_adapter(url, message_cls, processor, **options)

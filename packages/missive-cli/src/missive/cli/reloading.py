@@ -132,7 +132,7 @@ class _Reloader:
 
 
 def _is_terminals_job() -> bool:
-    """Tell whether Ctrl-C reaches the child too: this is what runs in a terminal's foreground."""
+    """Return whether Ctrl-C reaches the child too: this is what runs in a terminal's foreground."""
     if sys.platform == "win32":
         return True
     try:

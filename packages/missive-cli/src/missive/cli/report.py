@@ -39,7 +39,7 @@ class Report:
     warnings: list[str]
 
     def lines(self) -> Iterator[str]:
-        """Give the report for reading."""
+        """Return the report for reading."""
         yield f"adapter       {self.adapter}{f' on {self.source}' if self.source else ''}"
         yield f"messages      {self.message_class or 'as the adapter makes them'}"
         yield f"capabilities  {_in_words(self.capabilities)}"
@@ -150,7 +150,7 @@ def _dlq_name(processor: Processor[Any], url: str | None) -> str | None:
 
 
 def _in_flight(adapter: Adapter[Any]) -> int | None:
-    """Inline, one message is in hand, whatever the limit says."""
+    """Inline, one message is in flight, whatever the limit says."""
     return 1 if getattr(adapter, "workers", None) == 1 else getattr(adapter, "max_in_flight", None)
 
 

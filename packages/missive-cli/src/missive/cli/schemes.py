@@ -113,7 +113,7 @@ def is_store_url(text: str) -> bool:
 
 
 def masked(url: str) -> str:
-    """Give a URL fit to be shown: without the password."""
+    """Return a URL fit to be shown: without the password."""
     return _PASSWORD.sub(r"\1\2***", url)
 
 

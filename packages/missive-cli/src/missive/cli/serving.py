@@ -18,7 +18,7 @@ THREADS = 4
 
 
 def takes_server(adapter: Adapter[Any]) -> bool:
-    """Tell whether an adapter's ``run`` can be given the function of a server, as ``server``."""
+    """Return whether an adapter's ``run`` can be given the function of a server, as ``server``."""
     run = getattr(adapter, "run", None)
     return run is not None and "server" in inspect.signature(run).parameters
 
@@ -37,7 +37,7 @@ def count_threads(workers: int | None) -> int | None:
 
 
 def runner(adapter: Runnable, threads: int | None) -> Callable[[], object]:
-    """Give what runs an adapter: on waitress where it takes a server and waitress is installed.
+    """Return what runs an adapter: on waitress where it takes a server and waitress is installed.
 
     :param threads: how many requests are handled at once; as :func:`count_threads` says.
     """
@@ -62,7 +62,7 @@ def _find_waitress() -> Any:
 
 
 def _with_framing(limit: int) -> int:
-    """Give the limit of what waitress buffers ahead of the adapter, which looks more closely.
+    """Return the limit of what waitress buffers ahead of the adapter, which looks more closely.
 
     Waitress counts the framing of chunks too; this leaves room for that of 64 bytes or more each.
     """

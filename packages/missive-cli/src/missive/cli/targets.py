@@ -92,12 +92,12 @@ def load_processor(spec: str) -> Processor[Any]:
 
 
 def as_adapter(found: object) -> Adapter[Any] | None:
-    """Give an object back if it is an adapter."""
+    """Return an object if it is an adapter."""
     return cast("Adapter[Any]", found) if isinstance(found, Adapter) else None
 
 
 def as_processor(found: object) -> Processor[Any] | None:
-    """Give an object back if it is a processor."""
+    """Return an object if it is a processor."""
     return cast("Processor[Any]", found) if isinstance(found, Processor) else None
 
 

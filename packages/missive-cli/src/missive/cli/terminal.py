@@ -41,12 +41,12 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs"})
 
 
 def is_terminal() -> bool:
-    """Tell whether standard output is a terminal."""
+    """Return whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def has_colours() -> bool:
-    """Tell whether standard output is a terminal with colours, and its user wants them.
+    """Return whether standard output is a terminal with colours, and its user wants them.
 
     https://no-color.org says how one who does not says so.
     """
@@ -55,7 +55,7 @@ def has_colours() -> bool:
 
 
 def console() -> Console:
-    """Give the console for tables; call it where standard output is a terminal."""
+    """Return the console for tables; call it where standard output is a terminal."""
     from rich.console import Console
 
     return Console(highlight=False, color_system="auto" if has_colours() else None)
@@ -217,7 +217,7 @@ def _short_text(cell: object) -> str:
 
 
 def cell_text(cell: object) -> str:
-    """Give a table cell's text: nothing for None, times to the second in UTC."""
+    """Return a table cell's text: nothing for None, times to the second in UTC."""
     if isinstance(cell, Abridged):
         return cell_text(cell.whole)
     if cell is None:
@@ -228,12 +228,12 @@ def cell_text(cell: object) -> str:
 
 
 def short_name(name: str | None) -> Abridged | None:
-    """Give a qualified name that a table shows without its module."""
+    """Return a qualified name that a table shows without its module."""
     return None if name is None else Abridged(name, name.rpartition(".")[2])
 
 
 def ago(when: datetime, now: datetime | None = None) -> Abridged:
-    """Give a moment that a table shows as how long ago it is, such as ``2 h ago``."""
+    """Return a time that a table shows as how long ago it is, such as ``2 h ago``."""
     seconds = ((now or datetime.now(timezone.utc)) - when).total_seconds()
     if seconds < 0:  # another machine's clock
         return Abridged(when, moment(when))
@@ -244,17 +244,17 @@ def ago(when: datetime, now: datetime | None = None) -> Abridged:
 
 
 def is_encodable(text: str) -> bool:
-    """Tell whether standard output's encoding can hold a text."""
+    """Return whether standard output's encoding can hold a text."""
     return _encodable(text, sys.stdout.encoding) == text
 
 
 def plural(count: int, noun: str) -> str:
-    """Give a number of things: ``1 letter``, ``2 letters``."""
+    """Return a number of things: ``1 letter``, ``2 letters``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def moment(when: datetime) -> str:
-    """Give a moment for reading: to the second, in UTC."""
+    """Return a time for people: to the second, in UTC."""
     return when.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

@@ -86,7 +86,7 @@ class Watchdog:
         self._end()
 
     def _wait_for_stop(self) -> float | None:
-        """Give the moment at which stop was asked for; None where the run ended."""
+        """Return the time at which stop was requested; None where the run ended."""
         while True:
             if select.select([self._receiver], [], [], LOOK_INTERVAL)[0]:
                 arrived = self._receiver.recv(64)

@@ -102,7 +102,7 @@ class Child:
             pause.wait(0.01)
 
     def tail(self) -> str:
-        """Give the last line of the child's output."""
+        """Return the last line of the child's output."""
         lines = self._output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "(none)"
 

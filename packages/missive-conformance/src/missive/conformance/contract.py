@@ -20,7 +20,7 @@ PROFILES: dict[str, frozenset[str]] = {
 
 
 def wanted_by(profiles: Iterable[str]) -> frozenset[str]:
-    """Give the profiles of the checks that run when these profiles are asked for."""
+    """Return the profiles of the checks that run when these profiles are asked for."""
     return frozenset(name for profile in profiles for name in PROFILES[profile])
 
 
@@ -105,13 +105,13 @@ def check(
 
 
 def check_of(function: object) -> Check | None:
-    """Give the point of the contract that a test function checks, or None."""
+    """Return the point of the contract that a test function checks, or None."""
     found = getattr(function, MARK, None)
     return found if isinstance(found, Check) else None
 
 
 def checks_in(suite: type) -> Iterator[tuple[str, Check]]:
-    """Give the checks of a suite with the names of their methods, by id."""
+    """Return the checks of a suite with the names of their methods, by id."""
     found = [
         (name, point)
         for name in dir(suite)

@@ -38,17 +38,17 @@ class DLQConformance(
 
     @classmethod
     def subject(cls) -> type:
-        """Give the class under test."""
+        """Return the class under test."""
         return cls.harness.dlq_cls
 
     @classmethod
     def open_lab(cls, folder: Path, artefacts: Path | None = None) -> DLQLab:
-        """Give the lab that one check works with; enter it to start the harness."""
+        """Return the lab that one check works with; enter it to start the harness."""
         return DLQLab(cls.harness, folder, artefacts)
 
     @pytest.fixture
     def lab(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DLQLab]:
-        """Give a started harness in a lab of its own."""
+        """Return a started harness in a lab of its own."""
         skip_unmet(request, self.harness)
         lab = self.open_lab(tmp_path, artefacts_of(request))
         with started(request, lab):

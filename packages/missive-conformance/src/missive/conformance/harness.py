@@ -112,7 +112,7 @@ class AdapterHarness(Harness, ABC):
         """
 
     def own_dlq(self) -> DLQ:
-        """Give the DLQ where letters go whatever the processor has: one that the adapter brings."""
+        """Return the DLQ where letters go whatever the processor has: one that the adapter brings."""
         raise NotOffered("own_dlq")
 
     def unreachable_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
@@ -140,7 +140,7 @@ class AdapterHarness(Harness, ABC):
         raise NotOffered("up")
 
     def endpoint(self) -> tuple[str, int]:
-        """Give host and port of the broker, so that the kit can put its proxy before it."""
+        """Return host and port of the broker, so that the kit can put its proxy before it."""
         raise NotOffered("endpoint")
 
     def proxied(self, host: str, port: int) -> None:
@@ -196,12 +196,12 @@ class DLQHarness(Harness, ABC):
 
 
 def capabilities_of(harness: type[AdapterHarness]) -> Capabilities:
-    """Give the capabilities of the class under test: from the class, and nowhere else."""
+    """Return the capabilities of the class under test: from the class, and nowhere else."""
     return harness.adapter_cls.capabilities
 
 
 def subject_of(harness: type[Harness]) -> type:
-    """Give the class under test."""
+    """Return the class under test."""
     if issubclass(harness, AdapterHarness):
         return harness.adapter_cls
     assert issubclass(harness, DLQHarness)
@@ -209,7 +209,7 @@ def subject_of(harness: type[Harness]) -> type:
 
 
 def unmet(needs: tuple[str, ...], harness: type[Harness]) -> str | None:
-    """Give the first of a check's needs that is not met, as the reason to skip it; else None."""
+    """Return the first of a check's needs that is not met, as the reason to skip it; else None."""
     for need in needs:
         if not _is_met(need, harness):
             return _name_of(need)
@@ -217,7 +217,7 @@ def unmet(needs: tuple[str, ...], harness: type[Harness]) -> str | None:
 
 
 def _name_of(need: str) -> str:
-    """Give the name of what a need is about: the reason to skip."""
+    """Return the name of what a need is about: the reason to skip."""
     return re.split("[<=!]", need.removeprefix("no ").removeprefix("harness."))[0]
 
 

@@ -29,7 +29,7 @@ def numbered_body(number: int, size: int = 64) -> bytes:
 
 
 def number_of(body: bytes) -> int | None:
-    """Give the number of a body of :func:`numbered_body`; None where even that is damaged."""
+    """Return the number of a body of :func:`numbered_body`; None where even that is damaged."""
     word, _, rest = body.partition(b" ")
     digits = rest[:8]
     return int(digits) if word == b"ledger" and digits.isdigit() else None
@@ -67,7 +67,7 @@ class Ledger:
 
 
 def read_ledgers(folder: Path) -> list[dict[str, Any]]:
-    """Give the lines of all ledgers in a folder; a line that a kill cut short is left out."""
+    """Return the lines of all ledgers in a folder; a line that a kill cut short is left out."""
     lines: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*.ledger")):
         lines += map(json.loads, path.read_bytes().split(b"\n")[:-1])
@@ -106,7 +106,7 @@ class Account:
         return f"of {self.confirmed} confirmed messages: {', '.join(found)}" if found else None
 
     def text(self) -> str:
-        """Give the account on one line, for people."""
+        """Return the account on one line, for people."""
         counts = [
             f"{len(numbers)} {name.replace('_', ' ')}"
             for name, numbers in asdict(self).items()

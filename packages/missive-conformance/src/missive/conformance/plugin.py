@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def profiles_of(config: pytest.Config) -> list[str]:
-    """Give the profiles that were asked for.
+    """Return the profiles that were asked for.
 
     :raises pytest.UsageError: one does not exist.
     """
@@ -206,7 +206,7 @@ def _explain(point: Check, subject: str, error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> str:
-    """Give the traceback of an error that is not the kit's own, from the check on."""
+    """Return the traceback of an error that is not the kit's own, from the check on."""
     if error is None:
         return ""
     trace = error.__traceback__

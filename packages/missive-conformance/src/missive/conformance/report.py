@@ -71,7 +71,7 @@ class Report:
         return Counter(row["outcome"] for row in self.subjects[subject]["checks"].values())
 
     def skipped(self, subject: str) -> dict[str, str]:
-        """Give what was skipped for one class, by id, with the reasons."""
+        """Return what was skipped for one class, by id, with the reasons."""
         return {
             check_id: row["detail"]
             for check_id, row in sorted(self.subjects[subject]["checks"].items())
@@ -79,7 +79,7 @@ class Report:
         }
 
     def summary(self) -> Iterator[str]:
-        """Give the lines of the closing summary."""
+        """Return the lines of the closing summary."""
         for name in sorted(self.subjects):
             counts = self.counts(name)
             told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in sorted(counts))
@@ -94,7 +94,7 @@ class Report:
         yield from self.accounts
 
     def as_json(self) -> dict[str, Any]:
-        """Give the whole report as JSON can hold it."""
+        """Return the whole report as JSON can hold it."""
         return {
             "kit": __version__,
             "profiles": self.profiles,
@@ -144,7 +144,7 @@ def unrecorded_skips(report: Report, recorded: Mapping[str, Iterable[str]]) -> l
 
 
 def capability_matrix(classes: Mapping[str, Capabilities | Mapping[str, Any]]) -> str:
-    """Give the table of what each adapter promises, in Markdown.
+    """Return the table of what each adapter promises, in Markdown.
 
     :param classes: the capabilities of each adapter, by the name that heads its column.
     """
@@ -163,7 +163,7 @@ def capability_matrix(classes: Mapping[str, Capabilities | Mapping[str, Any]]) -
 
 
 def matrix_of_report(path: Path) -> str:
-    """Give the capability matrix of the adapters in a ``conformance.json``, in Markdown."""
+    """Return the capability matrix of the adapters in a ``conformance.json``, in Markdown."""
     subjects = json.loads(path.read_text(encoding="utf-8"))["subjects"]
     return capability_matrix(
         {

@@ -39,7 +39,7 @@ def started(request: pytest.FixtureRequest, lab: AbstractContextManager[Any]) ->
 
 
 def artefacts_of(request: pytest.FixtureRequest) -> Path | None:
-    """Give the folder that ledgers are to be kept in, if the run has one."""
+    """Return the folder that ledgers are to be kept in, if the run has one."""
     folder: str | None = request.config.getoption("missive_artefacts", None)
     return Path(folder) if folder else None
 

@@ -17,7 +17,7 @@ class Timeline:
         return len(self._times)
 
     def put(self, id: bytes, at: datetime) -> None:
-        """Give an id a time, in place of the one it has."""
+        """Set the time of an id, replacing the one it has."""
         self._times[id] = at
         heappush(self._heap, (at, id))
         if len(self._heap) > 2 * len(self._times) + 64:

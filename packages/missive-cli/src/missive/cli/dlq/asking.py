@@ -27,5 +27,5 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def yes_option(command: click.decorators.FC) -> click.decorators.FC:
-    """Give a command ``--yes``."""
+    """Add ``--yes`` to a command."""
     return click.option("--yes", is_flag=True, help="Do not ask.")(command)

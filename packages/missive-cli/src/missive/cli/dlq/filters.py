@@ -27,7 +27,7 @@ _TEXTS = {
 
 
 def text_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the filters that are texts; it gets those that are used as ``filters``."""
+    """Add the text filters to a command; it receives those that are used as ``filters``."""
     packed = _packing(command, ("reason", "handler", "source", "error_type"))
     for name, what in reversed(_TEXTS.items()):
         packed = click.option(name, metavar="TEXT", help=what)(packed)
@@ -35,7 +35,7 @@ def text_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command all filters; it gets those that are used as ``filters``."""
+    """Add all filters to a command; it receives those that are used as ``filters``."""
     packed = _packing(command, ("since", "until"))
     packed = click.option(
         "--until", type=Moment(), help="Only letters that failed last before then."
@@ -47,7 +47,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--state``; it is one of its ``filters``, unless it is dead."""
+    """Add ``--state`` to a command, as one of its ``filters`` unless it is dead."""
 
     @wraps(command)
     def packed(*args: Any, state: str, **options: Any) -> Any:
@@ -66,7 +66,7 @@ def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def group_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--group``."""
+    """Add ``--group`` to a command."""
     return click.option(
         "--group", metavar="NUMBER", help="Only letters of this group, as summary numbers them."
     )(command)

@@ -139,7 +139,7 @@ def _waiting_row(letter: DeadLetter) -> tuple[object, ...]:
 def _shortened(
     store: DeadLetterStore, rows: Iterable[tuple[object, ...]]
 ) -> list[tuple[object, ...]]:
-    """Give rows whose ids are shown by their beginnings."""
+    """Return rows whose ids are shown by their beginnings."""
     kept = list(rows)
     shortest = short_ids(store, (str(row[_ID]) for row in kept))
     return [

@@ -48,7 +48,7 @@ def bar(total: int | None, what: str) -> Generator[Bar, None, None]:
 
 
 def counted(things: Iterable[T], total: int | None, what: str) -> Iterator[T]:
-    """Give things one by one, and show a bar meanwhile."""
+    """Yield things one by one, and show a progress bar meanwhile."""
     with bar(total, what) as progress:
         for thing in things:
             yield thing

@@ -76,7 +76,7 @@ def write_test(letter: DeadLetter, target: Target, message: str | None) -> str:
 
 
 def _reference(spec: str) -> tuple[str, str]:
-    """Give the module to import, and what to write for a target then."""
+    """Return the module to import, and what to write for a target then."""
     module, _, path = spec.partition(":")
     if all(name.isidentifier() and not iskeyword(name) for name in module.split(".")):
         return module, f"{module}.{path}"

@@ -23,7 +23,7 @@ class BadRecord(ValueError):
 
 
 def to_record(letter: DeadLetter) -> dict[str, Any]:
-    """Give a letter as an object for JSON.
+    """Return a letter as an object for JSON.
 
     The body is text where it is UTF-8, else base64. Its position in the store is left out.
     """

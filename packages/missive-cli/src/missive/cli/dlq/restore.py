@@ -53,7 +53,7 @@ def import_letters(url: str, file: BinaryIO, as_json: bool) -> None:
 
 
 def _read(file: BinaryIO) -> Iterator[DeadLetter]:
-    """Give the letters of a file.
+    """Return the letters of a file.
 
     :raises click.UsageError: a line is not a record.
     """

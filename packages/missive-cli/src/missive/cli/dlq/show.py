@@ -103,7 +103,7 @@ def _history(letter: DeadLetter) -> Iterator[str]:
 
 
 def _body(body: bytes) -> tuple[str, Iterator[str]]:
-    """Give a body in the form that suits it, and the name of that."""
+    """Return a body in the form that suits it, and the name of that."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

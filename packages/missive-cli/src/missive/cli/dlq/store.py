@@ -42,7 +42,7 @@ class StoreCommand(click.Command):
 
 
 def store_argument(command: F) -> F:
-    """Give a command the argument that names the store."""
+    """Add the argument that names the store to a command."""
     return click.argument("url", metavar="[URL]")(command)
 
 
@@ -62,7 +62,7 @@ def opened(url: str, *, existing: bool = True) -> Generator[DeadLetterStore, Non
 
 
 def letter_of(store: DeadLetterStore, typed: str) -> DeadLetter:
-    """Give the letter whose id, or the beginning of whose id, was typed.
+    """Return the letter whose id, or id prefix, was typed.
 
     :raises click.UsageError: several ids begin with it.
     :raises Failed: none does.

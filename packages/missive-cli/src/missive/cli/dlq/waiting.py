@@ -38,7 +38,7 @@ A message that a run has in flight is left alone.
 
 
 def waiting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command what chooses deferred messages."""
+    """Add the options that choose deferred messages to a command."""
     everything = click.option("--all", "everything", is_flag=True, help="All that wait.")
     for option in (debug_option, json_option("Write the count as JSON."), everything):
         command = option(command)

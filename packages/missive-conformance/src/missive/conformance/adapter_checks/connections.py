@@ -66,7 +66,9 @@ class Connections:
             )
             lab.expect_settled()
         twice = [body for body, count in Counter(recorder.bodies).items() if count > 1]
-        expect(len(twice) <= 1, f"{len(twice)} messages were handled twice, where one was in hand")
+        expect(
+            len(twice) <= 1, f"{len(twice)} messages were handled twice, where one was in flight"
+        )
 
     @check(
         "A141",

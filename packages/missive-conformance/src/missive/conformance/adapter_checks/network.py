@@ -107,7 +107,7 @@ class Network:
         read="adapters#reconnecting",
     )
     def test_a111_it_outlives_a_kill(self, lab: AdapterLab) -> None:
-        """When its broker is killed with a message in hand, it goes on when the broker is back."""
+        """When its broker is killed with a message in flight, it goes on when the broker is back."""
         gate, inside = threading.Event(), threading.Event()
 
         def hold(message: Any, ctx: Any) -> None:
@@ -117,7 +117,7 @@ class Network:
 
         recorder = lab.record(hold)
         with lab.running(recorder) as running:
-            lab.publish(b"in hand")
+            lab.publish(b"in flight")
             expect(inside.wait(lab.patience), "the message did not reach the handler")
             lab.harness.kill()
             gate.set()
@@ -129,7 +129,7 @@ class Network:
                 lambda: b"after" in recorder.bodies, lab.patience, "no message came after the kill"
             )
             lab.expect_settled()
-        expect_only(recorder, {b"in hand", b"after"})
+        expect_only(recorder, {b"in flight", b"after"})
 
     @check(
         "A112",

@@ -50,7 +50,7 @@ def recover(lab: AdapterLab, books: Books, *former: Child) -> tuple[Account, lis
     """Let healthy workers take what is left, stop them, and close the books.
 
     One that goes on until it is stopped is enough. Where runs end by themselves, one starts after
-    the other, as somebody would see to it: what was in hand at the kill may be due only later.
+    the other, as somebody would see to it: what was in flight at the kill may be due only later.
     """
     healthy = [lab.child("work")]
     if lab.harness.run_ends:
@@ -69,7 +69,7 @@ def recover(lab: AdapterLab, books: Books, *former: Child) -> tuple[Account, lis
 
 
 def lines_of(children: Iterable[Child], event: str, number: int) -> list[dict[str, Any]]:
-    """Give what processes noted of one event of one message, in the order they were started."""
+    """Return what processes noted of one event of one message, in the order they were started."""
     return [
         line
         for child in children
@@ -100,12 +100,12 @@ class Processes:
 
     @check("A87", needs=PROCESS, read="adapters#signals")
     def test_a87_sigterm_ends_it_cleanly(self, lab: AdapterLab) -> None:
-        """SIGTERM lets the message in hand be settled, and ends the process with status 0."""
+        """SIGTERM lets the message in flight be settled, and ends the process with status 0."""
         self._signal(lab, signal.SIGTERM)
 
     @check("A88", needs=PROCESS, read="adapters#signals")
     def test_a88_sigint_ends_it_cleanly(self, lab: AdapterLab) -> None:
-        """SIGINT lets the message in hand be settled, and ends the process with status 0."""
+        """SIGINT lets the message in flight be settled, and ends the process with status 0."""
         self._signal(lab, signal.SIGINT)
 
     def _signal(self, lab: AdapterLab, signum: signal.Signals) -> None:
@@ -157,7 +157,7 @@ class Processes:
 
     def _expect_again(self, healthy: list[Child]) -> None:
         again = lines_of(healthy, "started", 3)
-        expect(bool(again), "the message in hand at the kill did not come again")
+        expect(bool(again), "the message in flight at the kill did not come again")
 
     @check("A94", profile="faults", needs=SAFE, read="adapters#poison")
     def test_a94_a_poison_message_is_counted(self, lab: AdapterLab) -> None:

@@ -88,11 +88,11 @@ class Stopping:
 
         recorder = lab.record(take_long, observe=True)
         with lab.running(recorder) as running:
-            publication = lab.publish(b"in hand at stop")
+            publication = lab.publish(b"in flight at stop")
             expect(inside.wait(lab.patience), "the message did not reach the handler")
             running.adapter.stop()
             running.ask_to_stop()
-            expect(not running.ended.wait(A_WHILE), "run() returned with a message in hand")
+            expect(not running.ended.wait(A_WHILE), "run() returned with a message in flight")
             gate.set()
             running.stop()
             expect(recorder.settled, "run() returned before the message was settled")
@@ -197,7 +197,7 @@ class Stopping:
 
         recorder = lab.record(never)
         with lab.running(recorder, workers=2, drain_timeout=0.2) as running:
-            lab.publish(b"in hand for too long")
+            lab.publish(b"in flight for too long")
             expect(inside.wait(lab.patience), "the message did not reach the handler")
             running.adapter.stop()
             error = running.failure()

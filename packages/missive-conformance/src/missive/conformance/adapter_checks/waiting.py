@@ -182,7 +182,7 @@ class Waiting:
 
         recorder = lab.record(wait, observe=True)
         with lab.running(recorder) as running:
-            publication = lab.publish(b"in hand")
+            publication = lab.publish(b"in flight")
             recorder.wait_seen(1)
             running.adapter.pause()
             gate.set()

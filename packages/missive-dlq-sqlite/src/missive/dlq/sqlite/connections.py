@@ -59,7 +59,7 @@ class Connections:
         _register(self)
 
     def acquire(self) -> Connection:
-        """Give the calling thread's connection with its lock held; the caller releases that.
+        """Return the calling thread's connection with its lock held; the caller releases that.
 
         :raises DeadLetterStoreError: all was closed.
         """

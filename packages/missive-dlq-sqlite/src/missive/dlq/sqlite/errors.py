@@ -9,13 +9,13 @@ from missive.errors import DeadLetterStoreBusy, DeadLetterStoreFull, DeadLetterS
 
 
 def is_busy(error: BaseException) -> bool:
-    """Tell whether an error means that others hold the database."""
+    """Return whether an error means that others hold the database."""
     # Python 3.10 gives the text alone. It comes from sqlite3.h's table of results and is stable.
     return isinstance(error, sqlite3.OperationalError) and "is locked" in str(error)
 
 
 def translated(error: Exception, path: str, busy_timeout: float) -> DeadLetterStoreError:
-    """Give the error of ours that an error of SQLite's means; raise it ``from`` that.
+    """Return the error of ours that an error of SQLite's means; raise it ``from`` that.
 
     :param path: the file that it is about.
     :param busy_timeout: how long was waited, in seconds.

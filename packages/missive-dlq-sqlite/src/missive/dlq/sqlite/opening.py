@@ -188,7 +188,7 @@ def _refuse_foreign_content(path: str) -> None:
 
 
 def _was_half_made(path: str) -> bool:
-    """Tell whether SQLite was interrupted while it made this file, and will empty it.
+    """Return whether SQLite was interrupted while it made this file, and will empty it.
 
     Then there is a rollback journal beside it, which begins with these eight bytes and says, in the
     fifth of its 32-bit numbers, that the file had no pages before.

@@ -24,7 +24,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, letter: DeadLetter, failure: Failure | None = None) -> Origin:
-        """Give the origin of a letter, or of one of its earlier failures."""
+        """Return the origin of a letter, or of one of its earlier failures."""
         told = failure or letter
         return cls(
             told.stage,
@@ -49,7 +49,7 @@ class Origins:
         self._uncommitted: dict[Origin, int] = {}
 
     def number_of(self, connection: sqlite3.Connection, origin: Origin) -> int:
-        """Give the number of an origin, writing it first where it is new; within a transaction."""
+        """Return the number of an origin, writing it first where it is new; within a transaction."""
         number = self._numbers.get(origin)
         if number is None:
             number = self._uncommitted.get(origin)
@@ -75,7 +75,7 @@ class Origins:
         self._uncommitted.clear()
 
     def read(self, connection: sqlite3.Connection, number: int) -> Origin:
-        """Give the origin with a number from the database, whatever somebody else wrote there."""
+        """Return the origin with a number from the database, whatever somebody else wrote there."""
         row = connection.execute(sql.ORIGIN, (number,)).fetchone()
         if row is None:
             return _UNKNOWN

@@ -24,12 +24,12 @@ _new = cast("Any", tuple).__new__
 
 
 def to_micros(moment: datetime) -> int:
-    """Give a moment as whole microseconds since 1970."""
+    """Return a time as whole microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: Any) -> datetime:
-    """Give the moment, in UTC; a number that is none gives 1970, so that the letter can be read."""
+    """Return the time, in UTC; 1970 for an invalid number, so that the letter can be read."""
     try:
         return _EPOCH + timedelta(0, 0, micros)
     except (OverflowError, TypeError):
@@ -37,7 +37,7 @@ def from_micros(micros: Any) -> datetime:
 
 
 def to_text(text: str | None) -> str | bytes | None:
-    """Give a text as SQLite takes it: lone surrogates, which it refuses, make it a BLOB."""
+    """Return a text as SQLite takes it: lone surrogates, which it refuses, make it a BLOB."""
     if text is None or text.isascii():
         return text
     try:
@@ -48,7 +48,7 @@ def to_text(text: str | None) -> str | bytes | None:
 
 
 def from_text(value: Any) -> str | None:
-    """Give the text that a value stands for, whatever its type."""
+    """Return the text that a value stands for, whatever its type."""
     if value is None or type(value) is str:
         return value
     if isinstance(value, bytes):
@@ -60,19 +60,19 @@ def from_text(value: Any) -> str | None:
 
 
 def from_blob(value: Any) -> bytes:
-    """Give the bytes that a value stands for, whatever its type."""
+    """Return the bytes that a value stands for, whatever its type."""
     if type(value) is bytes:
         return value
     return (from_text(value) or "").encode("utf-8", "surrogateescape")
 
 
 def to_headers(headers: Mapping[str, str]) -> str | None:
-    """Give headers as JSON; pure ASCII, so that lone surrogates pass."""
+    """Return headers as JSON in pure ASCII, so that lone surrogates pass."""
     return json.dumps(dict(headers)) if headers else None
 
 
 def from_headers(value: Any) -> dict[str, str]:
-    """Give the headers; empty where what stands there is no JSON object."""
+    """Return the headers; empty where the column does not hold a JSON object."""
     if value is None:
         return {}
     try:
@@ -85,7 +85,7 @@ def from_headers(value: Any) -> dict[str, str]:
 
 
 def kind_of(error_type: str | None, handler: str | None, reason: str) -> int:
-    """Give the digest by which letters are counted together, as SQLite's signed 64 bits."""
+    """Return the digest by which letters are counted together, as SQLite's signed 64 bits."""
     if len(reason) > 1000:  # too long to be remembered
         return _kind_of(error_type, handler, reason)
     return _remembered_kind_of(error_type, handler, reason)
@@ -107,7 +107,7 @@ _remembered_kind_of = lru_cache(maxsize=1024)(_kind_of)
 
 
 def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
-    """Give the values of a new row of ``letters``, but for its origin."""
+    """Return the values of a new row of ``letters``, but for its origin."""
     id = letter.id
     message_id = letter.message_id
     first, last = letter.first_failed, letter.last_failed
@@ -127,19 +127,19 @@ def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
 
 
 def content_values(letter: DeadLetter) -> tuple[Value, ...]:
-    """Give the values of a row of ``contents``, but for its position."""
+    """Return the values of a row of ``contents``, but for its position."""
     return (letter.raw_data, to_headers(letter.headers), to_text(letter.traceback))
 
 
 def to_failure(at: Any, reason: Any, origin: Origin) -> Failure:
-    """Give the failure of a row of ``history``."""
+    """Return the failure of a row of ``history``."""
     return Failure(
         from_micros(at), origin.stage, from_text(reason) or "", origin.error_type, origin.handler
     )
 
 
 def to_letter(row: tuple[Any, ...], origin: Origin, earlier: Sequence[Failure] = ()) -> DeadLetter:
-    """Give the letter of a row that joins ``letters`` and ``contents``.
+    """Return the letter of a row that joins ``letters`` and ``contents``.
 
     Whatever a stranger wrote there makes some letter; nothing of it is executed or imported.
 

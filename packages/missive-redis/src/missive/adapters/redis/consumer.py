@@ -85,7 +85,7 @@ class Consumer:
         self._due = self._ledger.reading_since + seconds + GRACE
 
     def poll(self, *, readable: bool) -> Any:
-        """Give the reply to the read, or ``UNFINISHED``.
+        """Return the reply to the read, or ``UNFINISHED``.
 
         :param readable: whether the connection is readable.
         :raises redis.exceptions.RedisError: the connection is lost, or nothing came in time.

@@ -62,7 +62,7 @@ class StreamEntry(Delivery):
         return list(zip(self.flat[::2], self.flat[1::2], strict=False))
 
     def read_headers(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give the fields that are not the body."""
+        """Return the fields that are not the body."""
         flat, body_at = self.flat, self.body_at
         return (
             (flat[index], flat[index + 1])
@@ -71,7 +71,7 @@ class StreamEntry(Delivery):
         )
 
     def make_native(self) -> StreamEntry:
-        """Give the entry itself."""
+        """Return the entry itself."""
         return self
 
     def __repr__(self) -> str:

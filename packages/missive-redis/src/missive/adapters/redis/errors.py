@@ -120,7 +120,7 @@ def raise_lasting(error: Exception, adapter: object, *, follows_moves: bool = Fa
 
 
 def _code_of(error: Exception) -> str | None:
-    """Give the code of an error of redis-py's own log-in that lasts, or None for one that does not."""
+    """Return the code of an error of redis-py's own log-in that lasts, or None for one that does not."""
     if isinstance(error, exceptions.AuthenticationError):
         return "NOAUTH" if "required" in str(error) else "WRONGPASS"
     if isinstance(error, exceptions.NoPermissionError):
@@ -138,7 +138,7 @@ def _code_of(error: Exception) -> str | None:
 
 
 def _code_of_tls(error: Exception) -> str | None:
-    """Give the code of a TLS error that is a matter of configuration."""
+    """Return the code of a TLS error that is a matter of configuration."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):

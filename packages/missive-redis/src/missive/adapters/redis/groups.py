@@ -58,7 +58,7 @@ class Group:
     # Commands.
 
     def read(self, count: int, block: int) -> Command:
-        """Give the command that reads new entries.
+        """Return the command that reads new entries.
 
         :param count: at most so many of each stream.
         :param block: wait so many milliseconds if there are none.
@@ -69,7 +69,7 @@ class Group:
         return command
 
     def acks(self, ids: Ids) -> list[Command]:
-        """Give the commands that ack entries."""
+        """Return the commands that ack entries."""
         return [
             ("XACK", key, self.name, *some[at : at + IDS_A_COMMAND])
             for key, some in ids.items()
@@ -77,7 +77,7 @@ class Group:
         ]
 
     def keeps(self, ids: Ids, *more: str | int) -> list[Command]:
-        """Give the commands that set back how long entries have been idle.
+        """Return the commands that set back how long entries have been idle.
 
         They count as no delivery and fetch nothing (JUSTID).
 

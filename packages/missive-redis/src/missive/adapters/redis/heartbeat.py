@@ -1,4 +1,4 @@
-"""The heartbeat: keeps what a consumer has in hand from being taken for abandoned."""
+"""The heartbeat: keeps what a consumer has in flight from being taken for abandoned."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNPARSED = 100_000
 
 
 class Heartbeat:
-    """A thread that says of every entry in hand, again and again, that it is in hand.
+    """A thread that says of every entry in flight, again and again, that it is in flight.
 
     And of every entry that is settled that it is, where its ack has waited for a while: the thread
     that handled it may be held up by the next, and somebody else would take it for abandoned. And of
@@ -39,7 +39,7 @@ class Heartbeat:
     connection of its own, opened when there is first something to say, so that a handler that holds
     the receiving thread for an hour keeps its entry.
 
-    :param ledger: what is in hand, and what is settled. The thread only ever copies from it.
+    :param ledger: what is in flight, and what is settled. The thread only ever copies from it.
     :param retry_after: how long an entry is left to its consumer, in seconds.
     :param on_failure: called when the thread ends because of an error that lasts. One that is neither
         of Redis nor of Missive, as of the user's provider of credentials, lasts once it has for
@@ -123,7 +123,7 @@ class Heartbeat:
             link.close()
 
     def beat(self) -> None:
-        """Claim anew what has been in hand for a while, and ack what has been settled for a while.
+        """Claim anew what has been in flight for a while, and ack what has been settled for a while.
 
         An ack that is sent a second time by whoever owes it does no harm.
 

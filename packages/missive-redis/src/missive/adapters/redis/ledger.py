@@ -1,4 +1,4 @@
-"""The ledger: what is in hand, and what was decided and is still to be told to Redis."""
+"""The ledger: what is in flight, and what was decided and is still to be told to Redis."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Ledger:
 
     :ivar in_hand: every entry that was read and not settled, with when it was read, on the clock of
         ``time.monotonic``.
-    :ivar suspect: the one entry in hand that may have killed whoever had it before, if any.
+    :ivar suspect: the one entry in flight that may have killed whoever had it before, if any.
     :ivar reading_since: when the read that is under way was sent, on the same clock; None without one.
         What it delivers is pending here and known to nobody until the whole reply was parsed.
     :ivar unsent: how many decisions wait to be sent.
@@ -60,7 +60,7 @@ class Ledger:
         self._nacked: dict[EntryName, int] = {}  # with how often it was delivered by then
 
     def begin(self) -> None:
-        """Begin a run: others may have had since what a run before it had in hand, or nacked.
+        """Begin a run: others may have had since what a run before it had in flight, or nacked.
 
         What it settled stays to be told.
         """
@@ -86,7 +86,7 @@ class Ledger:
             self._acks[entry.stream].append(entry.entry_id)
         except KeyError:
             self._acks[entry.stream] = [entry.entry_id]
-        # Only now: at no time is it missed by who copies first what is in hand, then the acks.
+        # Only now: at no time is it missed by who copies first what is in flight, then the acks.
         self.in_hand.pop(entry, None)
         if entry is self.suspect:
             self.suspect = None
@@ -115,11 +115,11 @@ class Ledger:
                 self.suspect = None
 
     def names_in_hand(self) -> set[EntryName]:
-        """Return the names of all entries in hand."""
+        """Return the names of all entries in flight."""
         return {(entry.stream, entry.entry_id) for entry in self.in_hand}
 
     def names_held(self) -> set[EntryName]:
-        """Return the names of all entries in hand, and of those whose settlement is not confirmed.
+        """Return the names of all entries in flight, and of those whose settlement is not confirmed.
 
         The server takes both for pending, however long ago they were delivered.
         """
@@ -132,7 +132,7 @@ class Ledger:
         return names
 
     def old_in_hand(self, before: float) -> dict[bytes, list[bytes]]:
-        """Give the ids of what was read before a point in time and is not settled."""
+        """Return the ids of what was read before a point in time and is not settled."""
         ids: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for entry, since in list(self.in_hand.items()):
             if since < before:
@@ -140,7 +140,7 @@ class Ledger:
         return ids
 
     def old_acks(self, before: float) -> dict[bytes, list[bytes]]:
-        """Give the ids of what is settled and not confirmed, where that waits since before then."""
+        """Return the ids of what is settled and not confirmed, where that waits since before then."""
         ids: defaultdict[bytes, list[bytes]] = defaultdict(list)
         waiting = [(self.unsent_since, self._acks)]
         waiting += [(telling.since, telling.acks) for telling in list(self._tellings)]
@@ -158,7 +158,7 @@ class Ledger:
         return ids
 
     def counts_of(self, key: bytes) -> dict[bytes, int]:
-        """Return how often the entries of a stream were delivered that are in hand or were nacked."""
+        """Return how often the entries of a stream were delivered that are in flight or were nacked."""
         counts = {entry_id: count for (of, entry_id), count in self._nacked.items() if of == key}
         counts.update(
             (entry.entry_id, entry.delivery_count or 1)
@@ -183,7 +183,7 @@ class Ledger:
         self._nacked.pop(name, None)
 
     def tell(self) -> Telling:
-        """Give what is to be told, to be sent now."""
+        """Return the pending acks, to be sent now."""
         group = self._group
         commands = [*group.acks(self._acks), *group.keeps(self._nacks)]
         telling = Telling(self._acks, self._nacks, commands, self.unsent_since)

@@ -73,7 +73,7 @@ class Link:
             raise
 
     def read(self) -> list[Any]:
-        """Give the replies that have come; call it when ``socket`` is readable.
+        """Return the replies that have come; call it when ``socket`` is readable.
 
         An error that Redis replied with is given as a :class:`ServerError`.
 

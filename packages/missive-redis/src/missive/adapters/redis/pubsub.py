@@ -53,7 +53,7 @@ class PubSubDelivery(Delivery):
         self.reply = reply
 
     def make_native(self) -> dict[str, Any]:
-        """Give the message as redis-py's ``get_message`` does."""
+        """Return the message as redis-py's ``get_message`` does."""
         kind, *pattern, channel, data = self.reply
         return {
             "type": kind.decode(),
@@ -205,7 +205,7 @@ class RedisPubSubAdapter(PollingAdapter[M]):
             self._link = None
 
     def receive(self, timeout: float) -> Sequence[Delivery]:
-        """Give what was published."""
+        """Return what was published."""
         if self._early:
             deliveries, self._early = self._early, []
             return deliveries

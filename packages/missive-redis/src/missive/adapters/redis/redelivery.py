@@ -61,7 +61,7 @@ class Redelivery:
     An entry that was delivered twice or more, or is delivered for the last time, and was not nacked
     by this very consumer, is a suspect: of these, one at a time is handled.
 
-    :param ledger: what this consumer has in hand or has nacked.
+    :param ledger: what this consumer has in flight or has nacked.
     :param retry_after: how long an entry must be idle, in seconds.
     :param max_deliveries: how often an entry is delivered at most.
 
@@ -155,7 +155,7 @@ class Redelivery:
         self._look_at = self._found_at + (0.0 if more else self._interval)
 
     def claim(self, link: Link) -> Claimed | None:
-        """Claim the next entry that is due, but no suspect while another is in hand.
+        """Claim the next entry that is due, but no suspect while another is in flight.
 
         :returns: the entry; None where nothing is due, or where others were quicker.
         :raises redis.exceptions.RedisError: the connection is lost.

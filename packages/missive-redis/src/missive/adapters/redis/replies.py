@@ -25,7 +25,7 @@ class Reader(Protocol):
         """Take ``length`` bytes from ``start`` on."""
 
     def gets(self) -> Any:
-        """Give the next reply, or ``UNFINISHED``.
+        """Return the next reply, or ``UNFINISHED``.
 
         :raises InvalidResponse: these bytes are not what Redis speaks.
         """
@@ -61,7 +61,7 @@ class PureReader:
         self._buffer += memoryview(data)[start : start + length]
 
     def gets(self) -> Any:
-        """Give the next reply, or ``UNFINISHED``.
+        """Return the next reply, or ``UNFINISHED``.
 
         :raises InvalidResponse: these bytes are not RESP2.
         """

@@ -54,7 +54,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     """Takes the entries of Redis Streams as one consumer of a consumer group, at least once.
 
     Any number of processes, on any number of machines, share the entries of a group. What a process
-    had in hand when it died, or nacked, is delivered again to whichever process looks first.
+    had in flight when it died, or nacked, is delivered again to whichever process looks first.
 
     A message is the entry's field ``body_field``; its headers are the other fields, its ``source``
     the stream, its id ``stream/group/entry-id``, its ``native`` the :class:`StreamEntry`.
@@ -72,7 +72,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     :param ack_every: ack when so many entries are settled, each time waiting for the answer. Unless
         given, acks go with the next read, or after a quarter of a second where that is later.
     :param retry_after: after so many seconds an entry that was nacked, or whose consumer died, is
-        delivered again. A handler may take longer: a heartbeat keeps what is in hand.
+        delivered again. A handler may take longer: a heartbeat keeps what is in flight.
     :param max_deliveries: an entry that was delivered so often and never settled is dead-lettered
         without being handled again; without a DLQ the adapter stops.
     :param start: where a group that is created begins: ``"0"`` is all that is there, ``"$"`` only
@@ -298,7 +298,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     # Reading.
 
     def receive(self, timeout: float) -> Sequence[Delivery]:
-        """Give the next entries: one that is due again, or else new ones."""
+        """Return the next entries: one that is due again, or else new ones."""
         if self._heartbeat is not None:
             self._heartbeat.check()
         with self._noting_loss() as consumer:

@@ -33,7 +33,7 @@ def trim(link: Link, key: bytes) -> int:
 
 
 def _floor(link: Link, key: bytes, group: dict[bytes, Any]) -> Order:
-    """Give the first id that a group still needs."""
+    """Return the first id that a group still needs."""
     # Asked after the place was: what is delivered in between lies behind that place.
     (summary,) = link.call(("XPENDING", key, group[b"name"]))
     if isinstance(summary, ServerError):  # the group has just gone: next time it has no say

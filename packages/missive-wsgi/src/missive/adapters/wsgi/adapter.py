@@ -257,7 +257,7 @@ class WSGIAdapter(Adapter[M]):
         self.open_process(self.process)
 
     def close(self) -> None:
-        """End this process's run: refuse messages, wait for those in hand, run the after-hooks.
+        """End this process's run: refuse messages, wait for those in flight, run the after-hooks.
 
         Called again it does nothing; at the exit of the process it is called by itself. Not to be
         called by a handler, whose own message it would wait for.
@@ -269,7 +269,7 @@ class WSGIAdapter(Adapter[M]):
         self.process.close(self.drain_timeout)
 
     def refuse(self) -> None:
-        """Answer 503 from now on, and let go on what is in hand; a first step of ``close``."""
+        """Answer 503 from now on, and let go on what is in flight; a first step of ``close``."""
         self.process.refusing = True
         self.ready.clear()
 
@@ -320,7 +320,7 @@ class WSGIAdapter(Adapter[M]):
             self._running.release()
 
     def stop(self) -> None:
-        """Ask ``run`` to finish what is in hand and return; new messages are answered 503.
+        """Ask ``run`` to finish what is in flight and return; new messages are answered 503.
 
         From any thread or a handler, any number of times. Before ``run`` it makes the next ``run``
         return at once. Under a server that was not started by ``run`` it only begins to refuse.

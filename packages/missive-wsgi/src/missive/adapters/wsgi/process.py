@@ -77,12 +77,12 @@ class ServerProcess(Generic[M]):
         return None if ctx is None else ctx.deliver(delivery)
 
     def note_done(self) -> None:
-        """Tell who waits that a delivery is in hand no more; needed while ``refusing`` is set."""
+        """Tell who waits that a delivery is in flight no more; needed while ``refusing`` is set."""
         with self._idle:
             self._idle.notify_all()
 
     def close(self, timeout: float) -> None:
-        """Refuse new messages, wait for those in hand, run the after-hooks; once.
+        """Refuse new messages, wait for those in flight, run the after-hooks; once.
 
         :param timeout: how long to wait, in seconds.
         :raises DrainTimeout: handlers were not through by then; the hooks ran all the same.
@@ -103,10 +103,10 @@ class ServerProcess(Generic[M]):
             raise error
 
     def wait_until_idle(self, timeout: float) -> list[RequestDelivery]:
-        """Wait until nothing is in hand; needs ``refusing`` to be set.
+        """Wait until nothing is in flight; needs ``refusing`` to be set.
 
         :param timeout: at most so many seconds.
-        :returns: what is in hand still.
+        :returns: what is in flight still.
         """
         deadline = monotonic() + timeout
         with self._idle:

@@ -231,7 +231,7 @@ class OtherServer:
             adapter.close()
 
     def _usher(self) -> None:
-        """Wait for the flag, let what is in hand be answered, and interrupt the server."""
+        """Wait for the flag, let what is in flight be answered, and interrupt the server."""
         adapter = self._adapter
         adapter.shutdown_handler.wait_for_flag()
         if self._returned.is_set():
