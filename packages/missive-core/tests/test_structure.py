@@ -21,7 +21,8 @@ LAYERS = {
     "letters": (
         "letters letters.letter letters.store letters.filters letters.memory letters.tracebacks"
         " letters.texts letters.claim letters.choice letters.summary letters.mapping"
-        " letters.due letters.timeline letters.shelf letters.leases"
+        " letters.due letters.timeline letters.shelf letters.leases letters.inbox letters.received"
+        " letters.memory_mapping"
     ),
     "declared": "keys matching hooks retry breaker",
     "life": (

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from missive import DeadLetterStoreError
 from missive.dlq.sqlite import SQLiteDLQ, schema
-from missive.letters import Claim, Counts, SummaryRow
+from missive.letters import Claim, Counts, Receipt, SummaryRow, utc_now
 
 SCHEMA_1 = (Path(__file__).parent / "schema_1.sql").read_text()
+SCHEMA_2 = (Path(__file__).parent / "schema_2.sql").read_text()
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 MICROS = int(NOON.timestamp()) * 1_000_000
 
@@ -39,6 +41,26 @@ def make_version_1(path: Path, letters: int = 3, reason: str = "it failed") -> N
         (far - 2 * 86_400_000_000, far),
     )
     connection.execute("INSERT INTO history VALUES (1, 1, ?, 1, 'before')", (MICROS,))
+    connection.commit()
+    connection.close()
+
+
+def make_version_2(path: Path) -> None:
+    """Make a store of the second version, with a dead letter and a deferred message."""
+    connection = sqlite3.connect(path)
+    connection.executescript(SCHEMA_2)
+    connection.execute(
+        "INSERT INTO origins VALUES (1, 'handling', NULL, NULL, 'M', 'host', '0.1.0')"
+    )
+    for number, due in ((1, None), (2, MICROS)):
+        connection.execute(
+            "INSERT INTO letters (position, id, origin, source, first_failed, last_failed, failures,"
+            " kind, reason, due) VALUES (?, ?, 1, 's', ?, ?, 1, 7, 'it failed', ?)",
+            (number, b"%d" % number, MICROS, MICROS, due),
+        )
+        connection.execute(
+            "INSERT INTO contents VALUES (?, ?, NULL, NULL)", (number, b"body %d" % number)
+        )
     connection.commit()
     connection.close()
 
@@ -72,9 +94,25 @@ def test_from_version_1(tmp_path: Path) -> None:
         assert list(store) == [b"3"]
 
 
-def test_the_schema_is_that_of_a_new_store(tmp_path: Path) -> None:
+def test_from_version_2(tmp_path: Path) -> None:
+    """A store of the second version keeps its letters, and can take an inbox's messages."""
+    path = tmp_path / "dlq.db"
+    make_version_2(path)
+    with SQLiteDLQ(path) as store:
+        assert store.counts() == Counts(dead=1, deferred=1, due=1, claimed=0)
+        again = store.letter(b"2")
+        assert store.receive([again]) == [Receipt.KNOWN]
+        ((claim, _),) = store.claim_due(10)
+        assert store.remove(claim)
+        assert store.receive([again]) == [Receipt.KNOWN]
+        assert store.forget_done(utc_now() + timedelta(hours=1)) == 1
+        assert store.receive([again]) == [Receipt.NEW]
+
+
+@pytest.mark.parametrize("make", [make_version_1, make_version_2])
+def test_the_schema_is_that_of_a_new_store(make: Callable[[Path], None], tmp_path: Path) -> None:
     """Tables, indexes, views and triggers are those that a new store has."""
-    make_version_1(tmp_path / "old.db")
+    make(tmp_path / "old.db")
     SQLiteDLQ(tmp_path / "old.db").close()
     SQLiteDLQ(tmp_path / "new.db").close()
     old, new = schema_of(tmp_path / "old.db"), schema_of(tmp_path / "new.db")

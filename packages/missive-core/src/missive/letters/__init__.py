@@ -5,6 +5,7 @@ from .choice import Choice
 from .claim import MAX_LEASE, Claim, check_lease, this_process
 from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, time_before
+from .inbox import InboxStore, Receipt, inbox_key, received_letter
 from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, qualified_name, utc_now
 from .mapping import check_key
 from .memory import MemoryDLQ
@@ -25,9 +26,11 @@ __all__ = [
     "DeadLetter",
     "DeadLetterStore",
     "Failure",
+    "InboxStore",
     "LetterFilters",
     "LetterState",
     "MemoryDLQ",
+    "Receipt",
     "Stage",
     "SummaryRow",
     "check_deferred",
@@ -36,7 +39,9 @@ __all__ = [
     "check_lease",
     "check_restored",
     "format_traceback",
+    "inbox_key",
     "qualified_name",
+    "received_letter",
     "shortened",
     "summarize",
     "this_process",

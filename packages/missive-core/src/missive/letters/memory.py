@@ -6,25 +6,21 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
-from ..message import Message
 from .choice import Choice
 from .claim import Claim, check_lease
 from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, matches
+from .inbox import InboxStore, Receipt
 from .letter import DeadLetter, LetterState, utc_now
-from .mapping import check_key
+from .memory_mapping import MemoryMapping
 from .shelf import Shelf
-from .store import DeadLetterStore
 from .summary import Counts, SummaryRow, summarize
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_MISSING: Any = object()
-T = TypeVar("T")
 
 # One lock for all stores, so that a fork can wait for it: a child finds every store whole.
 _lock = threading.RLock()
@@ -34,7 +30,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch
     )
 
 
-class MemoryDLQ(DeadLetterStore):
+class MemoryDLQ(MemoryMapping, InboxStore):
     """A store without a disk: its dead letters and deferred messages end with the process.
 
     It does all that a store does, so that tests can stand on it, and shows the author of another
@@ -73,6 +69,17 @@ class MemoryDLQ(DeadLetterStore):
         with self._lock:
             for letter in letters:
                 self._shelf.add(letter)
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        """Keep messages of an inbox that were not received before, all or none."""
+        letters = check_deferred(letters)
+        with self._lock:
+            return [self._shelf.receive(letter) for letter in letters]
+
+    def forget_done(self, before: datetime, *, limit: int = 1000) -> int:
+        """Forget received messages that were done before a time; return how many."""
+        with self._lock:
+            return self._shelf.received.forget(before, limit)
 
     def restore_many(self, letters: Iterable[DeadLetter]) -> None:
         """Keep letters exactly as they are, all or none."""
@@ -241,60 +248,3 @@ class MemoryDLQ(DeadLetterStore):
 
     def close(self) -> None:
         """Do nothing: the letters stay for as long as the store does."""
-
-    # The mapping, where it can be one step.
-
-    def __len__(self) -> int:
-        return self._shelf.dead
-
-    def __delitem__(self, key: bytes) -> None:
-        with self._lock:
-            self._dead(key)
-            self._shelf.delete(key)
-
-    def _dead(self, key: bytes) -> DeadLetter:
-        letter = self._shelf.letters[check_key(key)]
-        if letter.state != "dead":
-            raise KeyError(key)
-        return letter
-
-    @overload
-    def pop(self, key: bytes) -> tuple[Message, str]: ...
-    @overload
-    def pop(self, key: bytes, default: tuple[Message, str]) -> tuple[Message, str]: ...
-    @overload
-    def pop(self, key: bytes, default: T) -> tuple[Message, str] | T: ...
-
-    def pop(self, key: bytes, default: Any = _MISSING) -> Any:
-        """Remove a letter and return its message and reason, or the default.
-
-        :raises KeyError: there is none, and no default either.
-        """
-        try:
-            with self._lock:
-                letter = self._dead(key)
-                self._shelf.delete(key)
-        except KeyError:
-            if default is _MISSING:
-                raise
-            return default
-        return self.build(letter), letter.reason
-
-    def popitem(self) -> tuple[bytes, tuple[Message, str]]:
-        """Remove the newest letter and return it.
-
-        :raises KeyError: there is no dead letter.
-        """
-        with self._lock:
-            return super().popitem()
-
-    def setdefault(self, key: bytes, default: Any = None) -> Any:
-        """Return what is stored under a key, or store the default there."""
-        with self._lock:
-            return super().setdefault(key, default)
-
-    def clear(self) -> None:
-        """Remove every dead letter."""
-        with self._lock:
-            for letter in list(self.letters()):
-                self._shelf.delete(letter.id)

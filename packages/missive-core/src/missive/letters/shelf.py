@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from .claim import Claim, this_process
 from .filters import LetterFilters, check_filters, matches
-from .letter import DeadLetter, LetterState
+from .inbox import Receipt, inbox_key
+from .letter import DeadLetter, LetterState, utc_now
+from .received import Received
 from .summary import Counts
 from .timeline import Timeline
 
@@ -21,6 +23,7 @@ class Shelf:
     :ivar claims: the claims by the id of their letter; one that has ended may be among them.
     :ivar waiting: the deferred messages that nobody has claimed, by when they are due.
     :ivar claimed: the claimed ones, by the end of their claims.
+    :ivar received: the records of what an inbox received.
     """
 
     def __init__(
@@ -28,11 +31,13 @@ class Shelf:
         letters: dict[bytes, DeadLetter] | None = None,
         claims: dict[bytes, Claim] | None = None,
         last_position: int = 0,
+        received: Received | None = None,
     ) -> None:
         self.letters = {} if letters is None else letters
         self.claims = {} if claims is None else claims
         self.last_position = last_position
         self.waiting, self.claimed = Timeline(), Timeline()
+        self.received = Received() if received is None else received
         for id in self.letters:
             self.schedule(id)
 
@@ -43,6 +48,15 @@ class Shelf:
 
     def add(self, letter: DeadLetter) -> None:
         """Keep a letter, or its failure where the same message is there."""
+        id = self.place_of(letter)
+        stored = self.letters.get(id)
+        if stored is None:
+            self.keep(letter._replace(id=id))
+        else:
+            self.fail_again(stored, letter)
+
+    def place_of(self, letter: DeadLetter) -> bytes:
+        """Return the id that the same message is stored under, or else the one to keep it under."""
         # The id itself, then the ids beside it: the first that is free or about the same message.
         # One that is about the same message goes before one that is free.
         id, free, number = letter.id, None, 0
@@ -51,13 +65,25 @@ class Shelf:
             if stored is None:
                 free = id if free is None else free
                 if number:
-                    break
+                    return free
             elif stored.is_same_message(letter):
-                self.fail_again(stored, letter)
-                return
+                return id
             number += 1
             id = letter.beside_id(number)
-        self.keep(letter._replace(id=free))
+
+    def receive(self, letter: DeadLetter) -> Receipt:
+        """Keep a message of an inbox, unless it was received before."""
+        key = inbox_key(letter)
+        if key in self.received:
+            return Receipt.KNOWN
+        receipt = Receipt.BESIDE if self.received.has_origin(key) else Receipt.NEW
+        id = self.place_of(letter)
+        if id in self.letters:
+            receipt = Receipt.KNOWN
+        else:
+            self.keep(letter._replace(id=id))
+        self.received.open(key, id)
+        return receipt
 
     def fail_again(self, stored: DeadLetter, letter: DeadLetter) -> None:
         """Keep a later letter about a stored message; only the claim on a dead letter outlasts it."""
@@ -81,6 +107,7 @@ class Shelf:
         del self.letters[id]
         self.claims.pop(id, None)
         self.schedule(id)
+        self.received.close(id, utc_now())
 
     def schedule(self, id: bytes) -> None:
         """Have the timelines show what became of a letter and of the claim on it."""

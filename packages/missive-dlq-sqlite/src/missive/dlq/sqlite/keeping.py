@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from missive import DeadLetter
-from missive.letters import MAX_HISTORY
+from missive.letters import MAX_HISTORY, Receipt, inbox_key
 
 from . import statements as sql
 from .origins import Origin, Origins
@@ -43,6 +43,17 @@ class Keeper:
 
     def _put_beside(self, connection: sqlite3.Connection, letter: DeadLetter) -> bool:
         """Put a letter whose id, or an id beside it, may be taken; return whether that was so."""
+        position, id = self._place_of(connection, letter)
+        if position is not None:
+            self._fail_again(connection, position, letter)
+            return False
+        self._insert(connection, letter._replace(id=id))
+        return id != letter.id
+
+    def _place_of(
+        self, connection: sqlite3.Connection, letter: DeadLetter
+    ) -> tuple[int | None, bytes]:
+        """Return the position of the same message, or None and the id to keep it under."""
         source = to_text(letter.source)
         id, free, number = letter.id, None, 0
         while True:
@@ -50,14 +61,28 @@ class Keeper:
             if found is None:
                 free = id if free is None else free
                 if number:
-                    break
+                    return None, free
             elif found[1]:
-                self._fail_again(connection, found[0], letter)
-                return False
+                return found[0], id
             number += 1
             id = letter.beside_id(number)
-        self._insert(connection, letter._replace(id=free))
-        return free != letter.id
+
+    def receive(self, connection: sqlite3.Connection, letter: DeadLetter) -> Receipt:
+        """Keep a message of an inbox, unless it was received before."""
+        origin, body = inbox_key(letter)
+        key = origin + body
+        if connection.execute(sql.WAS_RECEIVED, (key,)).fetchone() is not None:
+            return Receipt.KNOWN
+        position, id = self._place_of(connection, letter)
+        if position is not None:
+            receipt = Receipt.KNOWN
+        else:
+            last = origin + b"\xff" * len(body)
+            others = connection.execute(sql.RECEIVED_BETWEEN, (origin, last)).fetchone()
+            receipt = Receipt.NEW if others is None else Receipt.BESIDE
+            position = self._insert(connection, letter._replace(id=id))
+        connection.execute(sql.INSERT_RECEIVED, (key, position))
+        return receipt
 
     def _fail_again(
         self, connection: sqlite3.Connection, position: int, letter: DeadLetter
@@ -69,12 +94,14 @@ class Keeper:
         connection.execute(sql.BOUND_HISTORY, (position, position, MAX_HISTORY))
         connection.execute(sql.REPLACE_CONTENT, (*content_values(letter), position))
 
-    def _insert(self, connection: sqlite3.Connection, letter: DeadLetter) -> None:
+    def _insert(self, connection: sqlite3.Connection, letter: DeadLetter) -> int:
+        """Insert a letter as the newest; return its position."""
         origin = self._origins.number_of(connection, Origin.of(letter))
         position = next_position(connection)
         connection.execute(sql.INSERT_LETTER, (position, origin, *letter_values(letter)))
         connection.execute(sql.INSERT_CONTENT, (position, *content_values(letter)))
         self._insert_history(connection, position, letter)
+        return position
 
     def _replace(self, connection: sqlite3.Connection, position: int, letter: DeadLetter) -> None:
         origin = self._origins.number_of(connection, Origin.of(letter))

@@ -13,7 +13,7 @@ import sqlite3
 APPLICATION_ID = 0x4D646C71
 
 #: The version of the schema that this code reads and writes; in the header as user_version.
-VERSION = 2
+VERSION = 3
 
 # What is read to find, filter and count letters is kept apart from what is only shown, so that
 # a million letters can be looked through without reading a million bodies and tracebacks.
@@ -82,6 +82,20 @@ CREATE TABLE history (
     reason TEXT NOT NULL,
     PRIMARY KEY (position, number)
 ) WITHOUT ROWID;
+"""
+
+#: What an inbox received.
+_RECEIVED = """
+CREATE TABLE received (
+    -- A digest of source and message id, and one of the body, 16 bytes each.
+    key BLOB PRIMARY KEY,
+    -- Of its letter; NULL when that was removed.
+    position INTEGER,
+    -- When its letter was removed.
+    done INTEGER
+) WITHOUT ROWID;
+CREATE INDEX received_open ON received (position) WHERE position IS NOT NULL;
+CREATE INDEX received_done ON received (done) WHERE done IS NOT NULL;
 
 CREATE TRIGGER letter_deleted AFTER DELETE ON letters BEGIN
     DELETE FROM contents WHERE position = OLD.position;
@@ -89,6 +103,9 @@ CREATE TRIGGER letter_deleted AFTER DELETE ON letters BEGIN
     UPDATE removed SET newest = OLD.position
     WHERE newest < OLD.position
         AND NOT EXISTS (SELECT 1 FROM letters WHERE position > OLD.position);
+    UPDATE received
+    SET position = NULL, done = CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)
+    WHERE position = OLD.position;
 END;
 """
 
@@ -146,11 +163,12 @@ MIGRATIONS: dict[int, str] = {
         DROP VIEW dead_letters;
     """
     + _VIEWS,
+    2: "DROP TRIGGER letter_deleted;" + _RECEIVED,
 }
 
 
 #: A column of each version that the one before lacks; the newest version first.
-_COLUMNS = ((2, "letters", "due"), (1, "letters", "kind"))
+_COLUMNS = ((3, "received", "key"), (2, "letters", "due"), (1, "letters", "kind"))
 
 
 def version_of(connection: sqlite3.Connection) -> int | None:
@@ -166,7 +184,7 @@ def version_of(connection: sqlite3.Connection) -> int | None:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make an empty database ours; within a transaction that the caller commits."""
-    _run(connection, _CREATE + _VIEWS)
+    _run(connection, _CREATE + _RECEIVED + _VIEWS)
     _stamp(connection, VERSION)
 
 

@@ -17,8 +17,10 @@ from missive.letters import (
     Choice,
     Claim,
     Counts,
+    InboxStore,
     LetterFilters,
     LetterState,
+    Receipt,
     SummaryRow,
     check_deferred,
     check_filters,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class SQLiteDLQ(SQLiteMapping):
+class SQLiteDLQ(SQLiteMapping, InboxStore):
     """Keeps dead letters and deferred messages in an SQLite database.
 
     Any number of threads and processes may share it. What ``put`` and ``defer`` returned from is on
@@ -156,6 +158,22 @@ class SQLiteDLQ(SQLiteMapping):
         letters = [self._capped(letter) for letter in check_deferred(letters)]
         with self._database.writing() as connection:
             self._keeper.put_many(connection, letters)
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        """Keep messages of an inbox that were not received before, all or none, on the disk.
+
+        :raises ConfigurationError: a letter has no due time, or one without a time zone.
+        :raises DeadLetterStoreError: nothing was kept; as for :meth:`put_many`.
+        """
+        letters = check_deferred(letters)
+        with self._database.writing() as connection:
+            return [self._keeper.receive(connection, letter) for letter in letters]
+
+    def forget_done(self, before: datetime, *, limit: int = 1000) -> int:
+        """Forget received messages that were done before a time; return how many."""
+        values = (to_micros(before), max(0, min(limit, LARGEST)))
+        with self._database.writing() as connection:
+            return connection.execute(sql.FORGET_DONE, values).rowcount
 
     def _capped(self, letter: DeadLetter) -> DeadLetter:
         traceback = letter.traceback

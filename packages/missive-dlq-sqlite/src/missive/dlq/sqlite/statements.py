@@ -87,6 +87,15 @@ DELETE_SOME = """
     )
 """
 
+WAS_RECEIVED = "SELECT 1 FROM received WHERE key = ?"
+RECEIVED_BETWEEN = "SELECT 1 FROM received WHERE key BETWEEN ? AND ? LIMIT 1"
+INSERT_RECEIVED = "INSERT INTO received (key, position) VALUES (?, ?)"
+FORGET_DONE = """
+    DELETE FROM received WHERE key IN (
+        SELECT key FROM received WHERE done < ? ORDER BY done LIMIT ?
+    )
+"""
+
 LETTER = _SELECT + "WHERE id = ?"
 NEWEST = _SELECT + "WHERE due IS NULL ORDER BY letters.position DESC LIMIT 1"
 HISTORY = """
