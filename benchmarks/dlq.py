@@ -24,7 +24,7 @@ DUE = datetime(2024, 1, 1, tzinfo=timezone.utc)
 RAW_TABLE = "CREATE TABLE messages (id BLOB PRIMARY KEY, body BLOB, reason TEXT, inserted TEXT)"
 RAW_INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?)"
 
-#: A table with all that a letter has, for whoever would write the store by hand.
+#: A table with all that a letter has, as a store written by hand would be.
 WIDE_COLUMNS = (
     "id, message_id, stage, error_type, handler, source, first_failed, last_failed, failures,"
     " reason, body, headers, message_class, host, version, traceback"

@@ -54,7 +54,7 @@ def check(url: str, items: int) -> None:
     "XREADGROUP + one XACK a batch",
     environment="limit",
     kind="limit",
-    semantics="a loop with redis-py that acks each batch when it is through; at least once",
+    semantics="a loop with redis-py that acks each batch once it is handled; at least once",
 )
 def batched(url: str, count: int, size: int = SMALL) -> Callable[[int], dict[str, float]]:
     """Measure what a user would write with redis-py."""

@@ -79,6 +79,6 @@ def test_every_module_is_marked_as_typed(shipped: dict[str, set[str]]) -> None:
 
 
 def test_every_wheel_brings_its_licence(shipped: dict[str, set[str]]) -> None:
-    """Whoever has a wheel has the licence that it is under."""
+    """Each wheel carries its licence."""
     for distribution, paths in shipped.items():
         assert any(path.endswith("/licenses/LICENSE") for path in paths), distribution

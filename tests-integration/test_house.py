@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,3 +41,17 @@ def test_the_readme_lists_every_distribution() -> None:
     readme = ROOT.joinpath("README.md").read_text(encoding="utf-8")
     for project in ROOT.glob("packages/*/pyproject.toml"):
         assert f"| [{project.parent.name}]" in readme
+
+
+def test_the_words_are_checked() -> None:
+    """A phrase to avoid is reported with its line and what to write instead."""
+    phrase = "as many as by " + "itself"
+    program = f"import plain_words; print(plain_words.faults('fine\\n{phrase}'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT / "tools",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"[(2, '{phrase}', 'its default')]\n"

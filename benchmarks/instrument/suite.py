@@ -18,7 +18,7 @@ from typing import Any
 #: may stand further figures, such as ``megabytes``; or the seconds alone.
 Run = Callable[[int], "float | dict[str, float] | None"]
 #: Prepares a variant, for the parameters of a case, and gives what runs it; or yields that, and
-#: cleans up when the measurement is through.
+#: cleans up after the measurement.
 Prepare = Callable[..., "Run | Iterator[Run]"]
 
 #: What a variant is to Missive: what Python can do at best, Missive as it is in this tree, the
@@ -145,12 +145,12 @@ class Suite:
     ) -> Callable[[Prepare], Prepare]:
         """Register the decorated function as what measures a variant.
 
-        :raises ValueError: the name is taken, or the kind is none.
+        :raises ValueError: the name is taken, or the kind is unknown.
         """
         if name in self.variants:
             raise ValueError(f"suite {self.name} has two variants {name!r}")
         if kind not in KINDS:
-            raise ValueError(f"variant {name!r} is of no kind: {kind!r} is none of {KINDS}")
+            raise ValueError(f"variant {name!r} is of no kind: {kind!r} is not one of {KINDS}")
 
         def register(prepare: Prepare) -> Prepare:
             self.variants[name] = Variant(name, environment, kind, semantics, prepare)

@@ -262,7 +262,7 @@ class WSGIHarness(AdapterHarness):
             return 200 <= answer.status < 300
 
     def remaining(self) -> int:
-        return 0  # whoever sends it keeps it until the answer
+        return 0  # its sender keeps it until the answer
 
 
 class RedisHarness(AdapterHarness):

@@ -129,7 +129,7 @@ bad_requests = st.one_of(
         b"Transfer-Encoding",
         st.sampled_from([b"gzip", b"chunked, gzip", b"xchunked", b"\x0bchunked", b"identity, x"]),
     ),
-    # Chunks that are none, or have no end.
+    # Invalid chunks, or without an end.
     st.sampled_from([b"-7", b"7x", b"0x7", b"g", b"", b"f" * 30, b"7", b"ff"]).map(
         lambda size: request_of(size + b"\r\n" + BAD, b"Transfer-Encoding: chunked")
     ),

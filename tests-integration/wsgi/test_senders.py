@@ -160,7 +160,7 @@ def test_stripe(library, body, header):
     verify = signatures.stripe(["whsec_y", "whsec_x"], tolerance=300, clock=lambda: NOW)
     ours = verify(body.encode(), Headers({"Stripe-Signature": text}))
     assert theirs or not ours
-    # Two timestamps, and parts that are none, are for us to refuse and for them to overlook.
+    # We refuse two timestamps and unknown parts; the senders' libraries overlook them.
     if "other t" not in header and header.count("t") == 1 and not {"garbage", "spaced"} & {*header}:
         assert ours == theirs
 

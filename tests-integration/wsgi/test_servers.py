@@ -83,7 +83,7 @@ def test_chunks(shared):
 
 
 def test_chunks_in_http_1_0(shared):
-    """Chunks in HTTP/1.0 are faulty framing: they are refused, whoever decodes them."""
+    """Chunks in HTTP/1.0 are faulty framing: they are refused under every server."""
     answer = shared.exchange(
         b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nack old\r\n0\r\n\r\n"
     )

@@ -71,13 +71,13 @@ class Terminal:
         self._write(command + "\n")
 
     def run(self, command: str) -> str:
-        """Type a command, wait until it is through, and give what it showed."""
+        """Type a command, wait until it has finished, and return what it showed."""
         self.type(command)
         self._wait_ready()
         return self.shown
 
     def interrupt(self) -> str:
-        """Press Ctrl-C, wait until the command is through, and give what it showed."""
+        """Press Ctrl-C, wait until the command has finished, and return what it showed."""
         self._write("\x03")
         self._wait_ready()
         return self.shown.replace("^C", "")

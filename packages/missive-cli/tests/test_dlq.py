@@ -672,7 +672,7 @@ def test_a_canary_that_is_well_lets_all_follow(missive, store):
 
 @pytest.mark.usefixtures("store")
 def test_replay_shows_a_bar_on_a_terminal_and_none_in_a_pipe(missive, terminal):
-    """The progress bar is for whoever looks."""
+    """The progress bar is shown on a terminal alone."""
     code, shown = terminal("dlq", "replay", URL, "app:adapter")
     assert code == 1
     assert "replaying" in shown

@@ -214,7 +214,7 @@ def test_the_drain_deadline_ends_the_process(start, workers):
 
 
 def test_the_watchdog_names_the_line_that_hangs(start):
-    """What is logged at the deadline names the line of the handler, for whoever mends it."""
+    """What is logged at the deadline names the line of the handler, where the fix belongs."""
     process = start("run", "app:adapter", "--drain-timeout", 0.1, "--health-file", "health.json")
     process.send(HANG)
     process.wait_for("waiting")

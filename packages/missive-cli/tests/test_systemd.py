@@ -78,7 +78,7 @@ def test_an_abstract_socket_is_understood(start):
 
 
 def test_the_watchdog_hears_of_a_run_that_is_live(start, manager, tmp_path):
-    """WATCHDOG comes again and again while the run is live."""
+    """WATCHDOG is sent repeatedly while the run is live."""
     start(
         *("run", "app:adapter"),
         NOTIFY_SOCKET=str(tmp_path / "notify"),

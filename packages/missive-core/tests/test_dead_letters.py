@@ -125,7 +125,7 @@ class TestTraceback:
         assert text.endswith("ValueError: it failed\n5\n")
 
     def test_cannot_be_shown(self) -> None:
-        """An error that breaks whoever looks at it is named at least."""
+        """An error that raises when it is inspected is named at least."""
 
         class HostileError(Exception):
             @property

@@ -66,7 +66,7 @@ class MemoryTransport(PollingAdapter[missive.RawMessage]):
     def close(self) -> None:
         self._step("close")
         self.opened = False
-        for body, count in self.in_hand.items():  # what was not settled comes again
+        for body, count in self.in_hand.items():  # what was not settled is redelivered
             self.waiting.append((body, count + 1))
         self.in_hand.clear()
 

@@ -71,7 +71,7 @@ print("never printed", flush=True)
 
 
 def test_a_second_signal_ends_the_process() -> None:
-    """Whoever insists is obeyed."""
+    """A repeated signal takes effect at once."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.stdout == "still here\n"
     assert done.returncode == -signal.SIGTERM

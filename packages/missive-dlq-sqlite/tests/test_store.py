@@ -87,7 +87,7 @@ class TestExtremes:
 
     @pytest.mark.parametrize("size", [0, 1, 4096, 64 * 1024 * 1024])
     def test_bodies(self, store: SQLiteDLQ, size: int) -> None:
-        """A body of any length comes back whole, and counts as the same when it comes again."""
+        """A body of any length comes back whole, and counts as the same when it is redelivered."""
         body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
         store.put_many([make_letter(body=body), make_letter(b"2")])
         store.put(make_letter(body=body))

@@ -26,7 +26,7 @@ def settle_until(adapter: Any, client: redis.Redis, count: int) -> None:
 def test_nacked_entries_outlive_their_group(
     server: RedisServer, client: redis.Redis, start: str
 ) -> None:
-    """Each comes again, with its count, and nothing that was settled does."""
+    """Each is redelivered, with its count, and nothing that was settled does."""
 
     def act(message: Any, ctx: Any) -> None:
         if message.raw_data.startswith(b"bad") and message.delivery_count == 1:

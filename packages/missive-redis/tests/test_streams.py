@@ -195,7 +195,7 @@ def test_the_wait_for_a_nacked_entry_begins_with_the_nack(
 def test_entries_that_were_nacked_here_are_handled_together_again(
     server: RedisServer, client: redis.Redis
 ) -> None:
-    """Whoever nacked them did not die of them, so each need not be tried alone."""
+    """Nacked entries did not kill their process, so they need not be tried one at a time."""
     together = threading.Barrier(3)
 
     def act(message: Any, ctx: Any) -> None:
@@ -760,7 +760,7 @@ def test_trimming_deletes_what_was_settled_last(server: RedisServer, client: red
 
 
 def test_without_trim_nothing_is_deleted(server: RedisServer, client: redis.Redis) -> None:
-    """A stream belongs to whoever writes it, unless told otherwise."""
+    """A stream is left to its writers, unless told otherwise."""
     add(client, b"x")
     recorder = Recorder()
     with Running(adapter_of(server, recorder)):

@@ -170,7 +170,7 @@ def test_after_hook_fails(client, adapter, processor):
 
 
 def test_many_first_messages(client_of, processor):
-    """Of many first messages at once none is handled before the before-hooks are through."""
+    """Of many first messages at once none is handled before the before-hooks have finished."""
     ready, together = [], threading.Barrier(2)
 
     @processor.before_processing

@@ -255,7 +255,7 @@ class Quiet(WSGIRequestHandler):
 
 
 def test_stop_other_server(adapter):
-    """stop() ends another server that runs in the main thread, once its handlers are through."""
+    """stop() ends another server that runs in the main thread, once its handlers have finished."""
     addresses = []
 
     def serve(app, *, host, port):
@@ -281,7 +281,7 @@ def test_stop_other_server(adapter):
 
 
 def test_interrupt_of_another(adapter):
-    """An interrupt that is none of ours passes through run()."""
+    """An interrupt that is not ours propagates from run()."""
 
     def serve(app, *, host, port):
         raise KeyboardInterrupt

@@ -205,7 +205,7 @@ class Broker:
         for name, queue in self.queues.items():
             takers = [one for one in self.consumers if name in one.queues]
             while queue and (ready := [one for one in takers if len(one.in_hand) < one.credit]):
-                # Whoever has least goes first, so that consumers share.
+                # The consumer with the least goes first, so that consumers share.
                 self._hand_over(
                     min(ready, key=lambda one: (len(one.in_hand), one.tag)), queue.popleft()
                 )

@@ -809,7 +809,7 @@ class RenewsInName(FileDLQ):
 
 @MUTANTS.add(sound, "D94")
 class ClaimsTheDeadAlone(FileDLQ):
-    """Gives a deferred message to whoever claims it by its id, claimed or not."""
+    """Hands out a deferred message by its id although it is claimed."""
 
     def claim(self, id: bytes, *, lease: float = 300.0) -> Claimed | None:
         with self.exclusive():
@@ -890,7 +890,7 @@ class ClaimsDueInThisProcessAlone(FileDLQ):
         return self.pop_any(claim.id)
 
     def pop_any(self, id: bytes) -> bool:
-        """Remove a letter, whoever has claimed it."""
+        """Remove a letter, claimed by others or not."""
         with self.exclusive():
             there = id in self._shelf.letters
             if there:

@@ -85,7 +85,7 @@ class BrokerHarness(AdapterHarness):
 
 
 class FleetingHarness(BrokerHarness):
-    """The broker copies each message to whoever is there."""
+    """The broker copies each message to every connected consumer."""
 
     adapter_cls = FleetingAdapter
     fan_out = True

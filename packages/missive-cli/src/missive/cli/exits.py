@@ -35,12 +35,12 @@ class ExitCode(enum.IntEnum):
     ABANDONED = 4
     #: Ctrl-C before there was anything to stop cleanly; 128 and the signal, as shells have it.
     INTERRUPTED = 130
-    #: Whoever read the output went away; 128 and the signal, as shells have it.
+    #: The reader of the output went away; 128 and the signal, as shells have it.
     BROKEN_PIPE = 141
 
 
 class ReaderGone(Exception):
-    """Whoever read the output went away. click takes a BrokenPipeError for itself, so not that."""
+    """The reader of the output went away. click takes a BrokenPipeError for itself, so not that."""
 
 
 class Failed(click.ClickException):

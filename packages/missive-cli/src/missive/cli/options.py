@@ -215,7 +215,7 @@ def read_moment(text: str, zone: tzinfo | None = timezone.utc) -> datetime:
 
 
 def read_age(text: str) -> timedelta | None:
-    """Read a length of time such as ``2h``; None where the text is none.
+    """Read a length of time such as ``2h``; None where it is not one.
 
     :raises OverflowError: it is longer than can be reckoned with.
     """

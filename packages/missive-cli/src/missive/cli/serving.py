@@ -13,7 +13,7 @@ from missive import Adapter, Runnable
 
 from .exits import CannotServe
 
-#: How many requests waitress handles at once unless told otherwise: as many as by itself.
+#: How many requests waitress handles at once unless told otherwise: its own default.
 THREADS = 4
 
 

@@ -27,7 +27,7 @@ logger = command_logger("missive.cli.watchdog")
 #: How long an adapter may take, past the drain deadline, to report by itself; in seconds. A server
 #: that serves one waits up to 5 s for its own threads (waitress does).
 GRACE, SERVER_GRACE = 1.0, 7.0
-#: How often it is looked whether ``stop`` was called by something other than a signal; in seconds.
+#: How often to check whether ``stop`` was called by something other than a signal, in seconds.
 LOOK_INTERVAL = 1.0
 #: The longest single wait, in seconds; select refuses to wait for years, or for ever.
 LONGEST_WAIT = 3600.0

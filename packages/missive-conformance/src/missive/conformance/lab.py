@@ -92,7 +92,7 @@ class Running:
                 self.adapter.run()
                 if not self._again:
                     break
-        except BaseException as error:  # handed to whoever looks, in the check's thread
+        except BaseException as error:  # raised in the check's own thread
             self.error = error
         finally:
             self.ended.set()

@@ -72,7 +72,7 @@ class DeadLetter(NamedTuple):
     :ivar position: the place in its store, rising in the order of first arrival and never used
         twice; None until stored.
     :ivar state: ``"dead"``, or ``"deferred"``: to be handled again.
-    :ivar due: when a deferred message is to be handled again, in UTC; None for a dead letter.
+    :ivar due: when a deferred message is due again, in UTC; None for a dead letter.
     :ivar attempt: how many tries were made so far.
     """
 

@@ -105,7 +105,7 @@ class EventLoopExecutor(ThreadExecutor[M]):
         self._on_done()
 
     def collect(self, timeout: float) -> list[Job[M]]:
-        """Return finished jobs; wait for one, or for ``halt``, if there are none."""
+        """Return finished jobs; wait for one, or for ``halt``, if there is nothing."""
         self._look_for_blocking()
         return super().collect(min(timeout, BLOCKED_AFTER / 8))
 

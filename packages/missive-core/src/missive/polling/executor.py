@@ -54,7 +54,7 @@ class Executor(ABC, Generic[M]):
 
     @abstractmethod
     def collect(self, timeout: float) -> list[Job[M]]:
-        """Return finished jobs; wait for one, or for ``halt``, if there are none.
+        """Return finished jobs; wait for one, or for ``halt``, if there is nothing.
 
         :param timeout: wait at most so many seconds; 0 does not wait.
         """

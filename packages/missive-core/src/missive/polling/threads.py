@@ -83,7 +83,7 @@ class ThreadExecutor(Executor[M]):
         self._todo.put(task)
 
     def collect(self, timeout: float) -> list[Job[M]]:
-        """Return finished jobs; wait for one, or for ``halt``, if there are none."""
+        """Return finished jobs; wait for one, or for ``halt``, if there is nothing."""
         finished: list[Job[M]] = []
         try:
             # Without a timeout where there is nothing to wait for: a queue in pure Python (as

@@ -19,7 +19,7 @@ from .request import WebhookRequest
 
 __all__ = ["cloudevents", "echo", "meta", "slack", "zoom"]
 
-#: Answers a handshake; returns None where the request is none.
+#: Answers a handshake; returns None for any other request.
 Challenge = Callable[[WebhookRequest], AnswerLike | None]
 
 

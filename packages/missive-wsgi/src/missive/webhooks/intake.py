@@ -27,7 +27,7 @@ logger = logging.getLogger("missive.webhooks")
 
 
 class Admitted(NamedTuple):
-    """What is to be handled of a request.
+    """What a request asks to have handled.
 
     :ivar body: the decoded body.
     :ivar content_type: its content type, where that is another than was sent.
@@ -130,7 +130,7 @@ class Intake(Generic[M]):
     def admit(self, request: WebhookRequest) -> Answer | Admitted:
         """Verify a POST, decode its body, and answer it where it is a handshake.
 
-        :returns: what is to be handled, or the answer that ends the request.
+        :returns: what to handle, or the answer that ends the request.
         :raises Exception: what a challenge raised.
         """
         if self._why_not is not None:
@@ -160,7 +160,7 @@ class Intake(Generic[M]):
         return Admitted(body, content_type or None, body is not sent)
 
     def handshake(self, request: WebhookRequest) -> Answer | None:
-        """Return the answer to a handshake, or None where the request is none.
+        """Return the answer to a handshake, or None for any other request.
 
         :raises Exception: what a challenge raised, or that its answer cannot be sent.
         """

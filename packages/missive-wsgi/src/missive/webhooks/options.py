@@ -71,7 +71,7 @@ def check_status(nack_status: int) -> int:
 def check_types(content_types: Iterable[str] | None) -> frozenset[str] | None:
     """Refuse what is no list of media types; return them as they are compared.
 
-    :raises ConfigurationError: one is none.
+    :raises ConfigurationError: one is not valid.
     """
     if content_types is None:
         return None
@@ -104,7 +104,7 @@ def check_verify(verify: Any) -> WhyNot | None:
     """Refuse what could not verify, and above all what would let everything pass.
 
     :raises InvalidHandler: it is not callable, or async.
-    :raises ConfigurationError: it makes verifiers and is none.
+    :raises ConfigurationError: it makes verifiers but is not one.
     """
     if verify is None:
         return None

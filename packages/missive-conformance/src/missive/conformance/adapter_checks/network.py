@@ -84,7 +84,7 @@ class Network:
     )
     def test_a110_it_outlives_a_restart(self, lab: AdapterLab) -> None:
         """While its broker is down it is not ready; when the broker is back, messages
-        come again.
+        are delivered again.
         """
         recorder = lab.record()
         with lab.running(recorder) as running:

@@ -126,19 +126,19 @@ class Processes:
 
     @check("A90", profile="faults", needs=SAFE, read="adapters#crashes")
     def test_a90_killed_before_the_handler(self, lab: AdapterLab) -> None:
-        """A worker killed with a message that no handler has seen loses nothing: it comes again."""
+        """A worker killed with a message that no handler has seen loses nothing: it is redelivered."""
         _, healthy = kill_at(lab, "before", "A90")
         self._expect_again(healthy)
 
     @check("A91", profile="faults", needs=SAFE, read="adapters#crashes")
     def test_a91_killed_in_the_handler(self, lab: AdapterLab) -> None:
-        """A worker killed in a handler loses nothing: the message comes again."""
+        """A worker killed in a handler loses nothing: the message is redelivered."""
         _, healthy = kill_at(lab, "in", "A91")
         self._expect_again(healthy)
 
     @check("A92", profile="faults", needs=SAFE, read="adapters#crashes")
     def test_a92_killed_after_the_handler(self, lab: AdapterLab) -> None:
-        """A worker killed after the handler and before the ack loses nothing: it comes again."""
+        """A worker killed after the handler and before the ack loses nothing: it is redelivered."""
         _, healthy = kill_at(lab, "after", "A92")
         self._expect_again(healthy)
 
@@ -157,11 +157,11 @@ class Processes:
 
     def _expect_again(self, healthy: list[Child]) -> None:
         again = lines_of(healthy, "started", 3)
-        expect(bool(again), "the message in flight at the kill did not come again")
+        expect(bool(again), "the message in flight at the kill was not redelivered")
 
     @check("A94", profile="faults", needs=SAFE, read="adapters#poison")
     def test_a94_a_poison_message_is_counted(self, lab: AdapterLab) -> None:
-        """A message that ends its process comes again, counted where counts are kept; none is
+        """A message that ends its process is redelivered, counted where counts are kept; none is
         lost.
         """
         books = Books(lab, "a poison message", "A94")

@@ -56,11 +56,11 @@ class Store(MemoryDLQ):
 
 
 class Waiting:
-    """What holds for messages that are to be handled again later."""
+    """What holds for messages that wait to be handled again."""
 
     @check("A120", needs=("PollingAdapter", "delayed_nack"), read="settlement#what-a-nack-means")
     def test_a120_a_delayed_nack_is_kept(self, lab: AdapterLab) -> None:
-        """A message that is nacked with a delay comes again when that is over, not before, and is
+        """A message that is nacked with a delay is redelivered when that is over, not before, and is
         counted.
         """
         times: list[float] = []

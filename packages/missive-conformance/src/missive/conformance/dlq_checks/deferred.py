@@ -217,7 +217,7 @@ class DeferredChecks:
         expect((found.due, found.attempt) == (lab.far, 2), "due time or attempts were changed")
         expect(found.failures == 1, "what it replaced was counted as a failure")
         store.restore(letter(1))
-        expect(list(store) == [b"letter-1"], "what was restored as a dead letter is none")
+        expect(list(store) == [b"letter-1"], "what was restored as a dead letter is not one")
 
     @check("D81", since="0.2", needs=STORE, read=READ)
     def test_d81_what_is_set_anew_is_dead(self, lab: DLQLab) -> None:

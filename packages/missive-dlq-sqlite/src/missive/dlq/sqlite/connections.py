@@ -14,7 +14,7 @@ from missive import DeadLetterStoreError
 
 
 class Connection:
-    """An open connection, and the lock that whoever uses or closes it holds."""
+    """An open connection, and the lock to hold while using or closing it."""
 
     __slots__ = ("lock", "sqlite")
 
@@ -24,7 +24,7 @@ class Connection:
         self.sqlite: sqlite3.Connection | None = sqlite
 
     def close(self) -> None:
-        """Close it, when whoever uses it is through."""
+        """Close it once its user has finished."""
         with self.lock:
             if self.sqlite is not None:
                 self.sqlite.close()
@@ -97,7 +97,7 @@ class Connections:
             self._by_thread.pop(ident).close()
 
     def close(self) -> None:
-        """Close all connections, each when its user is through; any number of times."""
+        """Close all connections, each once its user has finished; any number of times."""
         with self._lock:
             self._closed = True
             while self._by_thread:
@@ -158,7 +158,7 @@ def _register(connections: Connections) -> None:
 
 
 def _close_forgotten() -> None:
-    # Whoever holds the lock comes here after it: so nothing that is appended meanwhile is missed.
+    # The holder of the lock comes here after releasing it, so nothing appended meanwhile is missed.
     while _forgotten and _forking.acquire(blocking=False):
         try:
             while _forgotten:

@@ -26,7 +26,7 @@ class Acks:
         return len(self._acked)
 
     def ack(self, tag: int) -> int:
-        """Note that a delivery is to be acked; return how many acks wait."""
+        """Note a delivery to ack; return how many acks wait."""
         self._acked.append(tag)
         return len(self._acked)
 

@@ -96,7 +96,7 @@ def declare(link: Link, queue: str) -> None:
 def kind_of(link: Link, queue: str) -> QueueKind:
     """Ask the broker what an existing queue is.
 
-    AMQP has no question for that. But whoever declares an existing queue with other arguments is
+    AMQP has no question for that. But a client that declares an existing queue with other arguments is
     refused, and told the value of one of them; nothing changes. It takes the permission to
     configure the queue.
     """

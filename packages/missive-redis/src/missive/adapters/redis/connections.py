@@ -160,6 +160,6 @@ def _check_host(name: str, host: object) -> None:
             host.encode("idna")
         except UnicodeError:
             raise ConfigurationError(
-                f"{name} cannot use its URL: its host is none; each part of a name has 1 to 63"
+                f"{name} cannot use its URL: its host is not valid; each part of a name has 1 to 63"
                 " characters"
             ) from None

@@ -72,7 +72,7 @@ class Consumer:
         """Ask for new entries, and tell in the same write what was decided.
 
         :param count: at most so many of each stream.
-        :param seconds: wait at the server for so long if there are none.
+        :param seconds: wait at the server for so long if there is nothing.
         """
         commands = [self._group.read(count, max(1, round(seconds * 1000)))]
         if self._ledger.unsent:
@@ -134,7 +134,7 @@ class Consumer:
         return cast("list[Any]", reply) if isinstance(reply, list) else []
 
     def tell(self) -> None:
-        """Tell what was decided, and wait until it is confirmed.
+        """Send the pending settlements, and wait until they are confirmed.
 
         :raises RedisRefused: Redis does not allow it.
         :raises redis.exceptions.RedisError: the connection is lost.

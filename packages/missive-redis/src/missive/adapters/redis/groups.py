@@ -61,7 +61,7 @@ class Group:
         """Return the command that reads new entries.
 
         :param count: at most so many of each stream.
-        :param block: wait so many milliseconds if there are none.
+        :param block: wait so many milliseconds if there is nothing.
         """
         keys = self.keys.values()
         command: list[str | bytes | int] = ["XREADGROUP", "GROUP", self.name, self.consumer]

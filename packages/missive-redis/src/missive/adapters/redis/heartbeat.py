@@ -125,7 +125,7 @@ class Heartbeat:
     def beat(self) -> None:
         """Claim anew what has been in flight for a while, and ack what has been settled for a while.
 
-        An ack that is sent a second time by whoever owes it does no harm.
+        Sending an ack twice does no harm.
 
         :raises RedisRefused: Redis does not let us.
         :raises redis.exceptions.RedisError: the connection is lost.

@@ -40,7 +40,7 @@ class Ledger:
 
     :ivar in_hand: every entry that was read and not settled, with when it was read, on the clock of
         ``time.monotonic``.
-    :ivar suspect: the one entry in flight that may have killed whoever had it before, if any.
+    :ivar suspect: the one entry in flight that may have killed the process that had it before, if any.
     :ivar reading_since: when the read that is under way was sent, on the same clock; None without one.
         What it delivers is pending here and known to nobody until the whole reply was parsed.
     :ivar unsent: how many decisions wait to be sent.
@@ -92,7 +92,7 @@ class Ledger:
             self.suspect = None
 
     def nack(self, entry: StreamEntry) -> None:
-        """Note that an entry is to come again; the time until then begins now."""
+        """Note a nacked entry; the time until its redelivery begins now."""
         self._leave(entry)
         self._nacks.setdefault(entry.stream, []).append(entry.entry_id)
         if len(self._nacked) >= NACKED_KEPT:
@@ -168,7 +168,7 @@ class Ledger:
         return counts
 
     def ack_again(self, key: bytes, entry_id: bytes) -> None:
-        """Note that an entry is to be acked that was settled before and delivered again."""
+        """Note an ack for an entry that was settled before and delivered again."""
         if not self.unsent:
             self.unsent_since = monotonic()
         self.unsent += 1

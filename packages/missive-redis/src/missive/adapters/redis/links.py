@@ -174,7 +174,7 @@ class Link:
     def abort(self) -> None:
         """End whatever another thread waits for on this link: it finds the connection lost."""
         with suppress(OSError):  # it is closed already
-            # Not by the method of a TLS socket, which would say good-bye first.
+            # Not by the method of a TLS socket, which would send a close message first.
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
     def close(self) -> None:

@@ -200,7 +200,7 @@ class Progress:
         return {entry_id for of, ids in self._settled if of == key for entry_id in ids}
 
     def take(self, link: Link, key: bytes, items: list[Any]) -> list[Any]:
-        """Note what was read, and return those of the entries that are to be handled.
+        """Note what was read, and return the entries to handle.
 
         :raises redis.exceptions.RedisError: the connection is lost.
         """
@@ -213,7 +213,7 @@ class Progress:
         return items
 
     def sift(self, link: Link, key: bytes, items: list[Any]) -> list[Any]:
-        """Return those of the entries that were read that are to be handled.
+        """Return the entries to handle among those that were read.
 
         What is settled is acked anew; what is in flight or was nacked is left pending, with its count.
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("missive.adapters.redis.pubsub")
 
-#: How many names of channels are kept decoded. Whoever listens to a pattern may meet any number.
+#: How many names of channels are kept decoded. A pattern may match any number.
 NAMES_KEPT = 10_000
 #: How often, in seconds, a busy connection is looked at to see whether all was read from it.
 CAUGHT_UP_INTERVAL = 1.0

@@ -1,4 +1,4 @@
-"""Redelivery: entries that were nacked, or whose consumer died, come again."""
+"""Redelivery of entries that were nacked, or whose consumer died."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Claimed(NamedTuple):
 
     :ivar deliveries: how often it was delivered, this time included unless it is ``spent``.
     :ivar spent: it was delivered too often, and must not be handled.
-    :ivar suspect: it may be what killed whoever had it.
+    :ivar suspect: it may have killed the process that had it.
     """
 
     stream: bytes

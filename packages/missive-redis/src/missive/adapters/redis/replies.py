@@ -94,7 +94,7 @@ class PureReader:
                 return self._bulk(int(line[1:]), end + 2)
             value = self._line(line[:1], line[1:])
         except ValueError as error:
-            raise InvalidResponse("a length or number of the server is none") from error
+            raise InvalidResponse("the server sent an invalid length or number") from error
         self._position = end + 2
         return value
 

@@ -248,7 +248,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         return Link(self._make_connection, self)
 
     def close(self) -> None:
-        """Tell what is to be told, leave the group where nothing is pending, and disconnect."""
+        """Send the pending acks, leave the group where nothing is pending, and disconnect."""
         heartbeat, self._heartbeat = self._heartbeat, None
         if heartbeat is not None:
             heartbeat.close()
@@ -272,7 +272,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             self._members.leave(consumer.link, is_unique=self._own_name)
         except (*self.connection_errors, MissiveError) as error:
             logger.warning(
-                "%s could not take leave of its group (%s); what it could not ack comes again",
+                "%s could not take leave of its group (%s); what it could not ack is redelivered",
                 type(self).__name__,
                 type(error).__name__,
             )
@@ -284,7 +284,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     @contextmanager
     def _noting_loss(self) -> Generator[Consumer]:
-        """Note a connection error, so that nobody talks to who is not there, and waits in vain."""
+        """Note a connection error, so that no call waits on a dead connection."""
         consumer = self._consumer
         if consumer is None or not self._is_connected:
             raise exceptions.ConnectionError("the adapter is not connected")
@@ -411,7 +411,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
                 consumer.tell()
 
     def nack(self, message: M) -> None:
-        """Leave the entry pending: it comes again ``retry_after`` seconds from now."""
+        """Leave the entry pending: it is redelivered ``retry_after`` seconds from now."""
         self._ledger.nack(message.native)
 
     def flush(self) -> None:

@@ -132,7 +132,7 @@ def _headers_of(environ: WSGIEnvironment) -> list[tuple[str, str]]:
 
 
 def decode(value: str) -> str:
-    """Read text of a WSGI environment as UTF-8, with bytes that are none of it escaped.
+    """Read text of a WSGI environment as UTF-8, with invalid bytes escaped.
 
     PEP 3333 has servers pass bytes on as latin-1. What middleware put there may be any text.
     """

@@ -212,8 +212,8 @@ class OtherServer:
         adapter = self._adapter
         host, port = self.address
         # A thread that waits from the start: a signal handler must not start one.
-        usher = threading.Thread(target=self._usher, name="missive-wsgi-usher", daemon=True)
-        usher.start()
+        stopper = threading.Thread(target=self._stop_server, name="missive-wsgi-stop", daemon=True)
+        stopper.start()
         try:
             adapter.process.open()
             adapter.announce(self.address)
@@ -230,7 +230,7 @@ class OtherServer:
             adapter.shutdown_handler.set_flag()
             adapter.close()
 
-    def _usher(self) -> None:
+    def _stop_server(self) -> None:
         """Wait for the flag, let what is in flight be answered, and interrupt the server."""
         adapter = self._adapter
         adapter.shutdown_handler.wait_for_flag()
