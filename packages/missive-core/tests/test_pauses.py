@@ -8,6 +8,7 @@ from typing import Any
 
 import missive
 import pytest
+from memory_transport import MemoryTransport
 from missive import Processor, RawMessage
 from shelf_transport import ShelfTransport, finish, start, wait_until
 
@@ -120,3 +121,31 @@ def test_a_paused_run_can_be_stopped(workers: int) -> None:
     adapter.stop()
     finish(*run)
     assert adapter.acked == []
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+def test_an_adapter_may_delay_nacks_itself(by_key: bool) -> None:
+    """With a ``nack_delay`` a nacked message is handled again, before later ones of its key."""
+    processor: missive.Processor[Any] = missive.Processor()
+    seen: list[tuple[bytes, int]] = []
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: Any, ctx: Any) -> None:
+        seen.append((message.raw_data, ctx.attempt))
+        if message.raw_data == b"a1" and ctx.attempt < 3:
+            ctx.nack()
+        else:
+            ctx.ack()
+
+    key: dict[str, Any] = {"ordering_key": lambda message: message.raw_data[:1]} if by_key else {}
+    adapter = MemoryTransport(processor, [b"a1", b"a2", b"b1"], until_settled=True, **key)
+    adapter.nack_delay = 0.02
+    adapter.run()
+    assert [attempt for body, attempt in seen if body == b"a1"] == [1, 2, 3]
+    assert adapter.nacked == []
+    bodies = [body for body, _ in seen]
+    if by_key:
+        assert bodies[:2] == [b"a1", b"b1"]
+        assert bodies[-1] == b"a2"
+    else:
+        assert bodies[:3] == [b"a1", b"a2", b"b1"]

@@ -277,3 +277,30 @@ def test_without_a_run_there_is_nothing_to_withdraw_or_to_wake() -> None:
     adapter.ends.set()
     adapter.run()
     assert adapter.acked == [b"a1", b"b1", b"a2"]
+
+
+def test_deliveries_may_be_chosen_one_by_one() -> None:
+    """``withdraw`` takes a function too, for sources of which only a part is taken away."""
+    seen: list[bytes] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: missive.HandlingContext[Any]) -> None:
+        seen.append(message.raw_data)
+        ctx.ack()
+
+    class Chosen(Partitions):
+        def receive(self, timeout: float) -> Sequence[Delivery]:
+            batch, self.waiting = list(self.waiting), deque()
+            if not batch:
+                raise EndOfInput
+            return batch
+
+        def keepalive(self) -> None:
+            self.withdraw(lambda envelope: envelope.message_id == b"a2")
+
+        keepalive_interval = 1e-9
+
+    adapter = Chosen(processor, workers=2, max_in_flight=2, ordering_key=lambda message: "one")
+    adapter.run()
+    assert seen == adapter.acked == [b"a1", b"b1"]

@@ -46,10 +46,11 @@ def decide(
         context.outcome = ACKED
         return
     if error is None and decision is NACKED:
+        in_place = _delay_by_adapter(context, adapter) if holds else False
         if context.delay is None and adapter.capabilities.nack != "drop-refused":
             context.outcome = NACKED
             return
-        if context.delay is not None and plan_wait(context, adapter, dlq, False, holds):
+        if context.delay is not None and plan_wait(context, adapter, dlq, in_place, holds):
             return
         error = NackUnsupported(context.message, adapter)
         context.fail(error, "settling")
@@ -69,6 +70,15 @@ def decide(
     else:
         context.letter = letter_of(context, error)
         context.outcome = DEAD_LETTERED
+
+
+def _delay_by_adapter(context: HandlingContext[Any], adapter: Any) -> bool:
+    """Delay a nack as the adapter has it; return whether later messages of its key wait behind it."""
+    delay: float | None = getattr(adapter, "nack_delay", None)
+    if context.delay is not None or delay is None:
+        return False
+    context.delay = delay
+    return getattr(adapter, "ordering_key", None) is not None
 
 
 def settle(

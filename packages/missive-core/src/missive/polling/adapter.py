@@ -11,7 +11,7 @@ from time import monotonic, time
 from typing import Any
 
 from ..adapter import Adapter
-from ..delivery import Delivery
+from ..delivery import Delivery, Envelope
 from ..error_notes import note_later_error
 from ..errors import ConfigurationError
 from ..message import M, check_message_cls
@@ -138,16 +138,16 @@ class PollingAdapter(Transport, Adapter[M]):
         loop = self._loop
         return () if loop is None else loop.unsettled()
 
-    def withdraw(self, sources: Collection[str], timeout: float = 0.0) -> None:
-        """Take back the deliveries of sources that another process gets from now on.
+    def withdraw(
+        self, sources: Collection[str] | Callable[[Envelope], bool], timeout: float = 0.0
+    ) -> None:
+        """Take back deliveries that another process gets from now on, as of a partition.
 
-        For a transport that loses a partition; to be called within ``receive`` or ``keepalive``.
-        What has not begun is dropped. What is being handled is awaited and settled; past the
-        timeout it is forgotten: its settlement is not sent.
+        Call it in ``receive`` or ``keepalive``. What has not begun is dropped. What is being
+        handled is awaited and settled; past the timeout its settlement is not sent.
 
-        :param sources: the ``source`` of the deliveries.
-        :param timeout: how long to wait for handlers, in seconds; 0.0 where the assignment is gone
-            already.
+        :param sources: the ``source`` of the deliveries, or what returns whether one is of them.
+        :param timeout: how long to wait for handlers, in seconds; 0.0 where it is gone already.
         """
         if self._loop is not None:
             self._loop.withdraw(sources, timeout)

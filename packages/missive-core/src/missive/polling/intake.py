@@ -18,9 +18,6 @@ from .placing import Placing
 from .port import Port
 from .pump import Pump
 
-#: How many messages may wait in this process behind others, whatever ``max_in_flight``.
-WAITING_ROOM = 1000
-
 
 class Intake(Placing[M]):
     """Everything that waits in one run, until the executor has it."""
@@ -66,7 +63,7 @@ class Intake(Placing[M]):
             return False
         begun = self._executor.in_flight + len(self._batches)
         behind = self._behind + self.unreleased()
-        return begun < self._most and behind < max(self._most, WAITING_ROOM)
+        return begun < self._most and behind < max(self._most, self._port.waiting_room)
 
     @property
     def _is_full_of_batches(self) -> bool:

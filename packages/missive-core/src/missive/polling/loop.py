@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Any
 
-from ..delivery import Delivery
+from ..delivery import Delivery, Envelope
 from ..errors import DrainTimeout
 from ..ids import format_id
 from ..message import M
@@ -114,7 +114,9 @@ class Loop(Turns[M]):
             "the transport delivers them again" if again else port.where_leftovers_go,
         )
 
-    def withdraw(self, sources: Collection[str], timeout: float) -> None:
+    def withdraw(
+        self, sources: Collection[str] | Callable[[Envelope], bool], timeout: float
+    ) -> None:
         """Take back the deliveries of sources that another process gets.
 
         What has not begun is dropped. What is being handled is awaited and settled; past the
@@ -122,7 +124,9 @@ class Loop(Turns[M]):
         """
 
         def gone(delivery: Any) -> bool:
-            return delivery.source in sources and delivery.settler is None
+            if delivery.settler is not None:
+                return False
+            return sources(delivery) if callable(sources) else delivery.source in sources
 
         self.intake.drop(gone)
         deadline = monotonic() + timeout

@@ -24,6 +24,7 @@ class Port(Protocol[M]):
     flush_interval: float | None
     keepalive_interval: float | None
     poll_timeout: float
+    waiting_room: int
     source: str | None
     workers: int
     ordering_key: Callable[[M], Hashable] | None

@@ -28,6 +28,11 @@ class Transport(ABC):
     keepalive_interval: float | None = None
     #: How long one ``receive`` may wait, in seconds.
     poll_timeout: float = 0.5
+    #: A message that is nacked without a delay is handled again by this process after so many
+    #: seconds; later messages of its ordering key wait behind it. None: the transport is told.
+    nack_delay: float | None = None
+    #: How many messages may wait in this process behind others, whatever ``max_in_flight``.
+    waiting_room: int = 1000
     #: What may stand in the query of a URL, beside what an adapter adds, and how it is read.
     url_options: Mapping[str, Callable[[str], Any]] = URL_OPTIONS
     #: The source of messages that ``receive`` returns as bytes alone.
