@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 
 import missive as core
 import pytest
-from missive.cli.dlq.groups import group, kind_of, masked_reason
 
 SQLiteDLQ = pytest.importorskip("missive.dlq.sqlite").SQLiteDLQ
 
@@ -54,51 +53,6 @@ def numbers(missive) -> dict[str, str]:
     """Return the numbers of the groups by the lines that raised."""
     rows = map(json.loads, missive("dlq", "summary", URL, "--json").stdout.splitlines())
     return {row["place"].rpartition(":")[2]: row["group"] for row in rows}
-
-
-@pytest.mark.parametrize(
-    ("reason", "expected"),
-    [
-        ("no customer 17", "no customer #"),
-        ("'Ada' is not in \"the list\"", "'…' is not in \"…\""),
-        ("it doesn't say what isn't there", "it doesn't say what isn't there"),
-        ("order-17 took 1.5 s, not 0,3", "order-# took # s, not #"),
-        ("id 123e4567-e89b-12d3-a456-426614174000", "id …"),
-        ("at 0x7fca3b, commit 4ff58cb1", "at …, commit …"),
-        ("first line\nsecond line with content", "first line"),
-        ("", ""),
-    ],
-)
-def test_values_in_a_reason_are_masked(reason, expected):
-    """Numbers, quoted texts and ids do not tell one failure from another; words do."""
-    assert masked_reason(reason) == expected
-
-
-def test_letters_of_one_bug_are_one_group():
-    """Error, handler and raising line make a group, whatever the values in the reason."""
-    groups = group(letter(str(number), f"no customer {number}") for number in range(25))
-    assert [(one.letters, one.reason) for one in groups] == [(25, "no customer #")]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"line": 24}, {"handler": "app.fail"}, {"error_type": "KeyError"}, {"handler": None}],
-)
-def test_another_line_handler_or_error_is_another_group(change):
-    """What failed elsewhere, or by something else, is told apart though its reason is alike."""
-    one = letter("a", "no customer 1")
-    other = letter("b", "no customer 2", **{"line": 23, **change})
-    assert kind_of(one) != kind_of(other)
-
-
-def test_without_a_traceback_the_masked_reason_tells_groups_apart():
-    """Where nothing was raised in a handler the words of the reason are all there is."""
-    letters = [
-        letter("a", "delivered 5 times", line=None),
-        letter("b", "delivered 6 times", line=None),
-        letter("c", "no matching handlers", line=None),
-    ]
-    assert sorted(one.letters for one in group(letters)) == [1, 2]
 
 
 def test_a_number_is_short_and_stays(missive, store):

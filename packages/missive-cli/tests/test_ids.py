@@ -8,7 +8,8 @@ from random import Random
 
 import missive as core
 import pytest
-from missive.cli.dlq.prefixes import short_ids, shortest_prefixes
+from missive.cli.dlq.prefixes import short_ids
+from missive.letters import shortest_prefixes
 
 SQLiteDLQ = pytest.importorskip("missive.dlq.sqlite").SQLiteDLQ
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from missive import DeadLetter, RawMessage
-from missive.cli.dlq.records import BadRecord, from_record, to_record
-from missive.letters import Failure
+from missive.cli.dlq.records import BadRecord, from_record
+from missive.letters import Failure, to_record
 
 #: Any text that Python can hold, lone surrogates included: headers may have some.
 texts = st.text(st.characters(exclude_categories=()), max_size=20)

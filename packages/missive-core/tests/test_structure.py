@@ -23,6 +23,8 @@ LAYERS = {
         " letters.texts letters.claim letters.choice letters.summary letters.mapping"
         " letters.due letters.timeline letters.shelf letters.leases letters.inbox letters.received"
         " letters.memory_mapping"
+        " letters.prefixes letters.groups"
+        " letters.accounts letters.actions letters.division letters.records letters.pytest_file"
     ),
     "declared": "keys matching hooks retry breaker",
     "life": (

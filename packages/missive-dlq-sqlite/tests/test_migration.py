@@ -149,3 +149,17 @@ def test_an_older_store_is_not_looked_at(tmp_path: Path) -> None:
     make_version_1(path)
     with pytest.raises(DeadLetterStoreError, match="opened for writing"):
         SQLiteDLQ(path, read_only=True)
+
+
+def test_letters_of_version_1_are_grouped(tmp_path: Path) -> None:
+    """The letters of an older store are in groups once it is opened, and can be counted."""
+    path = tmp_path / "dlq.db"
+    make_version_1(path)
+    with SQLiteDLQ(path) as store:
+        (group,) = store.groups()
+        assert (group.letters, group.reason) == (3, "it failed")
+        assert (group.first_seen, group.last_seen) == (NOON, NOON)
+        assert len(list(store.letters(group=group.kind.digits()))) == 3
+        assert store.tally([NOON, NOON + timedelta(seconds=1)]) == [3]
+        assert len(store) == 3
+        assert store.actions() == []

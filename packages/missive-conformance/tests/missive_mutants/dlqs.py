@@ -5,14 +5,25 @@ from __future__ import annotations
 import base64
 import pickle
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 from missive import DeadLetter, DeadLetterStoreError, MemoryDLQ, Message
 from missive.conformance import DLQConformance
-from missive.letters import MAX_HISTORY, MAX_LEASE, Choice, Claim, Counts, SummaryRow
+from missive.letters import (
+    MAX_HISTORY,
+    MAX_LEASE,
+    Action,
+    Choice,
+    Claim,
+    Counts,
+    Group,
+    SummaryRow,
+    group_letters,
+    kind_of,
+)
 
 from .mutation import Mutants
 from .store import FileDLQ
@@ -859,6 +870,63 @@ class ForgetsLeasesWhenTheClockJumps(FileDLQ):
             self.looked = moment
             found: list[Claimed] = super().claim_due(limit, lease, now=now)
             return found
+
+
+# Accounts.
+
+
+@MUTANTS.add(sound, "D100")
+class GroupsByReason(FileDLQ):
+    """Takes letters with different values in their reasons for different groups."""
+
+    def groups(self, *, limit: int | None = None, state: Any = "dead") -> list[Group]:
+        letters = self.letters(state=state)
+        return group_letters((one._replace(error_type=one.reason) for one in letters), limit)
+
+
+@MUTANTS.add(sound, "D101")
+class KeepsTheFirstGroup(FileDLQ):
+    """Finds a letter under the group that it was in first, also after it failed elsewhere."""
+
+    first: ClassVar[dict[bytes, str]] = {}
+
+    def put_many(self, letters: Iterable[DeadLetter]) -> None:
+        letters = list(letters)
+        for one in letters:
+            self.first.setdefault(one.id, kind_of(one).digits())
+        super().put_many(letters)
+
+    def letters(self, *, group: str | None = None, **options: Any) -> Iterator[DeadLetter]:
+        for one in super().letters(**options):
+            if group is None or self.first.get(one.id) == group:
+                yield one
+
+
+@MUTANTS.add(sound, "D102")
+class TalliesByFirstFailure(FileDLQ):
+    """Counts a letter that failed at a time before that, too."""
+
+    def tally(self, times: Sequence[datetime], **filters: Any) -> list[int]:
+        return super().tally([time - timedelta(minutes=1) for time in times], **filters)
+
+
+@MUTANTS.add(sound, "D103")
+class OldestActionsFirst(FileDLQ):
+    """Gives actions in the order in which they were done."""
+
+    def actions(self, *, limit: int = 100, before: int | None = None) -> list[Action]:
+        found: list[Action] = super().actions(limit=10_000, before=before)
+        return found[::-1][:limit]
+
+
+@MUTANTS.add(sound, "D104")
+class ForgetsActions(FileDLQ):
+    """Does not keep actions."""
+
+    def persist(self) -> None:
+        kept, self._actions = self._actions, None
+        super().persist()
+        self._actions = kept
 
 
 # Durability.

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +17,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from missive import DeadLetter, DeadLetterStoreError, MemoryDLQ
-from missive.letters import Claim, Failure
+from missive.letters import Action, Claim, Failure
 from missive.letters.shelf import Shelf
 
 #: Version 1 knew no deferred messages.
@@ -62,6 +63,7 @@ class FileDLQ(MemoryDLQ):
         if path.exists():
             self.refresh()
 
+    record = _writing("record")
     put_many = _writing("put_many")
     restore_many = _writing("restore_many")
     assign = _writing("assign")
@@ -79,6 +81,7 @@ class FileDLQ(MemoryDLQ):
     setdefault = _writing("setdefault")
     clear = _writing("clear")
     __delitem__ = _writing("__delitem__")
+    actions = _reading("actions")
     letter = _reading("letter")
     letters = _reading("letters")
     summary = _reading("summary")
@@ -175,6 +178,7 @@ class FileDLQ(MemoryDLQ):
             claims={one.id: one for one in map(claim_of, state["claims"])},
             last_position=state["last"],
         )
+        self._actions = deque(map(action_of, state.get("actions", ())))
 
     def persist(self) -> None:
         """Write everything to a new file, and put that in the place of the old."""
@@ -183,6 +187,7 @@ class FileDLQ(MemoryDLQ):
                 "letters": [row_of(one) for one in self._shelf.letters.values()],
                 "claims": [row_of(one) for one in self._shelf.claims.values()],
                 "last": self._shelf.last_position,
+                "actions": [line_of(one) for one in self._actions or ()],
             }
         ).encode()
         head = {"format": FORMAT, "version": VERSION, "crc": zlib.crc32(rest)}
@@ -246,6 +251,18 @@ def _rich(value: Any) -> Any:
 def letter_of(row: dict[str, Any]) -> DeadLetter:
     """Make a letter of what JSON held of it."""
     return DeadLetter(**{name: _rich(value) for name, value in row.items()})
+
+
+def line_of(action: Action) -> list[Any]:
+    """Make what JSON can hold of an action."""
+    return [action.at.isoformat(), *action[1:6], [id.hex() for id in action.ids], action.number]
+
+
+def action_of(line: list[Any]) -> Action:
+    """Make an action of what JSON held of it."""
+    at, who, what, which, letters, result, ids, number = line
+    ids = tuple(map(bytes.fromhex, ids))
+    return Action(datetime.fromisoformat(at), who, what, which, letters, result, ids, number)
 
 
 def claim_of(row: dict[str, Any]) -> Claim:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from .dlq_checks import (
+    AccountChecks,
     BoundChecks,
     ClaimChecks,
     DeferredChecks,
@@ -23,7 +24,14 @@ from .suite import artefacts_of, keep_accounts, skip_unmet, started
 
 
 class DLQConformance(
-    MappingChecks, StoreChecks, BoundChecks, ClaimChecks, DeferredChecks, DueChecks, Durability
+    MappingChecks,
+    StoreChecks,
+    BoundChecks,
+    ClaimChecks,
+    DeferredChecks,
+    DueChecks,
+    AccountChecks,
+    Durability,
 ):
     """Judges a DLQ. Subclass it as ``class TestMine(DLQConformance)``.
 

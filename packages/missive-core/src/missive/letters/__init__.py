@@ -1,14 +1,31 @@
 """Dead letters and deferred messages: their record, and the stores that keep them."""
 
 from ..delivery import Stage
+from .accounts import check_tally
+from .actions import MAX_ACTION_IDS, Action
 from .choice import Choice
 from .claim import MAX_LEASE, Claim, check_lease, this_process
+from .division import divide, join
 from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, time_before
+from .groups import (
+    Group,
+    Kind,
+    group_letters,
+    kind_from,
+    kind_of,
+    masked_reason,
+    number_of,
+    numbered,
+    shown_reason,
+)
 from .inbox import InboxStore, Receipt, inbox_key, received_letter
 from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, qualified_name, utc_now
 from .mapping import check_key
 from .memory import MemoryDLQ
+from .prefixes import shared_beginning, shortest_prefixes
+from .pytest_file import named, write_test
+from .records import to_record
 from .store import DLQ, DeadLetterStore
 from .summary import Counts, SummaryRow, summarize
 from .texts import shortened
@@ -16,17 +33,21 @@ from .tracebacks import MAX_REASON, MAX_TRACEBACK, format_traceback
 
 __all__ = [
     "DLQ",
+    "MAX_ACTION_IDS",
     "MAX_HISTORY",
     "MAX_LEASE",
     "MAX_REASON",
     "MAX_TRACEBACK",
+    "Action",
     "Choice",
     "Claim",
     "Counts",
     "DeadLetter",
     "DeadLetterStore",
     "Failure",
+    "Group",
     "InboxStore",
+    "Kind",
     "LetterFilters",
     "LetterState",
     "MemoryDLQ",
@@ -38,13 +59,28 @@ __all__ = [
     "check_key",
     "check_lease",
     "check_restored",
+    "check_tally",
+    "divide",
     "format_traceback",
+    "group_letters",
     "inbox_key",
+    "join",
+    "kind_from",
+    "kind_of",
+    "masked_reason",
+    "named",
+    "number_of",
+    "numbered",
     "qualified_name",
     "received_letter",
+    "shared_beginning",
+    "shortest_prefixes",
     "shortened",
+    "shown_reason",
     "summarize",
     "this_process",
     "time_before",
+    "to_record",
     "utc_now",
+    "write_test",
 ]

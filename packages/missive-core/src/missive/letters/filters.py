@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TypedDict
 
 from ..errors import ConfigurationError
+from .groups import kind_of
 from .letter import DeadLetter, LetterState, utc_now
 
 _TEXTS = ("reason", "handler", "source", "error_type")
@@ -17,8 +18,9 @@ class LetterFilters(TypedDict, total=False):
 
     ``reason``, ``handler``, ``source`` and ``error_type`` compare exactly; an empty text matches
     letters that have none. ``since`` and ``until`` bound the time of the last failure: at or after
-    the one, before the other; both need a time zone. ``state`` is ``"dead"`` unless given; None
-    means dead letters and deferred messages.
+    the one, before the other; both need a time zone. ``group`` is the digits of a group, as
+    ``Group.kind.digits()`` returns them. ``state`` is ``"dead"`` unless given; None means dead
+    letters and deferred messages.
     """
 
     reason: str | None
@@ -27,6 +29,7 @@ class LetterFilters(TypedDict, total=False):
     error_type: str | None
     since: datetime | None
     until: datetime | None
+    group: str | None
     state: LetterState | None
 
 
@@ -73,7 +76,8 @@ def matches(letter: DeadLetter, filters: LetterFilters) -> bool:
         wanted = filters.get(name)
         if wanted is not None and (getattr(letter, name) or "") != wanted:
             return False
-    return True
+    group = filters.get("group")
+    return group is None or kind_of(letter).digits() == group
 
 
 def time_before(span: timedelta) -> datetime:

@@ -68,8 +68,8 @@ class ReplayAdapter(Adapter[M]):
     :param store: the store to take letters from.
     :param ids: only the letters with these ids, in this order. An id that is not in the store is
         passed over, and not counted.
-    :param reason: only letters with exactly this reason; likewise ``handler``, ``source`` and
-        ``error_type``, where an empty text stands for those that have none.
+    :param reason: only letters with exactly this reason; likewise ``handler``, ``source``,
+        ``error_type`` and ``group``; an empty text stands for those that have none.
     :param since: only letters that failed last at this moment or later; aware.
     :param until: only letters that failed last before this moment; aware.
     :param choice: only the letters of this choice of the store's, as they stood when they were
@@ -106,6 +106,7 @@ class ReplayAdapter(Adapter[M]):
         handler: str | None = None,
         source: str | None = None,
         error_type: str | None = None,
+        group: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         choice: Choice | None = None,
@@ -128,6 +129,7 @@ class ReplayAdapter(Adapter[M]):
                 "handler": handler,
                 "source": source,
                 "error_type": error_type,
+                "group": group,
                 "since": since,
                 "until": until,
             },

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConfigurationError
+from .accounts import LetterAccounts
 from .choice import Choice
 from .claim import Claim
 from .filters import LetterFilters, check_filters, matches, time_before
 from .letter import DeadLetter, LetterState
-from .mapping import LetterMapping
 from .summary import Counts, SummaryRow
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ DLQ = MutableMapping[bytes, tuple[Any, str]]
 S = TypeVar("S", bound="DeadLetterStore")
 
 
-class DeadLetterStore(LetterMapping):
+class DeadLetterStore(LetterAccounts):
     """A DLQ that keeps the whole record of each letter, and messages until they are due.
 
     A letter is *dead*: somebody has to look at it; or *deferred*: it is handled again when it is

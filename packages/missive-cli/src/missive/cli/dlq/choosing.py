@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+import click
 from missive import DeadLetterStore
 from missive.letters import Choice, LetterFilters
-
-from .groups import Kind, kind_of, kind_with
 
 
 def choose(
@@ -22,32 +20,23 @@ def choose(
     :param group: of those, only the letters of the group with this number.
     :raises click.UsageError: there is no such group.
     """
-    if group is None:
-        return store.choose(ids, **filters)
-    kind = kind_with(group, store.letters(state=filters.get("state", "dead")))
-    letters = (letter for letter in store.letters(**filters) if kind_of(letter) == kind)
-    return Choice(filters, ((letter.position or 0, letter.failures) for letter in letters))
+    return store.choose(ids, **with_group(store, filters, group))
 
 
-def by_kind(store: DeadLetterStore, choice: Choice) -> dict[Kind, Choice]:
-    """Divide a choice into the groups that its letters are of, the oldest group first."""
-    positions: dict[Kind, array[int]] = {}
-    failures: dict[Kind, array[int]] = {}
-    for letter in store.letters(**choice.filters):
-        if letter not in choice:
-            continue
-        kind = kind_of(letter)
-        positions.setdefault(kind, array("q")).append(letter.position or 0)
-        failures.setdefault(kind, array("q")).append(letter.failures)
-    return {
-        kind: Choice(choice.filters, zip(found, failures[kind], strict=True))
-        for kind, found in positions.items()
-    }
+def with_group(store: DeadLetterStore, filters: LetterFilters, number: str | None) -> LetterFilters:
+    """Return filters that match the letters of one group only, where its number was given.
 
-
-def together(choice: Choice, parts: Iterable[Choice]) -> Choice:
-    """Return one choice with the letters of several.
-
-    :param choice: what they are parts of.
+    :raises click.UsageError: no group has it, or several have.
     """
-    return Choice(choice.filters, iter(sorted(pair for part in parts for pair in part)))
+    if number is None:
+        return filters
+    groups = store.groups(state=filters.get("state", "dead"))
+    found = [one for one in groups if one.kind.digits().startswith(number)]
+    if len(found) == 1 and number.isdigit():
+        return {**filters, "group": found[0].kind.digits()}
+    there = ", ".join(one.number for one in found or groups) or "none"
+    if found:
+        raise click.UsageError(f"{number} is the beginning of several groups: {there}")
+    raise click.UsageError(
+        f"there is no group {number}; there are {there}; see missive dlq summary"
+    )

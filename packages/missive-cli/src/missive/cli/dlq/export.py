@@ -6,15 +6,14 @@ import json
 from typing import IO
 
 import click
-from missive.letters import LetterFilters
+from missive.letters import LetterFilters, to_record
 
 from ..options import debug_option, message_option, target_options
 from ..targets import load_target
 from ..terminal import note, plural
 from .filters import filter_options, nothing_matches, state_option
 from .progress import counted
-from .pytest_file import write_test
-from .records import to_record
+from .pytest_file import test_of
 from .store import StoreCommand, letter_of, opened, store_argument
 
 HELP = """\
@@ -65,7 +64,7 @@ def export(
         loaded = load_target(target, message)
         with opened(url) as store:
             letter = letter_of(store, test_id)
-        output.write(write_test(letter, loaded, message))
+        output.write(test_of(letter, loaded, message))
         return
     if target is not None or message is not None:
         raise click.UsageError("a target and --message go with --as-pytest; omit them")

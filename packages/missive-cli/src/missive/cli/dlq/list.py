@@ -11,8 +11,8 @@ from missive.letters import MAX_REASON, LetterFilters, shortened
 
 from ..options import debug_option, json_option
 from ..terminal import Abridged, ago, is_terminal, note, short_name, table, write_json
+from .choosing import with_group
 from .filters import filter_options, group_option, nothing_matches, state_option
-from .groups import kind_of, kind_with
 from .prefixes import short_ids
 from .store import StoreCommand, opened, store_argument
 
@@ -72,14 +72,11 @@ def list_letters(
     """List letters."""
     with opened(url) as store:
         found = store.letters(
-            limit=None if everything or group else limit + 1,
+            limit=None if everything else limit + 1,
             after=after,
             newest_first=newest_first,
-            **filters,
+            **with_group(store, filters, group),
         )
-        if group is not None:
-            kind = kind_with(group, store.letters(state=filters.get("state", "dead")))
-            found = (letter for letter in found if kind_of(letter) == kind)
         page = Page(found, None if everything else limit)
         if as_json:
             for letter in page:

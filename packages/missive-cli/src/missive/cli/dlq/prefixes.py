@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 import click
 from missive import DeadLetterStore, format_id, parse_id
+from missive.letters import shared_beginning
 
 from ..exits import Failed
 
@@ -17,21 +17,6 @@ SHORTEST = 8
 _HEX = re.compile("0x[0-9a-fA-F]*")
 #: How many ids are named that begin with what was typed.
 _NAMED = 5
-
-
-def shortest_prefixes(texts: Iterable[str], least: int) -> dict[str, str]:
-    """Return for each text its shortest beginning that no other text has.
-
-    :param least: a beginning has as many characters, where the text has.
-    """
-    ordered = sorted(set(texts))
-    if not ordered:
-        return {}
-    shared = [0, *(_shared(one, other) for one, other in pairwise(ordered)), 0]
-    return {
-        text: text[: max(least, before + 1, after + 1)]
-        for text, (before, after) in zip(ordered, pairwise(shared), strict=True)
-    }
 
 
 def short_ids(store: DeadLetterStore, ids: Iterable[str]) -> dict[str, str]:
@@ -45,7 +30,7 @@ def short_ids(store: DeadLetterStore, ids: Iterable[str]) -> dict[str, str]:
         at = bisect_left(texts, text)
         # What has more in common with one further away has it with a neighbour of that one too.
         for near in {*texts[max(at - 1, 0) : at + 2]} - {text}:
-            shared[near] = max(shared[near], _shared(text, near))
+            shared[near] = max(shared[near], shared_beginning(text, near))
     return {text: text[: max(SHORTEST, common + 1)] for text, common in shared.items()}
 
 
@@ -129,11 +114,3 @@ def _whole(store: DeadLetterStore, text: str) -> bytes | None:
         return store.letter(id).id
     except KeyError:
         return None
-
-
-def _shared(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
-    for count, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return count
-    return min(len(one), len(other))

@@ -1,4 +1,4 @@
-"""Records: dead letters as JSON objects and back, without loss."""
+"""Records: dead letters read back from JSON objects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, cast, get_args
 
-from missive import DeadLetter, format_id, parse_id
+from missive import DeadLetter, parse_id
 from missive.letters import Failure, Stage
 
 from ..options import read_moment
@@ -20,35 +20,6 @@ _MANY = 2**53
 
 class BadRecord(ValueError):
     """A JSON document is no record of a letter; the text says why, and holds no content."""
-
-
-def to_record(letter: DeadLetter) -> dict[str, Any]:
-    """Return a letter as an object for JSON.
-
-    The body is text where it is UTF-8, else base64. Its position in the store is left out.
-    """
-    return {
-        "id": format_id(letter.id),
-        "message_id": format_id(letter.message_id),
-        "source": letter.source,
-        "headers": dict(letter.headers),
-        "message_class": letter.message_class,
-        "stage": letter.stage,
-        "reason": letter.reason,
-        "error_type": letter.error_type,
-        "handler": letter.handler,
-        "first_failed": letter.first_failed.isoformat(),
-        "last_failed": letter.last_failed.isoformat(),
-        "failures": letter.failures,
-        "history": [_failure_to_record(failure) for failure in letter.history],
-        "traceback": letter.traceback,
-        "host": letter.host,
-        "version": letter.version,
-        "state": letter.state,
-        "due": None if letter.due is None else letter.due.isoformat(),
-        "attempt": letter.attempt,
-        **_body_to_record(letter.raw_data),
-    }
 
 
 def from_record(record: object) -> DeadLetter:
@@ -90,23 +61,6 @@ def _waiting(fields: _Fields) -> dict[str, Any]:
         "state": state,
         "due": None if fields.text_or_none("due") is None else fields.moment("due"),
         "attempt": fields.count("attempt", least=0),
-    }
-
-
-def _body_to_record(body: bytes) -> dict[str, str]:
-    try:
-        return {"body": body.decode()}
-    except UnicodeDecodeError:
-        return {"body_base64": base64.b64encode(body).decode()}
-
-
-def _failure_to_record(failure: Failure) -> dict[str, Any]:
-    return {
-        "at": failure.at.isoformat(),
-        "stage": failure.stage,
-        "reason": failure.reason,
-        "error_type": failure.error_type,
-        "handler": failure.handler,
     }
 
 

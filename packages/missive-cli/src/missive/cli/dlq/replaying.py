@@ -8,13 +8,11 @@ from typing import Any
 
 from missive import DeadLetterStore, MissiveError, Outcome, format_id
 from missive.adapters.replay import ReplayAdapter, Replayed, ReplayResult
-from missive.letters import Choice, LetterFilters
+from missive.letters import Choice, Kind, LetterFilters, divide, join, number_of
 
 from ..exits import Failed, ReaderGone, kind_and_place
 from ..targets import Target
 from ..terminal import escaped, note, plural, write, write_json
-from .choosing import by_kind, together
-from .groups import Kind, number_of
 from .progress import Bar, bar
 from .store import held_by
 
@@ -53,7 +51,7 @@ class Replaying:
 
     def canary(self) -> None:
         """Replay one letter of each group, then the others of the groups whose letter was acked."""
-        groups = by_kind(self._store, self._choice)
+        groups = divide(self._store, self._choice)
         passed: list[Choice] = []
         failed: list[str] = []
         with bar(self._bounded(len(self._choice)), "replaying") as progress:
@@ -68,16 +66,12 @@ class Replaying:
             self._say_what_failed(failed)
             self._counts["skipped"] = 0  # these are counted again among the others
             if passed and self._left != 0 and not self._stopped:
-                rest = together(self._choice, passed)
+                rest = join(self._choice, passed)
                 self._run(progress, rest, limit=self._left, **self._choice.filters)
 
     def _try(self, kind: Kind, group: Choice, progress: Bar) -> bool:
         """Replay one letter of a group, and return whether it was acked."""
-        narrowed: LetterFilters = {
-            **group.filters,
-            "error_type": kind.error_type or "",
-            "handler": kind.handler or "",
-        }
+        narrowed: LetterFilters = {**group.filters, "group": kind.digits()}
         # The limit leaves out those that are skipped, so this goes on to one that is not.
         result = self._run(None, group, limit=1, **narrowed)
         progress.advance(1)

@@ -9,12 +9,11 @@ from datetime import datetime
 
 import click
 from missive import DeadLetter, format_id
-from missive.letters import MAX_REASON, Claim, shortened
+from missive.letters import MAX_REASON, Claim, shortened, to_record
 
 from ..options import debug_option, json_option
 from ..terminal import ago, escaped, is_terminal, moment, plural, write, write_json
 from .list import REASON
-from .records import to_record
 from .store import StoreCommand, held_by, letter_of, opened, store_argument
 
 #: How many bytes a line of the hexadecimal view has.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import click
-from missive.letters import LetterFilters
+from missive.letters import Group, LetterFilters, group_letters
 
 from ..options import debug_option, json_option
 from ..terminal import (
@@ -18,7 +18,6 @@ from ..terminal import (
     write_json,
 )
 from .filters import filter_options, nothing_matches, state_option
-from .groups import Group, group
 from .store import StoreCommand, opened, store_argument
 
 #: How many groups are shown.
@@ -68,7 +67,7 @@ letter of the groups shown was seen to the last; it is drawn where letters of th
 def summary(url: str, filters: LetterFilters, limit: int, as_json: bool) -> None:
     """Summarise letters."""
     with opened(url) as store:
-        groups = group(store.letters(**filters))
+        groups = group_letters(store.letters(**filters))
         if not groups and filters:
             raise nothing_matches(store, filters)
         waiting = 0 if "state" in filters else store.counts().deferred

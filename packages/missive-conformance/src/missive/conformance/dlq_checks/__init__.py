@@ -1,5 +1,6 @@
 """What DLQs are tested for, by topic."""
 
+from .accounts import AccountChecks
 from .bounds import BoundChecks
 from .claims import ClaimChecks
 from .deferred import DeferredChecks
@@ -9,6 +10,7 @@ from .mapping import MappingChecks
 from .store import StoreChecks
 
 __all__ = [
+    "AccountChecks",
     "BoundChecks",
     "ClaimChecks",
     "DeferredChecks",

@@ -190,5 +190,14 @@ def filter_values(filters: LetterFilters) -> tuple[list[str], list[Value]]:
             names.append(str(value))
             continue
         names.append(name)
+        if name == "group":
+            values.append(_group_number(str(value)))
+            continue
         values.append(to_micros(value) if isinstance(value, datetime) else to_text(str(value)))
     return names, values
+
+
+def _group_number(digits: str) -> int:
+    """Return the digits of a group as a number; one that no group has where they are not."""
+    number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else -1
+    return number if number <= LARGEST else -1

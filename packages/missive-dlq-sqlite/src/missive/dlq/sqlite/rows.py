@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from missive import DeadLetter
-from missive.letters import Failure
+from missive.letters import Failure, kind_from
 
 if TYPE_CHECKING:
     from .origins import Origin
@@ -103,6 +103,14 @@ def _kind_of(error_type: str | None, handler: str | None, reason: str) -> int:
 _remembered_kind_of = lru_cache(maxsize=1024)(_kind_of)
 
 
+def group_of(error_type: Any, handler: Any, reason: Any, traceback: Any) -> int:
+    """Return the number of the group that a letter with these fields is of."""
+    kind = kind_from(
+        from_text(error_type), from_text(handler), from_text(reason) or "", from_text(traceback)
+    )
+    return int(kind.digits())
+
+
 # Parameters, in the order that statements.py names the columns, and what comes back.
 
 
@@ -123,6 +131,7 @@ def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
         to_text(letter.reason),
         None if letter.due is None else to_micros(letter.due),
         letter.attempt,
+        group_of(letter.error_type, letter.handler, letter.reason, letter.traceback),
     )
 
 

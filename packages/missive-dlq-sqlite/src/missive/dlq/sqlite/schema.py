@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 
+from .rows import group_of
+
 #: Stands in the file's header and tells our files from those of other programs: "Mdlq".
 APPLICATION_ID = 0x4D646C71
 
 #: The version of the schema that this code reads and writes; in the header as user_version.
-VERSION = 3
+VERSION = 4
 
 # What is read to find, filter and count letters is kept apart from what is only shown, so that
 # a million letters can be looked through without reading a million bodies and tracebacks.
@@ -40,7 +42,9 @@ CREATE TABLE letters (
     -- When a deferred message is handled again; NULL for a dead letter.
     due INTEGER,
     -- How many tries were made.
-    attempt INTEGER NOT NULL DEFAULT 1
+    attempt INTEGER NOT NULL DEFAULT 1,
+    -- The number of the group: of those that failed with one error in one line of one handler.
+    failed_alike INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX letters_by_kind ON letters (kind, last_failed, first_failed) WHERE due IS NULL;
 -- Those that nobody has claimed, by when they are due; then the claimed ones.
@@ -109,6 +113,56 @@ CREATE TRIGGER letter_deleted AFTER DELETE ON letters BEGIN
 END;
 """
 
+#: What tells of many letters without reading them, and what people did to them.
+_ACCOUNTS = """
+-- Letters over time, those of a group, and those of a group over time.
+CREATE INDEX letters_by_time ON letters (last_failed) WHERE due IS NULL;
+CREATE INDEX letters_of_group ON letters (failed_alike);
+CREATE INDEX letters_alike ON letters (failed_alike, last_failed) WHERE due IS NULL;
+
+-- How many dead letters a group has, and when the first that was in it failed first.
+CREATE TABLE alike (
+    failed_alike INTEGER PRIMARY KEY,
+    letters INTEGER NOT NULL,
+    first_seen INTEGER NOT NULL
+);
+CREATE TRIGGER letter_added AFTER INSERT ON letters WHEN NEW.due IS NULL BEGIN
+    INSERT INTO alike VALUES (NEW.failed_alike, 1, NEW.first_failed)
+    ON CONFLICT (failed_alike) DO UPDATE
+    SET letters = letters + 1, first_seen = min(first_seen, excluded.first_seen);
+END;
+CREATE TRIGGER letter_gone AFTER DELETE ON letters WHEN OLD.due IS NULL BEGIN
+    UPDATE alike SET letters = letters - 1 WHERE failed_alike = OLD.failed_alike;
+    DELETE FROM alike WHERE failed_alike = OLD.failed_alike AND letters <= 0;
+END;
+CREATE TRIGGER letter_changed AFTER UPDATE OF failed_alike, due ON letters
+WHEN OLD.due IS NULL OR NEW.due IS NULL BEGIN
+    UPDATE alike SET letters = letters - (OLD.due IS NULL) WHERE failed_alike = OLD.failed_alike;
+    DELETE FROM alike WHERE failed_alike = OLD.failed_alike AND letters <= 0;
+    INSERT INTO alike SELECT NEW.failed_alike, 1, NEW.first_failed WHERE NEW.due IS NULL
+    ON CONFLICT (failed_alike) DO UPDATE
+    SET letters = letters + 1, first_seen = min(first_seen, excluded.first_seen);
+END;
+
+-- What people did to letters, and to which: a JSON array of ids in hexadecimal.
+CREATE TABLE actions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    which TEXT NOT NULL,
+    letters INTEGER NOT NULL,
+    result TEXT NOT NULL,
+    ids TEXT NOT NULL
+);
+"""
+
+#: Fills the table ``alike`` of a database that had none.
+_COUNT = """
+INSERT INTO alike SELECT failed_alike, count(*), min(first_failed) FROM letters
+WHERE due IS NULL GROUP BY failed_alike;
+"""
+
 #: What people look at, and tools; one for each state.
 _VIEW = """
 CREATE VIEW {name} AS
@@ -150,6 +204,17 @@ _VIEWS = _VIEW.format(name="dead_letters", due="", state="NULL") + _VIEW.format(
     name="deferred_messages", due=_DUE, state="NOT NULL"
 )
 
+#: Puts the letters of a database that knew no groups into theirs.
+_GROUPED = """
+ALTER TABLE letters ADD COLUMN failed_alike INTEGER NOT NULL DEFAULT 0;
+UPDATE letters SET failed_alike = (
+    SELECT missive_group(error_type, handler, reason, traceback)
+    FROM letters AS one LEFT JOIN contents ON contents.position = one.position
+        LEFT JOIN origins ON origins.origin = one.origin
+    WHERE one.position = letters.position
+);
+"""
+
 #: What turns a version of the schema into the next, by the version that it starts from.
 MIGRATIONS: dict[int, str] = {
     1: """
@@ -164,11 +229,17 @@ MIGRATIONS: dict[int, str] = {
     """
     + _VIEWS,
     2: "DROP TRIGGER letter_deleted;" + _RECEIVED,
+    3: _GROUPED + _ACCOUNTS + _COUNT,
 }
 
 
 #: A column of each version that the one before lacks; the newest version first.
-_COLUMNS = ((3, "received", "key"), (2, "letters", "due"), (1, "letters", "kind"))
+_COLUMNS = (
+    (4, "alike", "failed_alike"),
+    (3, "received", "key"),
+    (2, "letters", "due"),
+    (1, "letters", "kind"),
+)
 
 
 def version_of(connection: sqlite3.Connection) -> int | None:
@@ -184,12 +255,13 @@ def version_of(connection: sqlite3.Connection) -> int | None:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make an empty database ours; within a transaction that the caller commits."""
-    _run(connection, _CREATE + _RECEIVED + _VIEWS)
+    _run(connection, _CREATE + _RECEIVED + _VIEWS + _ACCOUNTS)
     _stamp(connection, VERSION)
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a database of an older version up to date; within a transaction of the caller's."""
+    connection.create_function("missive_group", 4, group_of, deterministic=True)
     for step in range(version, VERSION):
         _run(connection, MIGRATIONS[step])
     _stamp(connection, VERSION)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -14,9 +14,11 @@ from missive import ConfigurationError, DeadLetter
 from missive.errors import DeadLetterStoreRefused
 from missive.letters import (
     MAX_TRACEBACK,
+    Action,
     Choice,
     Claim,
     Counts,
+    Group,
     InboxStore,
     LetterFilters,
     LetterState,
@@ -26,10 +28,11 @@ from missive.letters import (
     check_filters,
     check_lease,
     check_restored,
+    check_tally,
     utc_now,
 )
 
-from . import claims, reading
+from . import accounts, claims, reading
 from . import statements as sql
 from .addresses import absolute, options_in, path_in
 from .database import Database
@@ -237,6 +240,34 @@ class SQLiteDLQ(SQLiteMapping, InboxStore):
         """Count the letters by state."""
         with self._database.reading() as connection:
             return claims.counts(connection, utc_now())
+
+    def groups(
+        self, *, limit: int | None = None, state: LetterState | None = "dead"
+    ) -> list[Group]:
+        """Group the letters by error type, handler and raising line, the most frequent first."""
+        check_filters({"state": state})
+        shown = LARGEST if limit is None else max(0, min(limit, LARGEST))
+        return self._database.read(accounts.groups, shown, state)
+
+    def tally(self, times: Sequence[datetime], **filters: Unpack[LetterFilters]) -> list[int]:
+        """Count the letters whose last failure is between each two consecutive times."""
+        check_tally(times, filters)
+        with self._database.reading() as connection:
+            return accounts.tally(connection, times, filters)
+
+    def record(self, action: Action) -> None:
+        """Record what somebody did; on return it is on the disk.
+
+        :raises DeadLetterStoreError: it was not recorded.
+        """
+        with self._database.writing() as connection:
+            accounts.record(connection, action)
+
+    def actions(self, *, limit: int = 100, before: int | None = None) -> list[Action]:
+        """Return what was recorded, the newest first."""
+        shown = max(0, min(limit, LARGEST))
+        newest = LARGEST if before is None else max(-LARGEST, min(before, LARGEST))
+        return self._database.read(accounts.actions, shown, newest)
 
     # Claims.
 

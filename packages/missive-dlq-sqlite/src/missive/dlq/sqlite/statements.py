@@ -16,8 +16,8 @@ _SELECT = """
 INSERT_LETTER = """
     INSERT INTO letters
         (position, origin, id, message_id, first_failed, failures, source, last_failed, kind, reason,
-        due, attempt)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        due, attempt, failed_alike)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING
 """
 INSERT_CONTENT = "INSERT INTO contents (position, body, headers, traceback) VALUES (?, ?, ?, ?)"
@@ -64,15 +64,16 @@ DELETE_HISTORY = "DELETE FROM history WHERE position = ?"
 FAIL_AGAIN = """
     UPDATE letters SET failures = failures + 1, origin = ?1, source = ?2,
         last_failed = max(last_failed, ?3), kind = ?4, reason = ?5, due = ?6, attempt = ?7,
+        failed_alike = ?8,
         claim = CASE WHEN due IS NULL AND ?6 IS NULL THEN claim END,
         claimed = CASE WHEN due IS NULL AND ?6 IS NULL THEN claimed END,
         claim_expires = CASE WHEN due IS NULL AND ?6 IS NULL THEN claim_expires END
-    WHERE position = ?8
+    WHERE position = ?9
 """
 SET_MESSAGE_ID = "UPDATE letters SET message_id = ? WHERE position = ?"
 REPLACE_LETTER = """
     UPDATE letters SET origin = ?, message_id = ?, first_failed = ?, failures = ?, source = ?,
-        last_failed = ?, kind = ?, reason = ?, due = ?, attempt = ?,
+        last_failed = ?, kind = ?, reason = ?, due = ?, attempt = ?, failed_alike = ?,
         claim = NULL, claimed = NULL, claim_expires = NULL
     WHERE position = ?
 """
@@ -102,7 +103,7 @@ HISTORY = """
     SELECT number, origin, at, reason FROM history WHERE position = ? ORDER BY number
 """
 EXISTS = "SELECT 1 FROM letters WHERE id = ? AND due IS NULL"
-COUNT = "SELECT count(*) FROM letters WHERE due IS NULL"
+COUNT = "SELECT ifnull(sum(letters), 0) FROM alike"
 IDS = """
     SELECT position, id FROM letters WHERE position > ? AND position <= ? AND due IS NULL
     ORDER BY position
@@ -120,6 +121,7 @@ FILTERS = {
     "error_type": "origin IN (SELECT origin FROM origins WHERE ifnull(error_type, '') = ?)",
     "since": "last_failed >= ?",
     "until": "last_failed < ?",
+    "group": "failed_alike = ?",
     "id": "id = ?",
     # States; they have no parameter.
     "dead": "due IS NULL",
@@ -169,6 +171,53 @@ def summary(state: LetterState | None) -> str:
     """  # noqa: S608 (of constants)
 
 
+#: The groups of dead letters: how many are in each, when the first and the last of them failed.
+GROUPS = """
+    SELECT failed_alike, letters, first_seen,
+        (SELECT max(last_failed) FROM letters INDEXED BY letters_alike
+            WHERE letters.failed_alike = alike.failed_alike AND due IS NULL)
+    FROM alike ORDER BY letters DESC, failed_alike LIMIT ?
+"""
+
+
+def groups(state: LetterState | None) -> str:
+    """Return the statement that counts the letters of each group; how many is its parameter."""
+    if state == "dead":
+        return GROUPS
+    where = "WHERE " + FILTERS[state] if state else ""
+    return f"""
+        SELECT failed_alike, count(*) AS number, min(first_failed), max(last_failed)
+        FROM letters {where} GROUP BY failed_alike
+        ORDER BY number DESC, failed_alike LIMIT ?
+    """  # noqa: S608 (of constants)
+
+
+def example(state: LetterState | None) -> str:
+    """Return the statement that reads the oldest letter of a group."""
+    where = "AND " + FILTERS[state] if state else ""
+    return f"""
+        SELECT error_type, handler, reason, traceback
+        FROM letters INDEXED BY letters_of_group
+            LEFT JOIN contents ON contents.position = letters.position
+            LEFT JOIN origins ON origins.origin = letters.origin
+        WHERE failed_alike = ? {where} ORDER BY letters.position LIMIT 1
+    """  # noqa: S608 (of constants)
+
+
+def tally(filters: list[str]) -> str:
+    """Return the statement that counts letters whose last failure is between two times."""
+    where = " AND ".join(["last_failed >= ?", "last_failed < ?", *(FILTERS[f] for f in filters)])
+    return f"SELECT count(*) FROM letters WHERE {where}"  # noqa: S608 (of constants)
+
+
+INSERT_ACTION = """
+    INSERT INTO actions (at, who, what, which, letters, result, ids) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+ACTIONS = """
+    SELECT number, at, who, what, which, letters, result, ids FROM actions
+    WHERE number < ? ORDER BY number DESC LIMIT ?
+"""
+
 #: How long a claim may hold.
 _LONGEST = MAX_LEASE * 1_000_000
 
@@ -217,7 +266,7 @@ NEXT_DUE = f"""
 """  # noqa: S608
 COUNTS = f"""
     SELECT
-        (SELECT count(*) FROM letters WHERE due IS NULL),
+        (SELECT ifnull(sum(letters), 0) FROM alike),
         (SELECT count(*) FROM letters WHERE due IS NOT NULL),
         (SELECT count(*) FROM letters WHERE due <= :now AND claim_expires IS NULL)
             + (SELECT count(*) FROM ({_ENDED}) WHERE due <= :now),
