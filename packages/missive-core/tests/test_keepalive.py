@@ -234,3 +234,50 @@ def test_the_transport_is_open_to_others_only_while_a_handler_runs() -> None:
         assert turnstile.pass_through(0.0, lambda: calls.append("during"))
     assert not turnstile.pass_through(0.0, lambda: calls.append("after"))
     assert calls == ["during"]
+
+
+class SlowStore(missive.MemoryDLQ):
+    """A store whose writes take as long as it takes to keep a transport alive a few times."""
+
+    adapter: Any = None
+
+    def put_many(self, letters: Any) -> None:
+        while self.adapter.beats.acquire(blocking=False):
+            """Only those count that come while this is written."""
+        self.adapter.await_beats(4)
+        super().put_many(letters)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_leases_are_kept_alive_while_a_letter_is_written(workers: int) -> None:
+    """A store that takes long, as one that fails over, costs no message its lease."""
+
+    def fail(message: missive.Message, ctx: Any) -> None:
+        raise LookupError("not known")
+
+    adapter = leased(fail, b"1", b"2", workers=workers, until_settled=True)
+    store = SlowStore()
+    store.adapter = adapter
+    adapter.processor.set_dlq(store)
+    adapter.run()
+    assert sorted(adapter.acked) == [b"1", b"2"]
+    assert store.counts().dead == 2
+    assert adapter.overlaps == 0
+    assert adapter.beating_threads - {threading.get_ident()}
+    assert any(sorted(kept) == [b"1", b"2"] for kept in adapter.kept)
+    assert all(len(kept) == len(set(kept)) for kept in adapter.kept)
+
+
+def test_keepalives_that_fail_in_a_row_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """While a long handler's transport is away, the log says so once, and again after it was back."""
+
+    def handle(message: missive.Message, ctx: Any) -> None:
+        adapter.failures = [ConnectionError("gone")] * 3
+        adapter.await_beats(6)
+        adapter.failures = [ConnectionError("gone")]
+        adapter.await_beats(3)
+        ctx.ack()
+
+    adapter = leased(handle, b"long", until_settled=True)
+    adapter.run()
+    assert caplog.text.count("keepalive failed: ConnectionError") == 2

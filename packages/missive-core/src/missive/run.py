@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from time import monotonic, perf_counter
@@ -69,10 +70,11 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         self._observers = processor.hooks.settled
         handlers = processor.router.handlers
         self._generation: int | None = None
+        #: Entered while this thread waits for a store, and the transport has to be kept alive.
+        self.elsewhere: AbstractContextManager[None] = nullcontext()
         super().__init__(processor.hooks.processing, loop_factory)
         self._look_at_hooks()
-        own_settle = getattr(type(adapter), "settle", None)
-        simple = getattr(own_settle, "tells_one_by_one", False)
+        simple = getattr(getattr(type(adapter), "settle", None), "tells_one_by_one", False)
         #: Whether the adapter takes acks one by one, and is not to be told by ``settle`` alone.
         self.acks_singly = simple
         self._ack: Callable[[M], None] | None = cast("Any", adapter).ack if simple else None
@@ -120,8 +122,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         """
         if not self.variables:
             return self._deliver(delivery)
-        variables = copy_context()
-        variables.run(set_variables, self.variables)
+        (variables := copy_context()).run(set_variables, self.variables)
         return variables.run(self._deliver, delivery)
 
     def _deliver(self, delivery: Delivery) -> HandlingContext[M]:
@@ -208,7 +209,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
 
     async def asettle(self, context: HandlingContext[M]) -> None:
         """Do what :meth:`settle` does for one delivery, on the running event loop."""
-        error = settlement.settle((context,), self.adapter, self.dlq, self._sends)
+        error = settlement.settle((context,), self.adapter, self.dlq, self._sends, nullcontext())
         await run_async(closing_steps(context))
         await run_async(self._observing_steps(context))
         if error is not None:
@@ -266,7 +267,7 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
         :raises Exception: what left a message unsettled where there is no DLQ. Of several errors
             the first is raised; the others are logged and noted on it.
         """
-        error = settlement.settle(batch, self.adapter, self.dlq, self._sends)
+        error = settlement.settle(batch, self.adapter, self.dlq, self._sends, self.elsewhere)
         for context in batch:
             close, context._close = context._close, None
             if close is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from .error_notes import named, note_later_error
@@ -86,17 +87,23 @@ def settle(
     adapter: Settles,
     dlq: DLQ | None,
     sends: Callable[[HandlingContext[M]], bool],
+    elsewhere: AbstractContextManager[None],
 ) -> Exception | None:
     """Carry plans out: write the letters of all, then tell the adapter.
 
     The outcome of a context that could not be settled becomes None.
 
     :param sends: returns whether a settlement may be sent: not on behalf of a lost connection.
+    :param elsewhere: entered while a store is written to, so that the transport is kept alive.
     :returns: the first error to raise.
     """
     errors: list[Exception] = []
     told: list[HandlingContext[M]] = []
-    refused = _write_letters(batch, dlq)
+    refused: dict[HandlingContext[M], Exception] = {}
+    letters = [context for context in batch if context.letter is not None]
+    if letters:
+        with elsewhere:
+            refused = _write_letters(letters, dlq)
     if refused:
         failed, cause = next(iter(refused.items()))
         errors.append(_write_failure(failed, dlq, cause, len(refused)))
@@ -115,20 +122,23 @@ def settle(
         else:
             context.outcome = None
     # Behind the others: a run may recover from an ack that failed, from the others it cannot.
-    errors += _tell(told, adapter)
+    errors += _tell(told, adapter, elsewhere)
     for later in errors[1:]:
         note_later_error(errors[0], later)
     return errors[0] if errors else None
 
 
-def _tell(batch: list[HandlingContext[M]], adapter: Settles) -> Iterable[Exception]:
+def _tell(
+    batch: list[HandlingContext[M]], adapter: Settles, elsewhere: AbstractContextManager[None]
+) -> Iterable[Exception]:
     """Tell the adapter, and whatever else settles some of the deliveries."""
     groups: dict[Any, list[HandlingContext[M]]] = {}
     for context in batch:
         groups.setdefault(context.delivery.settler or adapter, []).append(context)
     for settler, group in groups.items():
         try:
-            settler.settle(group)
+            with nullcontext() if settler is adapter else elsewhere:
+                settler.settle(group)
         except Exception as error:
             yield _settlement_failure(group, error)
 

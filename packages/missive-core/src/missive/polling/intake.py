@@ -112,9 +112,12 @@ class Intake(Placing[M]):
         if closed:
             pump.hasten(closed)
         room = self._room_for_deferred()
-        if room and (due := pump.take(room)):
-            self.received_at = monotonic()
-            self.backlog.extend(due)
+        if room:
+            with self._ctx.elsewhere:
+                due = pump.take(room)
+            if due:
+                self.received_at = monotonic()
+                self.backlog.extend(due)
 
     def _room_for_deferred(self) -> int:
         """Return how many messages of the store may begin now."""

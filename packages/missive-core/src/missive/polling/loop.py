@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -149,8 +150,11 @@ class Loop(Turns[M]):
 
     def unsettled(self) -> list[Delivery | bytes]:
         """Return what was received and is not settled: begun, handled or waiting."""
-        contexts = [*self.executor.unsettled(), *self._settling.unsettled()]
-        return [*map(delivery_of, contexts), *self.intake.unsettled()]
+        contexts = [*self.executor.unsettled(), *chain.from_iterable(self._collected)]
+        contexts += self._settling.unsettled()
+        # What is handled in the receiving thread may be settled already.
+        once = {id(context): context for context in contexts}.values()
+        return [*map(delivery_of, once), *self.intake.unsettled()]
 
     def oldest_unsettled(self) -> float | None:
         """Return how many seconds ago the oldest delivery came that is not settled; None: none is.

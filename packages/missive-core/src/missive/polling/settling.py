@@ -50,6 +50,7 @@ class Settling(Generic[M]):
         self._halt = halt
         self._lost = lost
         self._unsettled: list[HandlingContext[M]] = []
+        self._batch: list[HandlingContext[M]] = []  # what is being settled
         self.flush_due = monotonic() + (port.flush_interval or 0.0)
         #: As they were handled, with no other outcome between them.
         self.nacks_in_a_row = 0
@@ -88,11 +89,13 @@ class Settling(Generic[M]):
         batch, self._unsettled = self._unsettled, []
         if self._in_order is not None:
             batch = self._in_order.release(batch)
+        self._batch = batch
         try:
             self._ctx.settle(batch)
         except SettlementFailed as error:
             self.recover(error)
         finally:
+            self._batch = []
             for context in batch:
                 if context.held and self._gone is not None and self._gone(context.delivery):
                     context.held, context.outcome = False, None  # it is delivered again instead
@@ -145,7 +148,7 @@ class Settling(Generic[M]):
     def unsettled(self) -> list[HandlingContext[M]]:
         """Return what was handled and is not settled."""
         waiting = [] if self._in_order is None else self._in_order.waiting()
-        return [*self._unsettled, *waiting]
+        return [*self._batch, *self._unsettled, *waiting]
 
     def forget(self, gone: Callable[[Any], bool], in_flight: Iterable[HandlingContext[M]]) -> None:
         """Send no settlement of messages that are ``gone``, as judged by their delivery.

@@ -39,7 +39,7 @@ def start_loop(
             port.keepalive()
 
     executor: Executor[M]
-    watch: Watch | None = None
+    intervals = [port.keepalive_interval]
     if ctx.is_async:
         from .event_loop import EventLoopExecutor  # a plain run imports no asyncio
 
@@ -47,18 +47,15 @@ def start_loop(
     elif port.workers > 1:
         executor = ThreadExecutor(ctx, port.workers, on_done)
     else:
-        executor = inline = InlineExecutor(ctx)
-        intervals = [port.keepalive_interval, port.handler_timeout]
-        if any(intervals):
-            inline.busy = Turnstile()
-            watch = Watch(
-                inline.busy,
-                lambda: inline.current,
-                min(interval for interval in intervals if interval),
-                keep_alive,
-                port.overdue,
-                _recoverable(port),
-            )
+        executor = InlineExecutor(ctx)
+        intervals.append(port.handler_timeout)
+    interval = min((each for each in intervals if each), default=None)
+    watch: Watch | None = None
+    if interval is not None:
+        ctx.elsewhere = turnstile = Turnstile()
+        watch = Watch(turnstile, interval, keep_alive, port.overdue, _recoverable(port))
+        if isinstance(executor, InlineExecutor):
+            executor.busy = turnstile
     loop = Loop(port, ctx, connection, executor, watch)
     wakes.append(loop)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from time import monotonic
 from typing import Any, Generic
 
@@ -54,6 +55,7 @@ class Turns(Generic[M]):
         self._watch = watch
         self.intake: Intake[M] = Intake(port, ctx, executor)
         self._settling: Settling[M] = Settling(port, ctx, self.intake, executor.halt, self._lost)
+        self._collected: deque[Job[M]] = deque()  # handled, and not with settling yet
         self._ended = False
         self._failure: BaseException | None = None
         self._failed_at = 0.0
@@ -117,8 +119,11 @@ class Turns(Generic[M]):
                 if busy is None:
                     handle(context)
                 else:
-                    with busy:
+                    busy.open()
+                    try:
                         handle(context)
+                    finally:
+                        busy.shut()
                 if context.outcome is ACKED and at_once:
                     try:
                         settle_one(context)
@@ -147,8 +152,9 @@ class Turns(Generic[M]):
         self._port.counters.progress()
         if self._port.handler_timeout is not None:
             self._port.overdue()
-        for job in self.executor.collect(timeout):
-            self._take(job)
+        self._collected.extend(self.executor.collect(timeout))
+        while self._collected:
+            self._take(self._collected.popleft())
         while self.executor.crashes:
             self.fail(self.executor.crashes.pop(0))
         if self._watch is not None and self._watch.failure is not None:

@@ -1,4 +1,4 @@
-"""The watch: what must go on while a handler runs in the receiving thread."""
+"""The watch: what must go on while the receiving thread is occupied."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ logger = logging.getLogger("missive.polling.watch")
 class Turnstile:
     """Lets one thread at a time talk to the transport.
 
-    The receiving thread holds it, except while a handler runs: ``with turnstile`` around the
-    handler lets the watch in.
+    The receiving thread holds it, except while it does something else for long, such as a handler:
+    ``with turnstile`` around that lets the watch in.
+
+    :ivar open: lets the watch in; what entering it does, in one call.
+    :ivar shut: lets it in no longer, and waits until it is out.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
+        self.open, self.shut = self._lock.release, self._lock.acquire
 
     def __enter__(self) -> None:
         self._lock.release()
@@ -38,7 +42,7 @@ class Turnstile:
         self._lock.acquire()
 
     def pass_through(self, timeout: float, action: Callable[[], None]) -> bool:
-        """Do something while a handler runs; return whether there was an occasion.
+        """Do something while it is open; return whether there was an occasion.
 
         :param timeout: how long to wait for one, in seconds.
         """
@@ -52,10 +56,9 @@ class Turnstile:
 
 
 class Watch:
-    """A thread that looks after a run while a handler occupies the receiving thread.
+    """A thread that looks after a run while the receiving thread is occupied.
 
-    :param turnstile: entered by the receiving thread around each handler.
-    :param current: returns what is being handled now.
+    :param turnstile: entered by the receiving thread around what may take long.
     :param interval: how often to call, in seconds.
     :param keepalive: keeps the transport alive; called within the turnstile.
     :param look: looks at what is being handled.
@@ -66,18 +69,17 @@ class Watch:
     def __init__(
         self,
         turnstile: Turnstile,
-        current: Callable[[], object],
         interval: float,
         keepalive: Callable[[], None],
         look: Callable[[], object],
         recoverable: tuple[type[BaseException], ...],
     ) -> None:
         self._turnstile = turnstile
-        self._current = current
         self._interval = interval
         self._keepalive = keepalive
         self._look = look
         self._recoverable = recoverable
+        self._failing = False
         self._over = threading.Event()
         #: What ended the watch, to be raised in the receiving thread.
         self.failure: BaseException | None = None
@@ -92,20 +94,25 @@ class Watch:
 
     def _run(self) -> None:
         while not self._over.wait(self._interval):
-            # A handler that began since is young, and looked after at the next beat at the latest.
-            if self._current():
-                self._beat()
+            self._beat()
             if self.failure is not None:
                 return
 
     def _beat(self) -> None:
         try:
             self._look()
-            self._turnstile.pass_through(self._interval, self._keepalive)
+            if self._turnstile.pass_through(self._interval, self._keep_alive):
+                self._failing = False
         except self._recoverable as error:
-            logger.warning("keepalive failed: %s at %s", type(error).__name__, place_of(error))
+            if not self._failing:
+                logger.warning("keepalive failed: %s at %s", type(error).__name__, place_of(error))
+            self._failing = True
         except BaseException as error:
             self.failure = error
+
+    def _keep_alive(self) -> None:
+        if not self._over.is_set():  # it is being closed, after the end of the run
+            self._keepalive()
 
 
 class HandlerTimeouts:

@@ -47,6 +47,7 @@ class Consumer:
         self._expected = 0  # how many replies the read and what was sent with it will have
         self._telling: Telling | None = None
         self._due = 0.0
+        self._unblocked = False  # whether the read that is under way was told to end
         self.link = open_link()
         try:
             progress.prepare(self.link)
@@ -81,6 +82,7 @@ class Consumer:
         self.link.send(*commands)
         self._replies = []
         self._expected = len(commands)
+        self._unblocked = False
         self._ledger.reading_since = monotonic()
         self._due = self._ledger.reading_since + seconds + GRACE
 
@@ -124,14 +126,23 @@ class Consumer:
         if not self.is_reading:
             return []
         patience = max(0.0, self._due - monotonic())
-        if self._client_id is not None:
-            (unblocked,) = self._side.call(("CLIENT", "UNBLOCK", self._client_id))
-            if not isinstance(unblocked, ServerError):
-                patience = UNBLOCKED_GRACE
+        if self.unblock():
+            patience = UNBLOCKED_GRACE
         while len(self._replies) < self._expected:
             self._replies += self.link.receive(patience)
         reply = self._end_read()
         return cast("list[Any]", reply) if isinstance(reply, list) else []
+
+    def unblock(self) -> bool:
+        """Have the read that is under way answered now; return whether Redis allows that."""
+        if self._client_id is None or self._unblocked:
+            return self._unblocked
+        (reply,) = self._side.call(("CLIENT", "UNBLOCK", self._client_id))
+        if isinstance(reply, ServerError):
+            self._client_id = None
+            return False
+        self._unblocked = bool(reply)  # else it was not waiting, and its answer is on the way
+        return True
 
     def tell(self) -> None:
         """Send the pending settlements, and wait until they are confirmed.

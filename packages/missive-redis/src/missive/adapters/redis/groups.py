@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis import exceptions
 
@@ -20,8 +21,25 @@ IDS_A_COMMAND = 1000
 #: An id that no entry can have, for commands that shall have no effect.
 NO_ID = b"0-0"
 
+#: The consumer that entries nacked with a delay belong to, until they are due.
+DELAYED = b"missive-delayed"
+#: What they have been idle for when they are due, in milliseconds: the longest delay, ten years.
+#: Redis sets no idle time below 0, so it counts up to this instead of down to nothing.
+DUE_IDLE = 3650 * 86_400_000
+
 #: Ids of entries by the key of their stream.
 Ids = Mapping[bytes, list[bytes]]
+
+
+class Nack(NamedTuple):
+    """An entry that is to be redelivered.
+
+    :ivar due: when, on the clock of ``time.monotonic``; None: after ``retry_after``.
+    """
+
+    stream: bytes
+    entry_id: bytes
+    due: float | None
 
 
 class Group:
@@ -76,21 +94,38 @@ class Group:
             for at in range(0, len(some), IDS_A_COMMAND)
         ]
 
-    def keeps(self, ids: Ids, *more: str | int) -> list[Command]:
+    def keeps(self, ids: Ids, *more: str | int, consumer: bytes | None = None) -> list[Command]:
         """Return the commands that set back how long entries have been idle.
 
         They count as no delivery and fetch nothing (JUSTID).
 
         :param more: further options of XCLAIM.
+        :param consumer: whose they are from now on; this one's unless given.
         """
         return [
             (
-                *("XCLAIM", key, self.name, self.consumer, 0),
+                *("XCLAIM", key, self.name, consumer or self.consumer, 0),
                 *(*some[at : at + IDS_A_COMMAND], *more, "JUSTID"),
             )
             for key, some in ids.items()
             for at in range(0, len(some), IDS_A_COMMAND)
         ]
+
+    def nacks(self, nacks: Iterable[Nack], now: float) -> list[Command]:
+        """Return the commands that leave entries pending until they are due.
+
+        :param now: the time, on the clock of ``time.monotonic``.
+        """
+        at_once: dict[bytes, list[bytes]] = {}
+        delayed: dict[int, dict[bytes, list[bytes]]] = {}
+        for key, entry_id, due in nacks:
+            left = None if due is None else max(0, ceil((due - now) * 1000))
+            ids = at_once if left is None else delayed.setdefault(DUE_IDLE - left, {})
+            ids.setdefault(key, []).append(entry_id)
+        commands = self.keeps(at_once)
+        for idle, ids in delayed.items():
+            commands += self.keeps(ids, "IDLE", idle, consumer=DELAYED)
+        return commands
 
     # Conversations.
 
@@ -122,6 +157,7 @@ class Group:
         link.check(
             *self.acks(nothing),
             *self.keeps(nothing),
+            *[("XINFO", "CONSUMERS", key, self.name) for key in self.origins],
             *[("XTRIM", key, "MINID", NO_ID) for key in self.origins if self._trims],
         )
 

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from .entries import StreamEntry
-from .groups import Group
+from .groups import Group, Nack
 
 if TYPE_CHECKING:
     from .links import Command
@@ -26,7 +26,7 @@ class Telling:
     """Decisions that were sent and not confirmed."""
 
     acks: dict[bytes, list[bytes]]
-    nacks: dict[bytes, list[bytes]]
+    nacks: list[Nack]
     commands: list[Command]
     since: float  # since when the first of them waits
 
@@ -55,7 +55,7 @@ class Ledger:
         self.unsent = 0
         self.unsent_since = 0.0
         self._acks: dict[bytes, list[bytes]] = {}
-        self._nacks: dict[bytes, list[bytes]] = {}
+        self._nacks: list[Nack] = []
         self._tellings: list[Telling] = []
         self._nacked: dict[EntryName, int] = {}  # with how often it was delivered by then
 
@@ -91,13 +91,22 @@ class Ledger:
         if entry is self.suspect:
             self.suspect = None
 
-    def nack(self, entry: StreamEntry) -> None:
-        """Note a nacked entry; the time until its redelivery begins now."""
+    def nack(self, entry: StreamEntry, delay: float | None = None) -> None:
+        """Note a nacked entry; the time until its redelivery begins now.
+
+        :param delay: after so many seconds; None: after ``retry_after``.
+        """
         self._leave(entry)
-        self._nacks.setdefault(entry.stream, []).append(entry.entry_id)
+        due = None if delay is None else monotonic() + delay
+        self._nacks.append(Nack(entry.stream, entry.entry_id, due))
         if len(self._nacked) >= NACKED_KEPT:
             del self._nacked[next(iter(self._nacked))]
         self._nacked[entry.stream, entry.entry_id] = entry.delivery_count or 1
+
+    @property
+    def owes_delays(self) -> bool:
+        """Whether Redis has not been told of all delays."""
+        return any(nack.due is not None for nack in self._nacks)
 
     def _leave(self, entry: StreamEntry) -> None:
         self.in_hand.pop(entry, None)
@@ -124,11 +133,11 @@ class Ledger:
         The server takes both for pending, however long ago they were delivered.
         """
         names = self.names_in_hand()
-        decided = [self._acks, self._nacks]
-        for telling in self._tellings:
-            decided += [telling.acks, telling.nacks]
-        for ids in decided:
-            names.update((key, entry_id) for key, some in ids.items() for entry_id in some)
+        decided = [(self._acks, self._nacks)]
+        decided += [(telling.acks, telling.nacks) for telling in self._tellings]
+        for acks, nacks in decided:
+            names.update((key, entry_id) for key, some in acks.items() for entry_id in some)
+            names.update((nack.stream, nack.entry_id) for nack in nacks)
         return names
 
     def old_in_hand(self, before: float) -> dict[bytes, list[bytes]]:
@@ -185,10 +194,10 @@ class Ledger:
     def tell(self) -> Telling:
         """Return the pending acks, to be sent now."""
         group = self._group
-        commands = [*group.acks(self._acks), *group.keeps(self._nacks)]
+        commands = [*group.acks(self._acks), *group.nacks(self._nacks, monotonic())]
         telling = Telling(self._acks, self._nacks, commands, self.unsent_since)
         self._tellings.append(telling)
-        self._acks, self._nacks, self.unsent = {}, {}, 0
+        self._acks, self._nacks, self.unsent = {}, [], 0
         return telling
 
     def told(self, telling: Telling) -> None:
@@ -196,10 +205,17 @@ class Ledger:
         self._tellings.remove(telling)
 
     def untold(self) -> None:
-        """Take back what was never confirmed: to say it twice does no harm."""
+        """Take back what was never confirmed: to say it twice does no harm.
+
+        But for a delay that is over: another consumer may have the entry by now. If Redis did not
+        hear of it, the entry is redelivered after ``retry_after``.
+        """
+        now = monotonic()
         for telling in self._tellings:
-            for ours, theirs in ((self._acks, telling.acks), (self._nacks, telling.nacks)):
-                for key, ids in theirs.items():
-                    ours[key] = ids + ours.get(key, [])
-                    self.unsent += len(ids)
+            for key, ids in telling.acks.items():
+                self._acks[key] = ids + self._acks.get(key, [])
+                self.unsent += len(ids)
+            again = [nack for nack in telling.nacks if nack.due is None or nack.due > now]
+            self._nacks = again + self._nacks
+            self.unsent += len(again)
         self._tellings.clear()

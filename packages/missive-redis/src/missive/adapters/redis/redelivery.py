@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
+from heapq import heappop, heappush
+from math import inf
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from .groups import Group, is_no_group
+from .groups import DELAYED, DUE_IDLE, Group, is_no_group, is_no_key
 from .ledger import EntryName, Ledger
 from .links import Link
 
@@ -19,6 +21,11 @@ logger = logging.getLogger("missive.adapters.redis.redelivery")
 CANDIDATES = 32
 #: The longest time between two looks, in seconds.
 LOOK_INTERVAL_LONGEST = 5.0
+#: The shortest such time where each of many entries has a delay of its own.
+LOOK_INTERVAL_SHORTEST = 0.02
+#: A look finds the delayed entries that are due within so many milliseconds too, since Redis
+#: began to count their delays a little after this process did.
+LOOK_AHEAD = 100
 
 
 class Candidate(NamedTuple):
@@ -26,12 +33,14 @@ class Candidate(NamedTuple):
 
     :ivar deliveries: how often it was delivered.
     :ivar min_idle: how long it must have been idle when it is claimed, in milliseconds.
+    :ivar delayed: whether it was nacked with a delay.
     """
 
     stream: bytes
     entry_id: bytes
     deliveries: int
     min_idle: int
+    delayed: bool = False
 
 
 class Claimed(NamedTuple):
@@ -58,8 +67,11 @@ class Redelivery:
     as spent together with the guilty. So the counts are looked at first (XPENDING), and an entry is
     claimed just before it is handled (XCLAIM, which fails if somebody else was quicker).
 
-    An entry that was delivered twice or more, or is delivered for the last time, and was not nacked
-    by this very consumer, is a suspect: of these, one at a time is handled.
+    An entry that was nacked with a delay belongs to a consumer of its own until it is claimed; all
+    that its idle time says is when it is due.
+
+    An entry that was delivered twice or more, or is delivered for the last time, and was nacked
+    neither with a delay nor by this very consumer, is a suspect: of these, one at a time is handled.
 
     :param ledger: what this consumer has in flight or has nacked.
     :param retry_after: how long an entry must be idle, in seconds.
@@ -82,17 +94,35 @@ class Redelivery:
         self._look_at = 0.0
         self._candidates: deque[Candidate] = deque()
         self._found_at = 0.0
-        self._cursors: dict[bytes, bytes] = {}
+        self._dues: list[float] = []  # when delayed entries of this consumer's own are due
+        self._not_before = 0.0
+        #: Where to go on, by stream and consumer.
+        self._cursors: dict[tuple[bytes, bytes], bytes] = {}
         self.vanished = 0
         self._unreported = 0
 
     @property
     def pause(self) -> float:
         """How many seconds there is nothing to do for ``claim``."""
-        return 0.0 if self._candidates else max(0.0, self._look_at - monotonic())
+        now = monotonic()
+        if self._candidates or self._cursors:
+            return 0.0
+        return max(0.0, min(self._look_at - now, self.seconds_to_due))
+
+    @property
+    def seconds_to_due(self) -> float:
+        """In how many seconds one of this consumer's own delays ends; infinite without any."""
+        if not self._dues:
+            return inf
+        return max(0.0, max(self._dues[0], self._not_before) - monotonic())
+
+    def due_in(self, seconds: float) -> None:
+        """Look for delayed entries in so many seconds."""
+        heappush(self._dues, monotonic() + seconds)
 
     def begin(self) -> None:
         """Begin a run: the first look comes at a moment of this process's own."""
+        self._dues.clear()
         self._look_at = monotonic() + self._interval * random.random()
 
     def forget(self) -> None:
@@ -126,33 +156,71 @@ class Redelivery:
         if self._candidates and now - self._found_at > self._retry_after / 2:
             self._candidates.clear()  # somebody may have had them since, and their counts be old
             self._look_at = now
-        if self._candidates or now < self._look_at:
+        if self.pause > 0 or self._candidates:
             return
         if not self._cursors:  # all that was due has been looked at
             self.report()
-        group, held = self._group, self._ledger.names_held()
-        keys = list(group.origins)
-        commands: list[tuple[str | bytes | int, ...]] = [
-            (
-                *("XPENDING", key, group.name, "IDLE", self._min_idle),
-                *(self._cursors.get(key, b"-"), "+", CANDIDATES),
-            )
-            for key in keys
-        ]
-        more = False
-        for key, reply in zip(keys, link.call(*commands), strict=True):
-            self._cursors.pop(key, None)
-            if is_no_group(reply):
+        if self._cursors:
+            owners = list(self._cursors)
+        elif now >= self._look_at:
+            owners = self._owners(link)
+        else:  # only some delayed entries of this consumer's own are due
+            owners = [(key, DELAYED) for key in self._group.origins]
+        if now >= self._look_at:
+            self._look_at = now + self._interval
+        while self._dues and self._dues[0] <= now:
+            heappop(self._dues)
+        self._search(link, owners)
+        self._found_at = monotonic()
+        self._not_before = self._found_at + LOOK_INTERVAL_SHORTEST
+
+    def _owners(self, link: Link) -> list[tuple[bytes, bytes]]:
+        """Return the consumers that have something pending, each with the key of a stream.
+
+        One by one, since entries that are delayed for hours would be looked at with all others.
+        """
+        name, keys = self._group.name, list(self._group.origins)
+        owners: list[tuple[bytes, bytes]] = []
+        replies = link.call(*[("XINFO", "CONSUMERS", key, name) for key in keys])
+        for key, reply in zip(keys, replies, strict=True):
+            if is_no_group(reply) or is_no_key(reply):
                 continue  # the next read finds out too, and mends it
             link.verify(reply)
-            for entry_id, _, _, count in reply:
-                if (key, entry_id) not in held:
-                    self._candidates.append(Candidate(key, entry_id, count, self._min_idle))
+            infos = [dict(zip(flat[::2], flat[1::2], strict=False)) for flat in reply]
+            owners += [(key, info[b"name"]) for info in infos if info[b"pending"]]
+        return owners
+
+    def _search(self, link: Link, owners: list[tuple[bytes, bytes]]) -> None:
+        """Ask for what some consumers have had pending for long enough."""
+        commands = [
+            (
+                *("XPENDING", key, self._group.name),
+                *("IDLE", DUE_IDLE - LOOK_AHEAD if owner == DELAYED else self._min_idle),
+                *(self._cursors.get((key, owner), b"-"), "+", CANDIDATES, owner),
+            )
+            for key, owner in owners
+        ]
+        held = self._ledger.names_held()
+        cursors: dict[tuple[bytes, bytes], bytes] = {}
+        soonest = DUE_IDLE
+        for (key, owner), reply in zip(owners, link.call(*commands), strict=True):
+            if is_no_group(reply):
+                continue
+            link.verify(reply)
+            for entry_id, _, idle, count in sorted(reply, key=_by_idle):
+                if owner == DELAYED and idle < DUE_IDLE:
+                    soonest = min(soonest, DUE_IDLE - idle)
+                elif (key, entry_id) not in held:
+                    self._candidates.append(self._candidate(key, owner, entry_id, count))
             if len(reply) == CANDIDATES:
-                self._cursors[key] = b"(" + reply[-1][0]
-                more = True
-        self._found_at = monotonic()
-        self._look_at = self._found_at + (0.0 if more else self._interval)
+                cursors[key, owner] = b"(" + reply[-1][0]
+        self._cursors = cursors
+        if soonest < DUE_IDLE:
+            self.due_in(soonest / 1000)
+
+    def _candidate(self, key: bytes, owner: bytes, entry_id: bytes, count: int) -> Candidate:
+        delayed = owner == DELAYED
+        return Candidate(key, entry_id, count, DUE_IDLE if delayed else self._min_idle, delayed)
 
     def claim(self, link: Link) -> Claimed | None:
         """Claim the next entry that is due, but no suspect while another is in flight.
@@ -167,7 +235,7 @@ class Redelivery:
             name = (candidate.stream, candidate.entry_id)
             if name in held:
                 continue
-            nacked = self._ledger.was_nacked(name, candidate.deliveries)
+            nacked = candidate.delayed or self._ledger.was_nacked(name, candidate.deliveries)
             suspect = candidate.deliveries >= self.trusted and not nacked
             if suspect and self._ledger.suspect is not None:
                 self._candidates.append(candidate)
@@ -188,6 +256,8 @@ class Redelivery:
                 return None
             link.verify(reply)
             found: list[Any] = [item for item in reply if item is not None and item[1] is not None]
+            if found and self._was_delayed_since(link, candidate, before):
+                continue
             if found:
                 self._ledger.forget_nack(name)
                 count = candidate.deliveries if spent else candidate.deliveries + 1
@@ -197,6 +267,21 @@ class Redelivery:
                 self._ledger.forget_nack(name)
                 self._note_vanished()
         return None
+
+    def _was_delayed_since(self, link: Link, candidate: Candidate, before: Any) -> bool:
+        """Return whether an entry had been delayed since it was found, and give it back if so.
+
+        :param before: what was pending just before it was claimed.
+        """
+        if not isinstance(before, list) or not before:
+            return False
+        ((_, owner, idle, count),) = cast("list[tuple[bytes, bytes, int, int]]", before)
+        if owner != DELAYED or idle >= DUE_IDLE:
+            return False
+        ids = {candidate.stream: [candidate.entry_id]}
+        options = ("IDLE", idle, "RETRYCOUNT", count)
+        link.check(*self._group.keeps(ids, *options, consumer=DELAYED))
+        return True
 
     def _note_vanished(self) -> None:
         self.vanished += 1
@@ -211,3 +296,9 @@ class Redelivery:
                 *(self._unreported, self._group.title),
             )
             self._unreported = 0
+
+
+def _by_idle(pending: list[Any]) -> int:
+    """Return what sorts a pending entry: the longer it has been idle, the sooner."""
+    idle: int = pending[2]
+    return -idle

@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from missive import Capabilities, ConfigurationError, Delivery, M, MissiveError
+from missive import (
+    Capabilities,
+    ConfigurationError,
+    Delivery,
+    HandlingContext,
+    M,
+    MissiveError,
+    Outcome,
+)
 from missive.polling import PollingAdapter, Status, read_flag
 
 from redis import exceptions
@@ -92,6 +100,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         competing_consumers=True,
         stable_id=True,
         delivery_count=True,
+        delayed_nack=True,
         headers=True,
         max_bytes=512 * 1024 * 1024,  # proto-max-bulk-len, unless the server is told otherwise
         reconnects=True,
@@ -214,6 +223,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     def open(self) -> None:
         """Connect, and create the group where it is absent."""
         if not self.reconnecting:
+            self._check_retries()
             self._begin()
         self._redelivery.forget()
         self._restored = False
@@ -225,6 +235,20 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self._heartbeat = Heartbeat(
             self._open_link, self._ledger, self._group, self.retry_after, self.wake
         )
+
+    def _check_retries(self) -> None:
+        """Refuse a policy that the server's count of deliveries would end before its time.
+
+        :raises ConfigurationError: a handler may have more attempts than an entry deliveries.
+        """
+        for handler in self.processor.router.handlers:
+            retry = handler.retry or self.processor.retry
+            if retry is not None and retry.attempts > self.max_deliveries and not retry.in_order:
+                raise ConfigurationError(
+                    f"{handler.name} has a Retry of {retry.attempts} attempts, but"
+                    f" {type(self).__name__} delivers an entry {self.max_deliveries} times at most;"
+                    f" give it max_deliveries={retry.attempts} or more"
+                )
 
     def _begin(self) -> None:
         """Begin a run: decide who this consumer is, in the process that it runs in."""
@@ -302,7 +326,9 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         if self._heartbeat is not None:
             self._heartbeat.check()
         with self._noting_loss() as consumer:
-            if not consumer.is_reading:
+            if consumer.is_reading:
+                timeout = self._until_due(consumer, timeout)
+            else:
                 self._progress.observe_in_time(consumer.link)
                 claimed = self._claim(consumer)
                 if claimed is not None:
@@ -310,6 +336,14 @@ class RedisStreamsAdapter(PollingAdapter[M]):
                 seconds = min(BLOCK, max(self._redelivery.pause, SHORTEST_BLOCK))
                 consumer.start_read(self.batch_size, seconds)
             return self._read(consumer, timeout)
+
+    def _until_due(self, consumer: Consumer, timeout: float) -> float:
+        """Return how long to wait for a read; end it early where a delayed entry is due sooner."""
+        seconds = self._redelivery.seconds_to_due
+        if seconds > 0.0:
+            return min(timeout, seconds)
+        consumer.unblock()
+        return timeout
 
     def _read(self, consumer: Consumer, timeout: float) -> Sequence[Delivery]:
         """Wait for the reply to the read that is under way."""
@@ -357,6 +391,8 @@ class RedisStreamsAdapter(PollingAdapter[M]):
             self._claims_in_a_row = 0
             return None
         self._trim(consumer)
+        if self._ledger.owes_delays:
+            consumer.tell()  # else the server would not name what is due
         redelivery.look(consumer.link)
         self._members.bury(consumer.link)
         claimed = redelivery.claim(consumer.link)
@@ -412,7 +448,25 @@ class RedisStreamsAdapter(PollingAdapter[M]):
 
     def nack(self, message: M) -> None:
         """Leave the entry pending: it is redelivered ``retry_after`` seconds from now."""
-        self._ledger.nack(message.native)
+        self._nack(message, None)
+
+    def _nack(self, message: M, delay: float | None) -> None:
+        entry: Any = message.envelope
+        self._ledger.nack(entry, delay)
+        if delay is not None:
+            self._redelivery.due_in(delay)
+
+    def settle(self, batch: Sequence[HandlingContext[M]]) -> None:
+        """Ack and nack entries; those that were nacked with a delay are redelivered after that."""
+        others: list[HandlingContext[M]] = []
+        for context in batch:
+            if context.outcome is Outcome.NACKED and context.delay is not None:
+                self._nack(context.message, context.delay)
+            else:
+                others.append(context)
+        super().settle(others)
+
+    settle.tells_one_by_one = True  # type: ignore[attr-defined]
 
     def flush(self) -> None:
         """Ack what is settled, where it has waited for long, or where no read follows."""
