@@ -88,7 +88,7 @@ def test_an_idle_stream_adapter_notices_a_fault(
     recorder = Recorder()
     adapter = stream_adapter(proxy, recorder)
     with Running(adapter):
-        eventually(lambda: adapter._consumer.is_reading, "it does not read")
+        eventually(lambda: adapter._session.consumer.is_reading, "it does not read")
         fault(proxy)
         eventually(lambda: adapter.status().reconnections, "it was not noticed", RESUMED)
         (body,) = add(client, range(1))
@@ -175,7 +175,7 @@ def test_stop_is_not_held_up_by_a_dead_connection(proxy: Proxy) -> None:
     """A run that is stopped while its connection is half-open ends."""
     adapter = stream_adapter(proxy, Recorder())
     with Running(adapter):
-        eventually(lambda: adapter._consumer.is_reading, "it does not read")
+        eventually(lambda: adapter._session.consumer.is_reading, "it does not read")
         proxy.freeze()
 
 

@@ -97,10 +97,10 @@ def test_an_entry_that_was_delayed_since_it_was_found_waits(
 ) -> None:
     """A consumer that found it due before another one had it leaves it delayed, with its count."""
     adapter = adapter_of(server, Recorder(), retry_after=1)
-    adapter._begin()
+    adapter._session.begin(b"me")
     (entry_id,) = add(client, b"x")
     link = adapter._open_link()
-    adapter._progress.prepare(link)
+    adapter._session.progress.prepare(link)
     client.xreadgroup("billing", "dead", {"orders": ">"})
     client.xclaim("orders", "billing", "dead", 0, [entry_id], idle=60_000, justid=True)
     adapter._redelivery._look_at = 0.0

@@ -138,12 +138,12 @@ def test_a_consumer_is_not_removed_with_what_it_was_given_meanwhile(
 ) -> None:
     """A name that seemed idle keeps what it read since."""
     adapter = adapter_of(server, Recorder(), consumer="mine")
-    adapter._begin()
+    adapter._session.begin(b"me")
     link = adapter._open_link()
-    adapter._progress.prepare(link)
+    adapter._session.progress.prepare(link)
     add(client, b"x")
     client.xreadgroup("billing", "other", {"orders": ">"})
-    assert not adapter._members._remove(link, b"orders", b"other")
+    assert not adapter._session.members._remove(link, b"orders", b"other")
     assert pending(client) == 1
     link.close()
 
@@ -163,6 +163,6 @@ def test_names_stay_where_the_user_may_not_run_scripts(
         server, Recorder(), retry_after=0.05, url=server.url.replace("//", "//clerk:@")
     )
     with Running(adapter):
-        eventually(lambda: not adapter._members._may_remove, "it did not try")
+        eventually(lambda: not adapter._session.members._may_remove, "it did not try")
     assert names(client) == {b"idle"}
     client.acl_deluser("clerk")

@@ -18,7 +18,8 @@ from streams_helpers import adapter_of, add, pending
 def settle_until(adapter: Any, client: redis.Redis, count: int) -> None:
     """Wait until so many are pending, and the adapter reads."""
     eventually(
-        lambda: pending(client) == count and adapter._consumer.is_reading, "not all is acked"
+        lambda: pending(client) == count and adapter._session.consumer.is_reading,
+        "not all is acked",
     )
 
 
@@ -115,7 +116,7 @@ def test_what_was_settled_is_not_handled_again_where_the_server_told_its_place(
         add(client, *[b"%d" % number for number in range(200)])
         recorder.wait_for(200)
         settle_until(adapter, client, 0)
-        assert sum(len(ids) for _, ids in adapter._progress._settled) <= 20
+        assert sum(len(ids) for _, ids in adapter._session.progress._settled) <= 20
         client.xgroup_destroy("orders", "billing")
         add(client, b"after")
         eventually(lambda: b"after" in recorder.bodies, "it does not read")

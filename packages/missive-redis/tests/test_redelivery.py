@@ -52,10 +52,10 @@ def test_an_entry_that_another_consumer_claimed_first_is_not_lost(
 ) -> None:
     """Nor is one that another has acked and deleted since it was found to be due."""
     adapter = adapter_of(server, Recorder(), retry_after=1)
-    adapter._begin()
+    adapter._session.begin(b"me")
     ids = add(client, b"1", b"2")
     link = adapter._open_link()
-    adapter._progress.prepare(link)
+    adapter._session.progress.prepare(link)
     client.xreadgroup("billing", "dead", {"orders": ">"})
     client.xclaim("orders", "billing", "dead", 0, ids, idle=60_000, justid=True)
     adapter._redelivery._look_at = 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import missive
 import pytest
 import redis
-from missive.adapters.redis import StreamEntry, streams
+from missive.adapters.redis import StreamEntry, reader
 from missive.adapters.redis.consumer import Consumer
 from missive.adapters.redis.links import SpareLink
 from recorder import Recorder
@@ -381,10 +381,10 @@ def test_an_entry_that_was_nacked_here_and_killed_somebody_since_is_handled_alon
     adapter = adapter_of(server, Recorder(), retry_after=0.1)
     add(client, b"x")
     link = adapter._open_link()
-    adapter._begin()
-    adapter._progress.prepare(link)
-    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
-    adapter._ledger.nack(adapter._entry(b"orders", entry_id, [b"data", b"x"], 1))
+    adapter._session.begin(b"me")
+    adapter._session.progress.prepare(link)
+    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", "me", {"orders": ">"})
+    adapter._ledger.nack(adapter._session.reader._entry(b"orders", entry_id, [b"data", b"x"], 1))
     adapter._ledger.told(adapter._ledger.tell())
     client.xclaim("orders", "billing", "dead", 0, [entry_id], retrycount=3, idle=1000, justid=True)
 
@@ -406,16 +406,16 @@ def test_what_a_lost_answer_held_is_left_to_who_claimed_it_since(
     adapter = adapter_of(server, Recorder())
     add(client, b"x")
     link = adapter._open_link()
-    adapter._begin()
-    adapter._progress.prepare(link)
-    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
-    client.xclaim("orders", "billing", adapter.consumer, 0, [entry_id], idle=60_000, justid=True)
+    adapter._session.begin(b"me")
+    adapter._session.progress.prepare(link)
+    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", "me", {"orders": ">"})
+    client.xclaim("orders", "billing", "me", 0, [entry_id], idle=60_000, justid=True)
     adapter._redelivery.recover(link)
     if taken:
         client.xclaim("orders", "billing", "other", 0, [entry_id])
     assert (adapter._redelivery.claim(link) is None) is taken
     (entry,) = client.xpending_range("orders", "billing", "-", "+", 10)
-    assert entry["consumer"] == (b"other" if taken else adapter._group.consumer)
+    assert entry["consumer"] == (b"other" if taken else adapter._session.group.consumer)
     link.close()
 
 
@@ -542,7 +542,7 @@ def test_stop_ends_an_idle_run_without_waiting_for_an_entry(server: RedisServer)
     adapter = adapter_of(server, Recorder())
     adapter.poll_timeout = DEADLINE * 10  # so that nothing but stop() can end the wait in time
     with Running(adapter):
-        eventually(lambda: adapter._consumer.is_reading, "it does not read")
+        eventually(lambda: adapter._session.consumer.is_reading, "it does not read")
 
 
 @pytest.mark.parametrize("failing", [False, True])
@@ -561,14 +561,14 @@ def test_what_a_read_brings_while_a_run_ends_is_returned_before_its_handlers_are
 
     recorder, other = Recorder(act), Recorder()
     adapter = adapter_of(server, recorder, retry_after=3600, workers=2)
-    monkeypatch.setattr(streams, "BLOCK", DEADLINE)  # so that the read is under way for long
+    monkeypatch.setattr(reader, "BLOCK", DEADLINE)  # so that the read is under way for long
     adapter._redelivery.begin = lambda: None
     adapter._redelivery._look_at = float("inf")
     flush, was_added = adapter.flush, threading.Event()
 
     def flush_with_something_new() -> None:
         if adapter.ending and not was_added.is_set():
-            is_reading, count = adapter._consumer.is_reading, pending(client)
+            is_reading, count = adapter._session.consumer.is_reading, pending(client)
             add(client, b"late")
             if is_reading:
                 eventually(lambda: pending(client) > count, "the read does not bring it")

@@ -7,7 +7,7 @@ from ..message import check_message_cls
 from ..urls import read_flag, read_options
 from .acks import AckTracker
 from .adapter import PollingAdapter
-from .options import PollingOptions
+from .options import PollingOptions, check_count, check_names, check_seconds
 from .port import EndOfInput
 from .push import PushAdapter
 from .status import Status
@@ -22,8 +22,11 @@ __all__ = [
     "PushAdapter",
     "Status",
     "Wakeup",
+    "check_count",
     "check_function",
     "check_message_cls",
+    "check_names",
+    "check_seconds",
     "place_of",
     "read_flag",
     "read_options",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypedDict
 
 from ..errors import ConfigurationError
@@ -74,6 +74,59 @@ def check_options(
             raise ConfigurationError(
                 f"{option} of {name} must be more than 0 s, or None {none}, not {given!r}"
             )
+
+
+def check_count(owner: object, option: str, given: object, most: int | None = None) -> None:
+    """Refuse an option of an adapter that is not a whole number from 1.
+
+    :param owner: the adapter.
+    :param option: the name of the option.
+    :param most: the largest number there may be; None: any.
+    :raises ConfigurationError: it is not.
+    """
+    is_whole = isinstance(given, int) and not isinstance(given, bool)
+    if not is_whole or given < 1 or (most is not None and given > most):  # type: ignore[operator]
+        limit = "" if most is None else f" to {most}"
+        raise ConfigurationError(
+            f"{option} of {type(owner).__name__} must be a whole number from 1{limit}, not {given!r}"
+        )
+
+
+def check_seconds(owner: object, option: str, given: object, *, zero: bool, most: float) -> None:
+    """Refuse an option of an adapter that is not a number of seconds.
+
+    :param owner: the adapter.
+    :param option: the name of the option.
+    :param zero: whether it may be 0.
+    :param most: the longest time there may be, in seconds.
+    :raises ConfigurationError: it is not.
+    """
+    if not _is_number(given) or not (given >= 0 if zero else given > 0) or not given <= most:  # type: ignore[operator]
+        least = "0 or more" if zero else "more than 0"
+        raise ConfigurationError(
+            f"{option} of {type(owner).__name__} must be a number of seconds, {least} and at most"
+            f" {most:g}, not {given!r}"
+        )
+
+
+def check_names(
+    owner: object, option: str, given: Iterable[object] | str, can_be: Callable[[str], object]
+) -> tuple[str, ...]:
+    """Return names, each once, or refuse those that the transport cannot have.
+
+    :param owner: the adapter.
+    :param option: the name of the option.
+    :param given: the names, or one alone.
+    :param can_be: returns whether the transport can have a name.
+    :raises ConfigurationError: it cannot have one of them.
+    """
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        if not isinstance(name, str) or not name or not can_be(name):
+            raise ConfigurationError(
+                f"{option} of {type(owner).__name__} must be a name, not {name!r}"
+            )
+    return tuple(dict.fromkeys(map(str, names)))
 
 
 def _is_number(given: object) -> bool:

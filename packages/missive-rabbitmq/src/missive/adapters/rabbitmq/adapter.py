@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from missive import Capabilities, ConfigurationError, Delivery, M, ShutdownHandler
-from missive.polling import PollingAdapter, read_flag
+from missive.polling import PollingAdapter, check_count, check_names, check_seconds, read_flag
 
 from .acks import Acks, Returns
 from .errors import PIKA_ERRORS, RabbitMQRefused, RabbitMQUnavailable, raise_lasting
@@ -32,6 +32,8 @@ logger = logging.getLogger("missive.adapters.rabbitmq.adapter")
 FLUSH_INTERVAL = 0.1
 #: The most that AMQP can ask for ahead.
 PREFETCH_MOST = 65535
+#: The longest ``retry_after``, in seconds.
+RETRY_AFTER_LONGEST = 1e9
 
 
 class RabbitMQAdapter(PollingAdapter[M]):
@@ -86,14 +88,12 @@ class RabbitMQAdapter(PollingAdapter[M]):
         **options: Unpack[SharedOptions],
     ) -> None:
         super().__init__(message_cls, processor, drain_timeout=drain_timeout, **options)
-        self.queues = self._checked_queues(queues)
-        self._check_count("prefetch", prefetch, PREFETCH_MOST)
-        self._check_count("max_deliveries", max_deliveries, None)
-        given: object = retry_after
-        if not isinstance(given, (int, float)) or isinstance(given, bool) or not 0 <= given < 1e9:
-            raise ConfigurationError(
-                f"retry_after of {type(self).__name__} must be a number of seconds, not {given!r}"
-            )
+        self.queues = check_names(self, "queues", queues, _is_short)
+        if not self.queues:
+            raise ConfigurationError(f"{type(self).__name__} needs the names of queues")
+        check_count(self, "prefetch", prefetch, PREFETCH_MOST)
+        check_count(self, "max_deliveries", max_deliveries)
+        check_seconds(self, "retry_after", retry_after, zero=True, most=RETRY_AFTER_LONGEST)
         if disable_shutdown_handler:
             self.shutdown_handler = _WithoutSignals(self._note_stop)
         self.prefetch = prefetch
@@ -108,26 +108,6 @@ class RabbitMQAdapter(PollingAdapter[M]):
         self._subscriptions: Subscriptions | None = None
         self._acks, self._returns, self._incoming = Acks(), Returns(), Suspects()
         self._ack_every = 1
-
-    def _checked_queues(self, queues: Iterable[str] | str) -> tuple[str, ...]:
-        name = type(self).__name__
-        names: tuple[object, ...] = (queues,) if isinstance(queues, str) else tuple(queues)
-        for queue in names:
-            if not isinstance(queue, str) or not 0 < len(queue.encode("utf-8", "replace")) < 256:
-                raise ConfigurationError(
-                    f"{name} cannot read {queue!r}: the name of a queue is text of 1 to 255 bytes"
-                )
-        if not names:
-            raise ConfigurationError(f"{name} needs the names of queues")
-        return tuple(dict.fromkeys(map(str, names)))
-
-    def _check_count(self, what: str, count: object, most: int | None) -> None:
-        if not isinstance(count, int) or count < 1 or (most is not None and count > most):
-            limit = "" if most is None else f" to {most}"
-            raise ConfigurationError(
-                f"{what} of {type(self).__name__} must be a whole number from 1{limit},"
-                f" not {count!r}"
-            )
 
     @classmethod
     def from_url(
@@ -344,6 +324,11 @@ class RabbitMQAdapter(PollingAdapter[M]):
         :raises RabbitMQUnavailable: RabbitMQ cannot be asked now.
         """
         return dict(self.lag().queues)
+
+
+def _is_short(queue: str) -> bool:
+    """Return whether AMQP can carry the name of a queue: 255 bytes at most."""
+    return len(queue.encode("utf-8", "replace")) < 256
 
 
 class _WithoutSignals(ShutdownHandler):

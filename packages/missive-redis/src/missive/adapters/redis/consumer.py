@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, cast
 
 from redis import exceptions
 
+from .entries import StreamEntry
 from .errors import ServerError
 from .groups import Group, is_no_group
 from .ledger import Ledger, Telling
-from .links import Link, SpareLink
+from .links import Command, Link, SpareLink
 from .progress import Progress
 from .replies import UNFINISHED
 
@@ -144,16 +145,51 @@ class Consumer:
         self._unblocked = bool(reply)  # else it was not waiting, and its answer is on the way
         return True
 
-    def tell(self) -> None:
-        """Send the pending settlements, and wait until they are confirmed.
+    def say_aside(self, *commands: Command) -> list[Any]:
+        """Send commands over the second connection; return the replies.
+
+        A group that is gone is no error: the next read finds out, and mends it.
 
         :raises RedisRefused: Redis does not allow it.
         :raises redis.exceptions.RedisError: the connection is lost.
         """
-        if self._ledger.unsent:
-            link = self._side if self.is_reading else self.link
-            telling = self._ledger.tell()
-            self._confirm(telling, link.call(*telling.commands), link)
+        replies = self._side.call(*commands) if commands else []
+        for reply in replies:
+            if not is_no_group(reply):
+                self._side.verify(reply)
+        return replies
+
+    def give_back(self, entries: Iterable[StreamEntry], idle: int) -> None:
+        """Have entries seem not to have been delivered this time, so that any consumer takes them.
+
+        :param idle: for how long they seem to be idle, in milliseconds.
+        """
+        by_count: dict[int, dict[bytes, list[bytes]]] = {}
+        for entry in entries:
+            ids = by_count.setdefault((entry.delivery_count or 1) - entry.counted, {})
+            ids.setdefault(entry.stream, []).append(entry.entry_id)
+        for count, ids in by_count.items():
+            for reply in self.link.call(*self._group.keeps(ids, "IDLE", idle, "RETRYCOUNT", count)):
+                if not is_no_group(reply):
+                    self.link.verify(reply)
+
+    def tell(self, *, aside: bool = False) -> None:
+        """Send the pending acks and nacks, and wait until they are confirmed.
+
+        :param aside: over the second connection, whatever the first is used for.
+        :raises RedisRefused: Redis does not allow it.
+        :raises redis.exceptions.RedisError: the connection is lost.
+        """
+        if not self._ledger.unsent:
+            return
+        link = self._side if aside or self.is_reading else self.link
+        telling = self._ledger.tell()
+        try:
+            confirmations = link.call(*telling.commands)
+        except BaseException:
+            self._ledger.take_back(telling)
+            raise
+        self._confirm(telling, confirmations, link)
 
     def close(self) -> None:
         """Close both connections."""

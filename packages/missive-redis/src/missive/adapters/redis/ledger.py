@@ -36,8 +36,6 @@ class Ledger:
 
     It outlives connections: what was decided while there was none is told on the next.
 
-    Another thread may call ``old_in_hand`` and ``old_acks``, which only copy.
-
     :ivar in_hand: every entry that was read and not settled, with when it was read, on the clock of
         ``time.monotonic``.
     :ivar suspect: the one entry in flight that may have killed the process that had it before, if any.
@@ -148,17 +146,6 @@ class Ledger:
                 ids[entry.stream].append(entry.entry_id)
         return ids
 
-    def old_acks(self, before: float) -> dict[bytes, list[bytes]]:
-        """Return the ids of what is settled and not confirmed, where that waits since before then."""
-        ids: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        waiting = [(self.unsent_since, self._acks)]
-        waiting += [(telling.since, telling.acks) for telling in list(self._tellings)]
-        for since, acks in waiting:
-            if since < before:
-                for key, some in list(acks.items()):
-                    ids[key] += list(some)
-        return ids
-
     def acks_of(self, key: bytes) -> set[bytes]:
         """Return the ids of the entries of a stream that are settled, where that is not confirmed."""
         ids = set(self._acks.get(key, ()))
@@ -204,18 +191,22 @@ class Ledger:
         """Note that Redis confirmed what it was told."""
         self._tellings.remove(telling)
 
-    def untold(self) -> None:
-        """Take back what was never confirmed: to say it twice does no harm.
+    def take_back(self, telling: Telling) -> None:
+        """Take back what was not confirmed: to say it twice does no harm.
 
         But for a delay that is over: another consumer may have the entry by now. If Redis did not
         hear of it, the entry is redelivered after ``retry_after``.
         """
+        self._tellings.remove(telling)
+        for key, ids in telling.acks.items():
+            self._acks[key] = ids + self._acks.get(key, [])
+            self.unsent += len(ids)
         now = monotonic()
-        for telling in self._tellings:
-            for key, ids in telling.acks.items():
-                self._acks[key] = ids + self._acks.get(key, [])
-                self.unsent += len(ids)
-            again = [nack for nack in telling.nacks if nack.due is None or nack.due > now]
-            self._nacks = again + self._nacks
-            self.unsent += len(again)
-        self._tellings.clear()
+        again = [nack for nack in telling.nacks if nack.due is None or nack.due > now]
+        self._nacks = again + self._nacks
+        self.unsent += len(again)
+
+    def take_all_back(self) -> None:
+        """Take back whatever was not confirmed, since its connection is gone."""
+        for telling in list(self._tellings):
+            self.take_back(telling)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from missive import ConfigurationError
-
 
 def encode(name: str) -> bytes:
     """Return a name as Redis has it; surrogate escapes stand for bytes that are not UTF-8."""
@@ -17,21 +13,8 @@ def decode(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def check_names(adapter: object, what: str, given: Iterable[object]) -> tuple[str, ...]:
-    """Return names without those that stand twice.
-
-    :raises ConfigurationError: one of them is not a name that Redis can have.
-    """
-    names = tuple(given)
-    for name in names:
-        if not isinstance(name, str) or not name or not _is_encodable(name):
-            raise ConfigurationError(
-                f"{what} of {type(adapter).__name__} must be a name, not {name!r}"
-            )
-    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
-
-
-def _is_encodable(name: str) -> bool:
+def can_be_name(name: str) -> bool:
+    """Return whether Redis can have a name."""
     try:
         encode(name)
     except UnicodeEncodeError:  # half of a pair of UTF-16, which stands for nothing

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from missive import Capabilities, ConfigurationError, Delivery, M
 from missive.errors import NackUnsupported
-from missive.polling import PollingAdapter
+from missive.polling import PollingAdapter, check_names
 
 from redis import exceptions
 
 from .connections import connection_maker
 from .errors import Outage, RedisUnavailable
 from .links import Command, Link
-from .names import check_names, decode, encode
+from .names import can_be_name, decode, encode
 from .urls import read_adapter_url, read_names
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
-        self.channels = check_names(self, "channels", _several(channels))
-        self.patterns = check_names(self, "patterns", _several(patterns))
+        self.channels = check_names(self, "channels", channels, can_be_name)
+        self.patterns = check_names(self, "patterns", patterns, can_be_name)
         if not self.channels and not self.patterns:
             self.patterns = ("*",)
         if not health_check_interval > 0:
@@ -280,7 +280,3 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         :raises NackUnsupported: always.
         """
         raise NackUnsupported(message, self)
-
-
-def _several(given: Iterable[str] | str) -> Iterable[str]:
-    return (given,) if isinstance(given, str) else given

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from missive import (
-    Capabilities,
-    ConfigurationError,
-    Delivery,
-    HandlingContext,
-    M,
-    MissiveError,
-    Outcome,
+from missive import Capabilities, ConfigurationError, Delivery, HandlingContext, M, Outcome
+from missive.polling import (
+    PollingAdapter,
+    Status,
+    check_count,
+    check_names,
+    check_seconds,
+    read_flag,
 )
-from missive.polling import PollingAdapter, Status, read_flag
-
-from redis import exceptions
 
 from .connections import connection_maker
-from .consumer import BLOCK, Consumer
-from .entries import RejectedEntry, StreamEntry
-from .errors import Outage, RedisUnavailable
-from .groups import Group, is_no_group
-from .heartbeat import Heartbeat
+from .entries import StreamEntry
+from .groups import Group
 from .lag import Lag, measure
-from .ledger import Ledger
 from .links import Link
-from .members import Members, unique_name
-from .names import check_names, encode
-from .progress import Progress
-from .redelivery import Redelivery
-from .replies import UNFINISHED
-from .trimming import trim
+from .members import unique_name
+from .names import can_be_name, encode
+from .session import CONNECTION_ERRORS, Session
 from .urls import read_adapter_url, read_names
 
 if TYPE_CHECKING:
@@ -46,10 +34,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-logger = logging.getLogger("missive.adapters.redis.streams")
-
-#: The shortest such wait, in seconds, while an entry is due that cannot be claimed yet.
-SHORTEST_BLOCK = 0.02
 #: How long settled entries wait at most for others to be acked together, in seconds.
 FLUSH_INTERVAL = 0.25
 #: The longest ``retry_after``, in seconds: Redis takes no entry for idle since before 1970.
@@ -106,7 +90,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         reconnects=True,
         settles_across_connections=True,
     )
-    connection_errors = (exceptions.ConnectionError, exceptions.TimeoutError)
+    connection_errors = CONNECTION_ERRORS
 
     def __init__(
         self,
@@ -128,29 +112,21 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
-        names = check_names(self, "streams", (streams,) if isinstance(streams, str) else streams)
-        if not names:
+        self.streams = check_names(self, "streams", streams, can_be_name)
+        if not self.streams:
             raise ConfigurationError(f"{type(self).__name__} needs the names of streams")
-        check_names(self, "group", (group,))
-        check_names(self, "body_field", (body_field,))
-        check_names(self, "consumer", () if consumer is None else (consumer,))
-        self._check_counts(
-            batch_size=batch_size,
-            max_deliveries=max_deliveries,
-            ack_every=1 if ack_every is None else ack_every,
-        )
-        given: object = retry_after
-        if not isinstance(given, (int, float)) or not 0 < given <= RETRY_AFTER_LONGEST:
-            raise ConfigurationError(
-                f"retry_after of {type(self).__name__} must be a number of seconds, more than 0"
-                f" and at most {RETRY_AFTER_LONGEST:g}, not {given!r}"
-            )
+        check_names(self, "group", (group,), can_be_name)
+        check_names(self, "body_field", (body_field,), can_be_name)
+        check_names(self, "consumer", () if consumer is None else (consumer,), can_be_name)
+        check_count(self, "batch_size", batch_size)
+        check_count(self, "max_deliveries", max_deliveries)
+        check_count(self, "ack_every", 1 if ack_every is None else ack_every)
+        check_seconds(self, "retry_after", retry_after, zero=False, most=RETRY_AFTER_LONGEST)
         if not _START.fullmatch(start):
             raise ConfigurationError(
                 f"{type(self).__name__} cannot start from {start!r}; give '0' for all that is"
                 " there, '$' for what is new, or the id of an entry"
             )
-        self.streams = names
         self.group = group
         #: The name of this consumer; None before the first ``run`` where it makes one of its own.
         self.consumer = consumer
@@ -163,27 +139,22 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         self.trim = trim
         self.flush_interval = min(FLUSH_INTERVAL, retry_after / 4)
         self._own_name = consumer is None
-        self._make_connection = connection_maker(self, url, client, tuple(map(encode, names)))
-        self._group = Group(names, group, start, trims=trim)
-        self._body_field = encode(body_field)
-        self._ledger = Ledger(self._group)
-        self._redelivery = Redelivery(self._group, self._ledger, retry_after, max_deliveries)
-        self._progress = Progress(self._group, self._ledger)
-        self._members = Members(self._group, retry_after)
-        self._consumer: Consumer | None = None
-        self._heartbeat: Heartbeat | None = None
-        self._outage = Outage()
-        self._lost = False  # the connection broke while it was used, and was not closed since
-        self._restored = False  # the group was made anew, and nothing was read since
-        self._claims_in_a_row = 0
-        self._trim_wanted = False
-
-    def _check_counts(self, **counts: object) -> None:
-        for what, count in counts.items():
-            if not isinstance(count, int) or count < 1:
-                raise ConfigurationError(
-                    f"{what} of {type(self).__name__} must be a whole number from 1, not {count!r}"
-                )
+        self._make_connection = connection_maker(
+            self, url, client, tuple(map(encode, self.streams))
+        )
+        self._session = Session(
+            self._open_link,
+            Group(self.streams, group, start, trims=trim),
+            retry_after=retry_after,
+            max_deliveries=max_deliveries,
+            body_field=encode(body_field),
+            batch_size=batch_size,
+            trims=trim,
+        )
+        self._ledger = self._session.ledger
+        self._redelivery = self._session.redelivery
+        self._trimmer = self._session.trimmer
+        self.keepalive_interval = self._session.leases.interval
 
     @classmethod
     def from_url(
@@ -218,23 +189,19 @@ class RedisStreamsAdapter(PollingAdapter[M]):
                 raise ConfigurationError(f"the URL lacks {name}=…, which {cls.__name__} needs")
         return cls(message_cls, processor, **given)
 
-    # Connecting.
+    # Connecting and reading.
 
     def open(self) -> None:
-        """Connect, and create the group where it is absent."""
+        """Connect, and create the group where it is absent.
+
+        :raises ConfigurationError: a handler may have more attempts than an entry deliveries.
+        """
         if not self.reconnecting:
             self._check_retries()
-            self._begin()
-        self._redelivery.forget()
-        self._restored = False
-        try:
-            self._consumer = self._make_consumer()
-        except RedisUnavailable as error:
-            self._outage.note(error)
-            raise
-        self._heartbeat = Heartbeat(
-            self._open_link, self._ledger, self._group, self.retry_after, self.wake
-        )
+            if self.consumer is None or self._own_name:
+                self.consumer = unique_name()  # here, since the process may have forked
+            self._session.begin(encode(self.consumer))
+        self._session.open(recover=self.reconnecting and self._own_name)
 
     def _check_retries(self) -> None:
         """Refuse a policy that the server's count of deliveries would end before its time.
@@ -250,181 +217,21 @@ class RedisStreamsAdapter(PollingAdapter[M]):
                     f" give it max_deliveries={retry.attempts} or more"
                 )
 
-    def _begin(self) -> None:
-        """Begin a run: decide who this consumer is, in the process that it runs in."""
-        if self.consumer is None or self._own_name:
-            self.consumer = unique_name()
-        self._group.consumer = encode(self.consumer)
-        self._ledger.begin()
-        self._redelivery.begin()
-
-    def _make_consumer(self) -> Consumer:
-        consumer = Consumer(self._open_link, self._group, self._ledger, self._progress)
-        try:
-            if self.reconnecting and self._own_name:
-                self._redelivery.recover(consumer.link)
-        except BaseException:
-            consumer.close()
-            raise
-        return consumer
-
     def _open_link(self) -> Link:
         return Link(self._make_connection, self)
 
     def close(self) -> None:
         """Send the pending acks, leave the group where nothing is pending, and disconnect."""
-        heartbeat, self._heartbeat = self._heartbeat, None
-        if heartbeat is not None:
-            heartbeat.close()
-        consumer, self._consumer = self._consumer, None
-        self._ledger.reading_since = None
-        self._redelivery.report()
-        lost, self._lost = self._lost, False
-        try:
-            if consumer is not None and consumer.is_open and not lost:
-                self._take_leave(consumer)
-        finally:
-            if consumer is not None:
-                consumer.close()
-            self._ledger.untold()
-
-    def _take_leave(self, consumer: Consumer) -> None:
-        try:
-            consumer.tell()
-            self._return_late(consumer)
-            self._trim(consumer)
-            self._members.leave(consumer.link, is_unique=self._own_name)
-        except (*self.connection_errors, MissiveError) as error:
-            logger.warning(
-                "%s could not take leave of its group (%s); what it could not ack is redelivered",
-                type(self).__name__,
-                type(error).__name__,
-            )
-
-    @property
-    def _is_connected(self) -> bool:
-        """Whether there is a connection that is not known to be lost."""
-        return self._consumer is not None and not self._lost
-
-    @contextmanager
-    def _noting_loss(self) -> Generator[Consumer]:
-        """Note a connection error, so that no call waits on a dead connection."""
-        consumer = self._consumer
-        if consumer is None or not self._is_connected:
-            raise exceptions.ConnectionError("the adapter is not connected")
-        try:
-            yield consumer
-        except self.connection_errors as error:
-            self._lost = True
-            self._outage.note(error)
-            raise
-
-    # Reading.
+        self._session.close(is_unique=self._own_name)
 
     def receive(self, timeout: float) -> Sequence[Delivery]:
         """Return the next entries: one that is due again, or else new ones."""
-        if self._heartbeat is not None:
-            self._heartbeat.check()
-        with self._noting_loss() as consumer:
-            if consumer.is_reading:
-                timeout = self._until_due(consumer, timeout)
-            else:
-                self._progress.observe_in_time(consumer.link)
-                claimed = self._claim(consumer)
-                if claimed is not None:
-                    return (claimed,)
-                seconds = min(BLOCK, max(self._redelivery.pause, SHORTEST_BLOCK))
-                consumer.start_read(self.batch_size, seconds)
-            return self._read(consumer, timeout)
+        with self._session.connected() as consumer:
+            return self._session.reader.receive(consumer, timeout, self.wait)
 
-    def _until_due(self, consumer: Consumer, timeout: float) -> float:
-        """Return how long to wait for a read; end it early where a delayed entry is due sooner."""
-        seconds = self._redelivery.seconds_to_due
-        if seconds > 0.0:
-            return min(timeout, seconds)
-        consumer.unblock()
-        return timeout
-
-    def _read(self, consumer: Consumer, timeout: float) -> Sequence[Delivery]:
-        """Wait for the reply to the read that is under way."""
-        deadline = monotonic() + timeout
-        while True:
-            readable = self.wait(max(0.0, deadline - monotonic()), consumer.link.socket)
-            reply = consumer.poll(readable=readable)
-            if reply is not UNFINISHED:
-                return self._entries(consumer.link, reply)
-            if not readable:
-                return ()
-
-    def _entries(self, link: Link, reply: Any) -> list[StreamEntry]:
-        """Turn the reply to a read into entries, or mend what it complains of."""
-        if is_no_group(reply):
-            if self._restored:  # somebody deletes it again and again, or it does not stay
-                raise RedisUnavailable(f"NOGROUP: the group {self.group} does not stay")
-            self._progress.restore(link)
-            self._restored = True
-            return []
-        link.verify(reply)
-        self._restored = False
-        self._outage.end()
-        entries: list[StreamEntry] = []
-        body_field, progress = self._body_field, self._progress
-        for key, items in reply or ():
-            source, prefix = self._group.origins[key]
-            entries += [
-                StreamEntry(key, source, prefix, entry_id, flat, body_field, 1)
-                for entry_id, flat in progress.take(link, key, items)
-            ]
-        for index, entry in enumerate(entries):
-            if entry.body_at < 0:
-                entries[index] = self._without_body(entry)
-        if entries:
-            self._ledger.take_in(entries, self._ledger.reading_since)
-            self._claims_in_a_row = 0
-        self._ledger.reading_since = None
-        return entries
-
-    def _claim(self, consumer: Consumer) -> StreamEntry | None:
-        """Claim one entry that is due again; new ones have their turn after as many as they bring."""
-        redelivery = self._redelivery
-        if redelivery.pause > 0 or self._claims_in_a_row >= self.batch_size:
-            self._claims_in_a_row = 0
-            return None
-        self._trim(consumer)
-        if self._ledger.owes_delays:
-            consumer.tell()  # else the server would not name what is due
-        redelivery.look(consumer.link)
-        self._members.bury(consumer.link)
-        claimed = redelivery.claim(consumer.link)
-        if claimed is None:
-            return None
-        self._claims_in_a_row += 1
-        entry = self._entry(claimed.stream, claimed.entry_id, claimed.flat, claimed.deliveries)
-        if claimed.spent:
-            times = "1 time" if claimed.deliveries == 1 else f"{claimed.deliveries} times"
-            reason = f"delivered {times} without being settled"
-            entry = RejectedEntry(entry, reason=reason, stage="settling", counted=False)
-        elif entry.body_at < 0:
-            entry = self._without_body(entry)
-        self._ledger.take_in((entry,))
-        if claimed.suspect:
-            self._ledger.suspect = entry
-        return entry
-
-    def _entry(self, key: bytes, entry_id: bytes, flat: list[bytes], count: int) -> StreamEntry:
-        source, prefix = self._group.origins[key]
-        return StreamEntry(key, source, prefix, entry_id, flat, self._body_field, count)
-
-    def _without_body(self, entry: StreamEntry) -> RejectedEntry:
-        reason = f"the entry has no field {self.body_field!r}"
-        return RejectedEntry(entry, reason=reason, stage="decoding")
-
-    def _trim(self, consumer: Consumer) -> None:
-        if self.trim and self._trim_wanted:
-            consumer.tell()  # what waits to be acked would not be deleted
-            self._trim_wanted = False
-            for key in self._group.origins:
-                trim(consumer.link, key)
+    def keepalive(self) -> None:
+        """Keep what is in flight from being taken by other consumers."""
+        self._session.keep_alive()
 
     # Settling.
 
@@ -438,81 +245,56 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         # What native gives, two calls later: 3 % of what an entry costs (benchmarks/redis_streams).
         entry: Any = message.envelope
         ledger.ack(entry)
-        self._trim_wanted = True
-        at_once = entry.delivery_count > self._redelivery.trusted or (
+        self._trimmer.wanted = True
+        if entry.delivery_count > self._redelivery.trusted or (
             self.ack_every is not None and ledger.unsent >= self.ack_every
-        )
-        if at_once and self._is_connected:
-            with self._noting_loss() as consumer:
-                consumer.tell()
+        ):
+            self._session.tell()
 
     def nack(self, message: M) -> None:
         """Leave the entry pending: it is redelivered ``retry_after`` seconds from now."""
-        self._nack(message, None)
-
-    def _nack(self, message: M, delay: float | None) -> None:
-        entry: Any = message.envelope
-        self._ledger.nack(entry, delay)
-        if delay is not None:
-            self._redelivery.due_in(delay)
+        self._ledger.nack(cast("StreamEntry", message.native))
 
     def settle(self, batch: Sequence[HandlingContext[M]]) -> None:
         """Ack and nack entries; those that were nacked with a delay are redelivered after that."""
-        others: list[HandlingContext[M]] = []
+        ledger, trusted, at_once = self._ledger, self._redelivery.trusted, False
         for context in batch:
-            if context.outcome is Outcome.NACKED and context.delay is not None:
-                self._nack(context.message, context.delay)
+            entry: Any = context.message.envelope
+            if context.outcome is not Outcome.NACKED:
+                ledger.ack(entry)
+                at_once = at_once or entry.delivery_count > trusted
             else:
-                others.append(context)
-        super().settle(others)
+                ledger.nack(entry, context.delay)
+                if context.delay is not None:
+                    self._redelivery.due_in(context.delay)
+        self._trimmer.wanted = True
+        if at_once or (self.ack_every is not None and ledger.unsent >= self.ack_every):
+            self._session.tell()
 
     settle.tells_one_by_one = True  # type: ignore[attr-defined]
 
     def flush(self) -> None:
         """Ack what is settled, where it has waited for long, or where no read follows."""
-        if not self._is_connected:
+        session, ledger = self._session, self._ledger
+        if not session.is_connected:
             return
-        ledger = self._ledger
         if self.ending:
-            with self._noting_loss() as consumer:
-                self._return_late(consumer)
-                consumer.tell()
-        elif ledger.unsent and (
-            monotonic() - ledger.unsent_since >= (self.flush_interval or 0.0) / 2
+            session.give_back()
+        elif not ledger.unsent or (
+            monotonic() - ledger.unsent_since < (self.flush_interval or 0.0) / 2
         ):
-            with self._noting_loss() as consumer:
-                consumer.tell()
+            return
+        session.tell()
 
     def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
         """Have entries that were read and not handled delivered again at once, to any consumer."""
         entries = [entry for entry in deliveries if isinstance(entry, StreamEntry)]
         self._ledger.drop(entries)
-        with self._noting_loss() as consumer:
-            self._return_late(consumer)
-            self._return(consumer.link, entries)
+        self._session.give_back(entries)
 
     def dropped(self, deliveries: Sequence[Delivery]) -> None:
         """Have entries that were read on a lost connection, and not handled, delivered again."""
         self._ledger.drop([entry for entry in deliveries if isinstance(entry, StreamEntry)])
-
-    def _return_late(self, consumer: Consumer) -> None:
-        """End the read that is under way, and return what it still brings."""
-        for key, items in consumer.finish_read():
-            items = self._progress.sift(consumer.link, key, items)
-            late = [self._entry(key, entry_id, flat, 1) for entry_id, flat in items]
-            self._return(consumer.link, late)
-
-    def _return(self, link: Link, entries: Iterable[StreamEntry]) -> None:
-        """Have entries seem idle for long, and not delivered this time."""
-        by_count: dict[int, dict[bytes, list[bytes]]] = {}
-        for entry in entries:
-            ids = by_count.setdefault((entry.delivery_count or 1) - entry.counted, {})
-            ids.setdefault(entry.stream, []).append(entry.entry_id)
-        idle = round(self.retry_after * 1000) + 1
-        for count, ids in by_count.items():
-            for reply in link.call(*self._group.keeps(ids, "IDLE", idle, "RETRYCOUNT", count)):
-                if not is_no_group(reply):
-                    link.verify(reply)
 
     # Probing.
 
@@ -529,7 +311,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
         """
         link = self._open_link()
         try:
-            return measure(link, self._group)
+            return measure(link, self._session.group)
         finally:
             link.close()
 

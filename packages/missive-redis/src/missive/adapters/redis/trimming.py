@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from .consumer import Consumer
 from .errors import ServerError
-from .groups import is_no_key
+from .groups import Group, is_no_key
 from .ids import Order, first_needed, id_of
 from .links import Link
+
+
+class Trimmer:
+    """Trims the streams of a group, when something was settled since the last time.
+
+    :param is_on: whether they are to be trimmed at all.
+
+    :ivar wanted: whether something was settled.
+    """
+
+    def __init__(self, group: Group, *, is_on: bool) -> None:
+        self._group = group
+        self._is_on = is_on
+        self.wanted = False
+
+    def trim(self, consumer: Consumer) -> None:
+        """Trim, if it is wanted.
+
+        :raises redis.exceptions.RedisError: the connection is lost, or trimming is not allowed.
+        """
+        if self._is_on and self.wanted:
+            consumer.tell()  # what waits to be acked would not be deleted
+            self.wanted = False
+            for key in self._group.origins:
+                trim(consumer.link, key)
 
 
 def trim(link: Link, key: bytes) -> int:

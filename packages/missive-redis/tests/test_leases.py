@@ -1,4 +1,4 @@
-"""The heartbeat: entries in flight stay their consumer's, whatever happens to the thread."""
+"""Leases: entries in flight stay their consumer's, whatever happens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import redis
 from missive.adapters.redis.consumer import Consumer
-from missive.adapters.redis.heartbeat import Heartbeat
 from recorder import Recorder
 from redis_server import DEADLINE, RedisServer, eventually
 from running import Running
@@ -25,10 +24,15 @@ class Provider(redis.CredentialProvider):
 
     def get_credentials(self) -> tuple[()]:
         """Return none, or fail."""
-        if self.failures and threading.current_thread().name == "missive-heartbeat":
+        if self.failures and threading.current_thread().name == "missive-watch":
             self.failures -= 1
             raise LookupError("the vault is sealed")
         return ()
+
+
+def is_watched() -> bool:
+    """Return whether the thread lives that keeps leases while a handler runs."""
+    return any(thread.name == "missive-watch" for thread in threading.enumerate())
 
 
 def idle_times(client: redis.Redis) -> list[int]:
@@ -44,7 +48,7 @@ def make_idle(client: redis.Redis, consumer: str) -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 3])
-def test_an_error_of_the_users_own_does_not_end_the_heartbeat(
+def test_an_error_of_the_users_own_costs_no_lease(
     server: RedisServer, client: redis.Redis, failures: int
 ) -> None:
     """A provider of credentials that fails for a moment costs no entry its consumer."""
@@ -76,7 +80,7 @@ def test_an_error_of_the_users_own_that_lasts_ends_the_run(
 
         def act(message: Any, ctx: Any) -> None:
             provider.failures = 1_000_000
-            eventually(lambda: adapter._heartbeat._failure is not None, "it goes on")
+            eventually(lambda: not is_watched(), "it goes on")
             ctx.ack()
 
         add(client, b"x")
@@ -114,15 +118,15 @@ def test_a_candidate_that_was_settled_since_it_was_found_is_not_claimed(
 ) -> None:
     """What was found idle a while ago may be settled by now, and its ack on the way."""
     adapter = adapter_of(server, Recorder(), retry_after=1)
-    adapter._begin()
+    adapter._session.begin(b"me")
     add(client, b"x")
     link = adapter._open_link()
-    adapter._progress.prepare(link)
-    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
-    make_idle(client, adapter.consumer)
+    adapter._session.progress.prepare(link)
+    ((_, ((entry_id, _),)),) = client.xreadgroup("billing", "me", {"orders": ">"})
+    make_idle(client, "me")
     adapter._redelivery._look_at = 0.0
     adapter._redelivery.look(link)
-    adapter._ledger.ack(adapter._entry(b"orders", entry_id, [b"data", b"x"], 1))
+    adapter._ledger.ack(adapter._session.reader._entry(b"orders", entry_id, [b"data", b"x"], 1))
     assert adapter._redelivery.claim(link) is None
     link.close()
 
@@ -132,18 +136,17 @@ def test_what_a_long_reply_brings_is_kept_before_it_is_parsed(
 ) -> None:
     """While megabytes arrive nobody else takes the entries, which only the server can name yet."""
     adapter = adapter_of(server, Recorder(), retry_after=3600)
-    adapter._begin()
+    adapter._session.begin(b"me")
     add(client, b"old")
-    consumer = Consumer(adapter._open_link, adapter._group, adapter._ledger, adapter._progress)
-    ((_, ((nacked, _),)),) = client.xreadgroup("billing", adapter.consumer, {"orders": ">"})
-    adapter._group.seen[b"orders"] = nacked
+    session = adapter._session
+    consumer = Consumer(adapter._open_link, session.group, session.ledger, session.progress)
+    ((_, ((nacked, _),)),) = client.xreadgroup("billing", "me", {"orders": ">"})
+    adapter._session.group.seen[b"orders"] = nacked
     add(client, b"1", b"2")
     consumer.start_read(100, 0.0)
     eventually(lambda: pending(client) == 3, "it was not read")
-    make_idle(client, adapter.consumer)
+    make_idle(client, "me")
     adapter._ledger.reading_since -= 3600
-    heartbeat = Heartbeat(adapter._open_link, adapter._ledger, adapter._group, 3600, lambda: None)
-    heartbeat.beat()
+    adapter._session.leases.renew(consumer)
     assert [idle >= LONG for idle in idle_times(client)] == [True, False, False]
-    heartbeat.close()
     consumer.close()
