@@ -11,6 +11,8 @@ if sys.version_info < (3, 11):
         "the documentation is built on Python 3.11 or newer; this is " + sys.version.split()[0]
     )
 
+import tomllib
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
@@ -84,7 +86,12 @@ html_static_path = ["_static"]
 html_css_files = ["missive.css"]
 html_copy_source = False
 html_show_sphinx = False
+PROJECT = tomllib.loads((HERE.parent / "packages/missive-core/pyproject.toml").read_text("utf-8"))
+html_baseurl = PROJECT["project"]["urls"]["Documentation"]
 html_theme_options = {
+    "source_repository": PROJECT["project"]["urls"]["Source"],
+    "source_branch": "main",
+    "source_directory": "docs/",
     "navigation_with_keys": True,
     "top_of_page_buttons": [],
 }

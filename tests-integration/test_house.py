@@ -55,3 +55,17 @@ def test_the_words_are_checked() -> None:
         check=True,
     )
     assert done.stdout == f"[(2, '{phrase}', 'its default')]\n"
+
+
+def test_every_distribution_states_the_same_addresses() -> None:
+    """The documentation, the source and the changelog are where the core's metadata says."""
+    urls = {
+        project.parent.name: project.read_text(encoding="utf-8")
+        .partition("[project.urls]\n")[2]
+        .partition("\n\n")[0]
+        for project in ROOT.glob("packages/*/pyproject.toml")
+    }
+    core = urls["missive-core"]
+    assert "Documentation = " in core
+    for name, stated in urls.items():
+        assert stated == core.replace("missive-core", name), name

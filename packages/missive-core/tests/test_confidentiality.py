@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import missive
 import pytest
 from missive import Capabilities
+from missive.error_base import documentation
 
 SECRET = b"card-4242-4242"
 
@@ -84,12 +86,31 @@ def test_the_record_of_a_dead_letter_hides_what_may_hold_content() -> None:
 def test_every_error_ends_with_its_entry_in_the_documentation() -> None:
     """Errors of others that derive from ours do not claim one."""
     error = missive.ConfigurationError("no")
-    assert str(error) == "no (docs: errors#ConfigurationError)"
+    start, _, entry = str(error).partition("https://")
+    assert start == "no (docs: "
+    assert entry.endswith("/errors.html#ConfigurationError)")
 
     class Foreign(missive.ConfigurationError):
         pass
 
     assert str(Foreign("no")) == "no"
+
+
+def test_an_error_names_its_entry_where_nothing_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the distribution's metadata, as in a copied source tree, there is no address."""
+
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "metadata", missing)
+    documentation.cache_clear()
+    try:
+        error = missive.ConfigurationError("no")
+        assert str(error) == "no (docs: errors.html#ConfigurationError)"
+    finally:
+        documentation.cache_clear()
 
 
 @dataclass

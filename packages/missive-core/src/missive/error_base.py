@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 
@@ -14,7 +15,7 @@ class MissiveError(RuntimeError):
     def __str__(self) -> str:
         text = super().__str__()
         own = type(self).__module__.partition(".")[0] == "missive"
-        return f"{text} (docs: errors#{type(self).__name__})" if own else text
+        return f"{text} (docs: {documentation()}errors.html#{type(self).__name__})" if own else text
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by calling the class with the text, which is not what most of the classes take.
@@ -24,6 +25,18 @@ class MissiveError(RuntimeError):
 def _make_again(cls: type[MissiveError], args: tuple[Any, ...]) -> MissiveError:
     """Make an error without its constructor, for pickle and copy, which then set its attributes."""
     return cls.__new__(cls, *args)
+
+
+@cache
+def documentation() -> str:
+    """Return the address of the documentation, as ``missive-core`` states it; empty without one."""
+    from importlib.metadata import PackageNotFoundError, metadata  # 15 ms, for errors alone
+
+    try:
+        stated = metadata("missive-core").get_all("Project-URL") or []
+    except PackageNotFoundError:  # the sources alone, not installed
+        return ""
+    return dict(url.split(", ", 1) for url in stated).get("Documentation", "")
 
 
 class ConfigurationError(MissiveError):

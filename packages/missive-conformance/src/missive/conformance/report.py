@@ -74,7 +74,7 @@ class Report:
         """Return what was skipped for one class, by id, with the reasons."""
         return {
             check_id: row["detail"]
-            for check_id, row in sorted(self.subjects[subject]["checks"].items())
+            for check_id, row in sorted(self.subjects[subject]["checks"].items(), key=_in_number)
             if row["outcome"] == "skipped"
         }
 
@@ -106,6 +106,12 @@ class Report:
         """Write ``conformance.json``."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.as_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def _in_number(check: tuple[str, Any]) -> tuple[str, int]:
+    """Return the sort key of a check: D20 before D100."""
+    check_id = check[0]
+    return check_id[0], int(check_id[1:])
 
 
 def describe_check(suite: Any, point: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def inbox_key(letter: DeadLetter) -> tuple[bytes, bytes]:
 
 
 def received_letter(message: Message) -> DeadLetter:
-    """Return the letter of a message that was received and is to be handled at once.
+    """Return the letter of a message that was received and is due at once.
 
     :param message: with the envelope that it came in.
     """
