@@ -35,6 +35,7 @@ PACKAGES = (
     "missive.webhooks",
     "missive.adapters.wsgi",
     "missive.dlq.sqlite",
+    "missive.prometheus",
     "missive.conformance",
 )
 

@@ -66,13 +66,14 @@ def test_the_page_does_what_it_says(
     lacking = programs_lacking(text)
     if lacking and not os.environ.get("CI"):
         pytest.skip(f"this machine has no {', '.join(lacking)}")
-    ports = {"8000": free_port(), "8001": free_port()}
+    ports = {"8000": free_port(), "8001": free_port(), "9101": free_port()}
     if "redis" in text.lower() and "6379" in text:
         ports["6379"] = request.getfixturevalue("redis_port")
 
     def substitute(source: str) -> str:
         for shown, real in ports.items():
-            source = source.replace(f":{shown}", f":{real}").replace(f"={shown}", f"={real}")
+            for before in (":", "=", "-port "):
+                source = source.replace(f"{before}{shown}", f"{before}{real}")
         return source
 
     folder = tmp_path / "work"

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 import missive as core
 import pytest
 from missive.cli.health import Health
+from missive.polling import PollingAdapter
 
 HANG = '{"label": "wait", "for": "go"}'
 
@@ -310,3 +311,98 @@ def test_a_run_that_connects_again_is_live_and_not_ready():
     now = 1000.0
     found = health.look()
     assert (found["live"], found["ready"]) == (True, False)
+
+
+def test_a_run_that_drains_is_not_ready(start, project):
+    """From the signal to the end the health says draining, and probes for readiness hear 503."""
+    process = start("run", "app:adapter", "--health-port", 0)
+    port = port_of(process)
+    process.wait_until(lambda: ask(port, "ready")[0] == 200, "status 200 of a run that is ready")
+    process.send(HANG)
+    process.wait_for("waiting")
+    process.popen.send_signal(signal.SIGTERM)
+    process.wait_until(lambda: ask(port, "ready")[0] == 503, "status 503 of a run that drains")
+    status, found = ask(port, "live")
+    assert (status, found["state"], found["draining"]) == (200, "draining", True)
+    (project / "go").touch()
+    assert process.ended() == 0
+
+
+class Standing(PollingAdapter):
+    """An adapter whose status the test writes."""
+
+    def __init__(self, processor):
+        super().__init__(core.RawMessage, processor)
+        self.ready.set()
+        self.now = {}
+
+    def status(self):
+        return super().status()._replace(**self.now)
+
+    def open(self): ...
+
+    def close(self): ...
+
+    def receive(self, timeout):
+        return ()
+
+    def ack(self, message): ...
+
+    def nack(self, message): ...
+
+
+def test_a_run_with_work_that_settles_nothing_is_stalled():
+    """Stalled means work and no settlement for a while; it ends with the next one, or without work."""
+    now = [0.0]
+    adapter = Standing(core.Processor())
+    health = Health(adapter, 60, clock=lambda: now[0])
+
+    def state_after(seconds, **status):
+        now[0] += seconds
+        adapter.now = status
+        return health.look()["state"]
+
+    assert state_after(1, in_flight=1) == "ready"
+    assert state_after(59, in_flight=1) == "ready"
+    assert state_after(1, in_flight=1) == "stalled"
+    assert state_after(1, in_flight=1, acked=1) == "ready"
+    assert state_after(61, waiting=2, acked=1) == "stalled"
+    assert state_after(1, acked=1) == "ready"
+    assert state_after(61, acked=1) == "ready"
+    assert state_after(1, acked=1, paused=("maintenance",)) == "paused"
+    adapter.ready.clear()
+    assert state_after(1, acked=1) == "connecting"
+    adapter.stop()
+    assert state_after(1, acked=1) == "draining"
+
+
+def test_metrics_are_answered_where_they_are_asked_for(start):
+    """``--metrics-port`` answers /metrics beside the health; a health port alone has none."""
+    pytest.importorskip("missive.prometheus")
+    process = start("run", "app:adapter", "--metrics-port", 0)
+    port = port_of(process)
+    process.send('{"label": "greet", "name": "Ada"}')
+    process.wait_for("hello Ada")
+
+    def metrics():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return answer.headers["Content-Type"], answer.read().decode()
+
+    acked = 'missive_messages_settled_total{outcome="acked"} 1.0'
+    process.wait_until(lambda: acked in metrics()[1], "acked message in the metrics")
+    assert metrics()[0].startswith("text/plain")
+    assert ask(port, "live")[0] == 200
+    bare = port_of(start("run", "app:adapter", "--health-port", 0))
+    with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+        urllib.request.urlopen(f"http://127.0.0.1:{bare}/metrics", timeout=5)
+    caught.value.close()
+
+
+def test_metrics_without_their_distribution_are_refused(missive, project, refused):
+    """Where missive-prometheus is not installed, the option says what to install."""
+    (project / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['missive.prometheus'] = None\n"
+    )
+    done = missive("run", "app:adapter", "--metrics-port", 0, PYTHONPATH=str(project))
+    assert "pip install missive-prometheus" in done.stderr
+    assert done.returncode == 2

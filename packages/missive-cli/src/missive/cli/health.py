@@ -7,16 +7,24 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from missive import Adapter, DeadLetterStore, DeadLetterStoreError
-from missive.polling import PollingAdapter
+from missive.polling import PollingAdapter, Status
 
 #: How long what was found is good for, in seconds: a probe must not wear the DLQ out.
 GOOD_FOR = 1.0
 
 #: The address of the health port unless told otherwise.
 LOOPBACK = "127.0.0.1"
+
+
+class Looks(Protocol):
+    """What knows the health of a run: of one process, or of all under a supervisor."""
+
+    def look(self) -> dict[str, Any]:
+        """Return how the run is doing; ``live`` and ``ready`` are the answers to probes."""
+        ...
 
 
 class Health:
@@ -27,9 +35,12 @@ class Health:
     that is published now would be delivered, no handler has run for longer than
     ``handler_timeout``, and the DLQ, where there is one, could be written. One that is *paused*, by
     hand or by an open breaker, is live and ready: to start it again would mend nothing. Why it is
-    paused stands under ``paused``.
+    paused stands under ``paused``. It is *draining* from ``stop`` to its end, and then not ready.
+    It is *stalled* while it has work and has settled none for a while: live, since a handler may
+    take long, but worth a look. ``state`` is one word for all of that.
 
-    :param stall: how long the loop may make no progress, in seconds.
+    :param stall: how long the loop may make no progress, and a run with work settle nothing before
+        it is called stalled; in seconds.
     :param clock: gives seconds that only ever rise.
     """
 
@@ -41,7 +52,8 @@ class Health:
         self._clock = clock
         self._lock = threading.Lock()
         self._seen: object = None
-        self._progressed = clock()
+        self._progressed = self._settled_at = clock()
+        self._settled = -1
         self._looked: tuple[float, dict[str, Any]] | None = None
 
     def look(self) -> dict[str, Any]:
@@ -61,13 +73,16 @@ class Health:
         }
         ready = getattr(adapter, "ready", None)
         connected = bool(ready is not None and ready.is_set())
-        live, overdue = True, False
+        live, overdue, stalled = True, False, False
+        stopped: object = getattr(adapter, "stopped_at", None)
+        draining, paused = stopped is not None, False
         if isinstance(adapter, PollingAdapter):
             status = adapter.status()
             if status != self._seen:
                 self._seen, self._progressed = status, now
             live = not connected or now - self._progressed < self._stall
-            overdue = bool(status.overdue)
+            overdue, paused = bool(status.overdue), bool(status.paused)
+            stalled = self._is_stalled(status, now)
             found |= {
                 "last_progress": _iso(status.last_progress),
                 "in_flight": status.in_flight,
@@ -83,13 +98,27 @@ class Health:
                 "overdue": list(status.overdue),
             }
         writable = self._dlq_writable()
+        ready = connected and writable is not False and not overdue and not draining
+        states = {"draining": draining, "stalled": stalled, "paused": paused, "ready": ready}
+        fallback = "not ready" if connected else "connecting"
         return {
             "live": live,
-            "ready": connected and writable is not False and not overdue,
+            "ready": ready,
+            "state": next((name for name, holds in states.items() if holds), fallback),
+            "stalled": stalled,
+            "draining": draining,
             "connected": connected,
             "dlq_writable": writable,
             **found,
         }
+
+    def _is_stalled(self, status: Status, now: float) -> bool:
+        """Return whether there is work, and nothing was settled for a while."""
+        settled = status.acked + status.nacked + status.dead_lettered + status.deferred
+        works = bool(status.in_flight or status.waiting)
+        if settled != self._settled or not works:
+            self._settled, self._settled_at = settled, now
+        return now - self._settled_at >= self._stall
 
     def _dlq_writable(self) -> bool | None:
         """Return whether the DLQ could be written; None where that cannot be known."""

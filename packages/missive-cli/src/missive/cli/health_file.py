@@ -10,7 +10,7 @@ from types import TracebackType
 
 import click
 
-from .health import Health
+from .health import Looks
 from .logs import command_logger
 
 logger = command_logger("missive.cli.health_file")
@@ -26,7 +26,7 @@ class HealthFile:
     :raises click.UsageError: it cannot be written.
     """
 
-    def __init__(self, health: Health, path: Path) -> None:
+    def __init__(self, health: Looks, path: Path) -> None:
         self._health = health
         self._path = path
         self._ended = threading.Event()

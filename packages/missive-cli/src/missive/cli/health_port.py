@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
 import click
 
-from .health import LOOPBACK, Health
+from .health import LOOPBACK, Looks
 from .logs import command_logger
+from .telemetry import Expose
 
 logger = command_logger("missive.cli.health_port")
 
@@ -24,20 +26,23 @@ class _ServerV6(ThreadingHTTPServer):
 
 
 class HealthPort:
-    """Answers probes: ``/live`` and ``/ready`` with 200 or 503.
+    """Answers probes: ``/live`` and ``/ready`` with 200 or 503; and ``/metrics`` where it can.
 
     :param host: the address to listen on.
     :param port: the port; 0 takes a free one.
+    :param expose: returns the metrics; None where there are none.
     :raises click.UsageError: it cannot be listened on.
     """
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
+    def __init__(self, health: Looks, host: str, port: int, expose: Expose | None = None) -> None:
         self._health = health
         self._host = host
         self._port = port
+        self._expose = expose
 
     def __enter__(self) -> HealthPort:
-        handler = type("Probe", (_Probe,), {"health": self._health})
+        answers = {"health": self._health, "expose": staticmethod(self._expose or _no_metrics)}
+        handler = type("Probe", (_Probe,), answers)
         kind = _ServerV6 if ":" in self._host else ThreadingHTTPServer
         try:
             self._server = kind((self._host, self._port), handler)
@@ -49,7 +54,10 @@ class HealthPort:
             ) from error
         self._server.daemon_threads = True
         shown = f"[{self._host}]" if ":" in self._host else self._host
-        logger.info("health on http://%s:%d/live and /ready", shown, self._server.server_port)
+        more = ", metrics on /metrics" if self._expose is not None else ""
+        logger.info(
+            "health on http://%s:%d/live and /ready%s", shown, self._server.server_port, more
+        )
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="missive-health-port", daemon=True
         )
@@ -67,23 +75,40 @@ class HealthPort:
         self._server.server_close()
 
 
+def _no_metrics(accept: str) -> tuple[str, bytes] | None:
+    return None
+
+
 class _Probe(BaseHTTPRequestHandler):
     """Answers one probe."""
 
-    health: Health
+    health: Looks
+    expose: Callable[[str], tuple[str, bytes] | None]
     #: How long a probe may take to say what it wants, in seconds.
     timeout = 5
 
     def do_GET(self) -> None:
-        """Answer with the health as JSON; 503 where what was asked for is not so."""
+        """Answer with the health as JSON, 503 where what was asked for is not so; or the metrics."""
         question = self.path.partition("?")[0].strip("/")
-        if question not in ("", "live", "ready"):
+        if question == "metrics":
+            self._answer_metrics()
+        elif question in ("", "live", "ready"):
+            found = self.health.look()
+            body = json.dumps(found).encode() + b"\n"
+            self._answer(200 if found.get(question, True) else 503, "application/json", body)
+        else:
             self.send_error(404)
-            return
-        found = self.health.look()
-        body = json.dumps(found).encode() + b"\n"
-        self.send_response(200 if found.get(question, True) else 503)
-        self.send_header("Content-Type", "application/json")
+
+    def _answer_metrics(self) -> None:
+        exposed = self.expose(self.headers.get("Accept", ""))
+        if exposed is None:
+            self.send_error(404, explain="there are metrics with --metrics-port alone")
+        else:
+            self._answer(200, *exposed)
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":

@@ -12,15 +12,16 @@ from missive import Runnable
 from .exits import ExitCode
 from .health import LOOPBACK
 from .loading import program_folder
-from .logs import LEVELS, conflicts, set_up
-from .options import Seconds, Settings, debug_option, json_option, message_option, target_options
+from .logs import conflicts, set_up
+from .options import Settings
 from .preparing import prepare
 from .reloading import is_child, run_reloading
 from .report import Report
+from .run_options import run_options
 from .running import Probes, run_to_end
 from .stopping import Stopping
+from .telemetry import export_metrics
 from .terminal import note, write, write_json
-from .variables import SecretOption
 
 HELP = """\
 Run an adapter, or a processor on the transport that a URL names.
@@ -46,100 +47,7 @@ drain may take. Under systemd it says when it is ready, alive and stopping (Type
 
 @click.command(help=HELP, short_help="Run an adapter, or a processor on a transport.")
 @click.argument("target")
-@click.option(
-    "--from",
-    "url",
-    metavar="URL",
-    cls=SecretOption,
-    envvar="MISSIVE_FROM",
-    show_envvar=True,
-    help="The transport to run a processor on.",
-)
-@target_options
-@message_option
-@click.option(
-    "--dlq",
-    "dlq_url",
-    metavar="URL",
-    cls=SecretOption,
-    envvar="MISSIVE_DLQ",
-    show_envvar=True,
-    help="Where dead letters go.",
-)
-@click.option(
-    "--retry-attempts",
-    metavar="N",
-    type=click.IntRange(1),
-    help="How often a message is handled, for handlers without a Retry of their own.",
-)
-@click.option(
-    "--retry-delay",
-    metavar="SECONDS",
-    type=Seconds(0),
-    help="The delay before the second attempt, doubled for each further one; 1 unless given.",
-)
-@click.option(
-    "--workers",
-    "--concurrency",
-    "workers",
-    metavar="N",
-    type=click.IntRange(1),
-    help="How many messages are handled at once.",
-)
-@click.option(
-    "--max-in-flight",
-    metavar="N",
-    type=click.IntRange(1),
-    help="How many messages may be with workers.",
-)
-@click.option(
-    "--drain-timeout",
-    metavar="SECONDS",
-    type=Seconds(0),
-    help="How long handlers may go on after a stop; 30 unless the adapter says, inf for ever.",
-)
-@click.option(
-    "--connect-timeout",
-    metavar="SECONDS",
-    type=Seconds(0, min_open=True),
-    help="How long the first connection is tried; 30 unless the adapter says.",
-)
-@click.option(
-    "--handler-timeout",
-    metavar="SECONDS",
-    type=Seconds(0, min_open=True),
-    help="A handler that runs for longer is named in the log, and the run is not ready.",
-)
-@click.option("--check", is_flag=True, help="Say what would be in effect, and do no more.")
-@click.option("--reload", is_flag=True, help="Start again when a Python file here changes.")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-@click.option("--log-format", type=click.Choice(["text", "json"]), help="text, unless --json.")
-@click.option(
-    "--health-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep a JSON file with the run's health, anew each second.",
-)
-@click.option(
-    "--health-port",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    help="Answer /live and /ready on this port, with 200 or 503.",
-)
-@click.option(
-    "--health-host",
-    metavar="ADDRESS",
-    help=f"The address of the health port; {LOOPBACK} unless given, 0.0.0.0 for every address.",
-)
-@click.option(
-    "--stall",
-    metavar="SECONDS",
-    type=Seconds(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="A run whose receive loop makes no progress for so many seconds is not live.",
-)
-@json_option("Say what is in effect as JSON, and log as JSON too.")
-@debug_option
+@run_options
 def run(
     target: str,
     check: bool,
@@ -149,6 +57,7 @@ def run(
     health_file: Path | None,
     health_host: str | None,
     health_port: int | None,
+    metrics_port: int | None,
     stall: float,
     as_json: bool,
     **options: Any,
@@ -158,7 +67,8 @@ def run(
     set_up(log_level, log_format)
     in_json = log_format == "json"
     click.get_current_context().ensure_object(Settings).log_errors = in_json
-    if health_host is not None and health_port is None:
+    ports = sorted({port for port in (health_port, metrics_port) if port is not None})
+    if health_host is not None and not ports:
         raise click.UsageError("--health-host is the address of a port; give --health-port too")
     if reload and not check and not is_child():
         drain_timeout: float | None = options["drain_timeout"]
@@ -170,7 +80,8 @@ def run(
             _say(report, write, write_json if as_json else None)
             return ExitCode.OK
         _say(report, note, _note_json if as_json or in_json else None)
-        probes = Probes(health_file, health_host or LOOPBACK, health_port, stall)
+        expose = export_metrics(adapter.processor) if metrics_port is not None else None
+        probes = Probes(health_file, health_host or LOOPBACK, ports, stall, expose)
         assert isinstance(adapter, Runnable)  # as prepare checked
         stopping.begin(adapter)
         with probes.watch(adapter) as telling:

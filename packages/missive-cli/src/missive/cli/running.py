@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 from missive import Adapter, MissiveError, Runnable
 
 from .exits import CannotServe, Failed, kind_and_place
-from .health import Health
+from .health import Health, Looks
 from .logs import command_logger
 from .serving import runner
 from .systemd import Service
+from .telemetry import Expose
 from .watchdog import Watchdog
 
 logger = command_logger("missive.cli.run")
@@ -28,32 +29,42 @@ class Probes:
 
     :ivar file: a JSON file, or None.
     :ivar host: the address of the health port.
-    :ivar port: the health port, or None.
+    :ivar ports: the ports that answer probes.
+    :ivar expose: returns the metrics; None where nobody wants them.
     :ivar stall: a run without progress for so many seconds is not live.
     """
 
     file: Path | None
     host: str
-    port: int | None
+    ports: Collection[int]
     stall: float
+    expose: Expose | None = None
 
     def watch(self, adapter: Adapter[Any]) -> ExitStack:
         """Return what tells the health until it is closed; enter it.
 
         :raises click.UsageError: the file cannot be written, or the port not be listened on.
         """
-        stack = ExitStack()
         health = Health(adapter, self.stall)
+        stack = self.answer(health)
+        stack.enter_context(Service(adapter, health))
+        return stack
+
+    def answer(self, health: Looks) -> ExitStack:
+        """Return what tells a health until it is closed; enter it.
+
+        :raises click.UsageError: the file cannot be written, or a port not be listened on.
+        """
+        stack = ExitStack()
         try:
             if self.file is not None:
                 from .health_file import HealthFile
 
                 stack.enter_context(HealthFile(health, self.file))
-            if self.port is not None:
+            for port in self.ports:
                 from .health_port import HealthPort  # http.server is costly to import
 
-                stack.enter_context(HealthPort(health, self.host, self.port))
-            stack.enter_context(Service(adapter, health))
+                stack.enter_context(HealthPort(health, self.host, port, self.expose))
         except BaseException:
             stack.close()
             raise

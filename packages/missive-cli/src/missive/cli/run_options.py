@@ -1,0 +1,128 @@
+"""The options of ``missive run``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .health import LOOPBACK
+from .logs import LEVELS
+from .options import Seconds, debug_option, json_option, message_option, target_options
+from .variables import SecretOption
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_options(command: F) -> F:
+    """Give a command the options of a run, in the order of this file."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--from",
+        "url",
+        metavar="URL",
+        cls=SecretOption,
+        envvar="MISSIVE_FROM",
+        show_envvar=True,
+        help="The transport to run a processor on.",
+    ),
+    target_options,
+    message_option,
+    click.option(
+        "--dlq",
+        "dlq_url",
+        metavar="URL",
+        cls=SecretOption,
+        envvar="MISSIVE_DLQ",
+        show_envvar=True,
+        help="Where dead letters go.",
+    ),
+    click.option(
+        "--retry-attempts",
+        metavar="N",
+        type=click.IntRange(1),
+        help="How often a message is handled, for handlers without a Retry of their own.",
+    ),
+    click.option(
+        "--retry-delay",
+        metavar="SECONDS",
+        type=Seconds(0),
+        help="The delay before the second attempt, doubled for each further one; 1 unless given.",
+    ),
+    click.option(
+        "--workers",
+        "--concurrency",
+        "workers",
+        metavar="N",
+        type=click.IntRange(1),
+        help="How many messages are handled at once.",
+    ),
+    click.option(
+        "--max-in-flight",
+        metavar="N",
+        type=click.IntRange(1),
+        help="How many messages may be with workers.",
+    ),
+    click.option(
+        "--drain-timeout",
+        metavar="SECONDS",
+        type=Seconds(0),
+        help="How long handlers may go on after a stop; 30 unless the adapter says, inf for ever.",
+    ),
+    click.option(
+        "--connect-timeout",
+        metavar="SECONDS",
+        type=Seconds(0, min_open=True),
+        help="How long the first connection is tried; 30 unless the adapter says.",
+    ),
+    click.option(
+        "--handler-timeout",
+        metavar="SECONDS",
+        type=Seconds(0, min_open=True),
+        help="A handler that runs for longer is named in the log, and the run is not ready.",
+    ),
+    click.option("--check", is_flag=True, help="Say what would be in effect, and do no more."),
+    click.option("--reload", is_flag=True, help="Start again when a Python file here changes."),
+    click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True),
+    click.option("--log-format", type=click.Choice(["text", "json"]), help="text, unless --json."),
+    click.option(
+        "--health-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Keep a JSON file with the run's health, anew each second.",
+    ),
+    click.option(
+        "--health-port",
+        metavar="PORT",
+        type=click.IntRange(0, 65535),
+        help="Answer /live and /ready on this port, with 200 or 503.",
+    ),
+    click.option(
+        "--health-host",
+        metavar="ADDRESS",
+        help=f"The address of the health port; {LOOPBACK} unless given, 0.0.0.0 for every address.",
+    ),
+    click.option(
+        "--metrics-port",
+        metavar="PORT",
+        type=click.IntRange(0, 65535),
+        help="Answer /metrics on this port, for Prometheus, and what the health port answers too; may"
+        " be the health port.",
+    ),
+    click.option(
+        "--stall",
+        metavar="SECONDS",
+        type=Seconds(0, min_open=True),
+        default=60.0,
+        show_default=True,
+        help="A run whose receive loop makes no progress for so many seconds is not live.",
+    ),
+    json_option("Say what is in effect as JSON, and log as JSON too."),
+    debug_option,
+]
