@@ -376,6 +376,17 @@ def test_a_run_with_work_that_settles_nothing_is_stalled():
     assert state_after(1, acked=1) == "draining"
 
 
+def test_a_message_that_grows_old_is_no_progress():
+    """A receive loop that hangs is not live, though the age of what it has in flight goes on."""
+    now = [0.0]
+    adapter = Standing(core.Processor())
+    health = Health(adapter, 60, clock=lambda: now[0])
+    for seconds, live in ((1, True), (59, True), (60, False)):
+        now[0] += seconds
+        adapter.now = {"in_flight": 1, "oldest_unsettled": now[0]}
+        assert health.look()["live"] is live
+
+
 def test_metrics_are_answered_where_they_are_asked_for(start):
     """``--metrics-port`` answers /metrics beside the health; a health port alone has none."""
     pytest.importorskip("missive.prometheus")

@@ -78,8 +78,9 @@ class Health:
         draining, paused = stopped is not None, False
         if isinstance(adapter, PollingAdapter):
             status = adapter.status()
-            if status != self._seen:
-                self._seen, self._progressed = status, now
+            seen = status._replace(oldest_unsettled=None)  # which changes by itself
+            if seen != self._seen:
+                self._seen, self._progressed = seen, now
             live = not connected or now - self._progressed < self._stall
             overdue, paused = bool(status.overdue), bool(status.paused)
             stalled = self._is_stalled(status, now)
