@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+pytest.register_assert_rewrite("webhook_suite")
 
 # A shared machine may be slow at any moment, so no example has a deadline of its own.
 settings.register_profile("quick", deadline=None)

@@ -15,6 +15,12 @@ PUBLIC = (
     "missive.letters",
     "missive.polling",
     "missive.testing",
+    "missive.webhooks",
+    "missive.webhooks.answers",
+    "missive.webhooks.challenges",
+    "missive.webhooks.senders",
+    "missive.webhooks.serving",
+    "missive.webhooks.signatures",
     # Named by the documentation since 0.8.1, or in its manner.
     "missive.adapters.deferred",
     "missive.adapters.replay",

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 from wsgiref.headers import Headers
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from missive import DeadLetterStoreError, MemoryDLQ, Processor, RawMessage
-
-
-class Answer(NamedTuple):
-    """A response."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
+from missive.adapters.wsgi import WSGIAdapter
+from webhook_suite import use
+from webhook_suite.fixtures import Answer, checked, full_store, processor  # noqa: F401
 
 
 class Client:
@@ -86,11 +75,7 @@ class Client:
         self.unread = len(body) - stream.tell() if hasattr(stream, "tell") else 0
         ((status, response_headers),) = began
         answer = Answer(int(status.split()[0]), Headers(response_headers), content)
-        if answer.status == 204:  # which has neither body nor length, by RFC 9110
-            assert (answer.headers["Content-Length"], content) == (None, b"")
-        elif method != "HEAD":
-            assert answer.headers["Content-Length"] == str(len(content))
-        return answer
+        return checked(answer, method)
 
     def post(self, body: bytes, path: str = "/", headers=None, **inside: Any) -> Answer:
         """POST a body."""
@@ -107,45 +92,7 @@ def client_of():
     return Client
 
 
-@pytest.fixture
-def processor() -> Processor[RawMessage]:
-    """A processor whose messages say themselves what becomes of them."""
-    processor: Processor[RawMessage] = Processor()
-
-    @processor.handle_for(lambda message: message.raw_data.startswith(b"ack"))
-    def ack(message, ctx):
-        ctx.ack()
-
-    @processor.handle_for(lambda message: message.raw_data.startswith(b"nack"))
-    def nack(message, ctx):
-        ctx.nack()
-
-    @processor.handle_for(lambda message: message.raw_data.startswith(b"raise"))
-    def fail(message, ctx):
-        raise RuntimeError(f"the content is {message.raw_data!r}")
-
-    @processor.handle_for(lambda message: message.raw_data.startswith(b"forget"))
-    def forget(message, ctx):
-        pass
-
-    return processor
-
-
-class FullStore(MemoryDLQ):
-    """A store that cannot be written while its disk is full."""
-
-    full = True
-
-    def check(self):
-        if self.full:
-            raise DeadLetterStoreError("no space left")
-
-    def put_many(self, letters):
-        self.check()
-        super().put_many(letters)
-
-
-@pytest.fixture
-def full_store():
-    """A store whose disk is full, until ``full`` is set to False."""
-    return FullStore()
+@pytest.fixture(autouse=True)
+def vehicle() -> None:
+    """What the suite that all adapters share builds."""
+    use(WSGIAdapter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from missive import MemoryDLQ, Processor, RawMessage, route_on_header
+from missive import Processor, RawMessage
 from missive.adapters.wsgi import WSGIAdapter
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Request
@@ -38,71 +38,10 @@ def post(client_of, collecting, body=b"", headers=None, **options):
     with_close.close()
 
 
-def test_headers(client_of, collecting, got):
-    """The headers are the request's, whatever the case of the name."""
-    post(client_of, collecting, b"x", {"X-GitHub-Event": "push", "Content-Type": "text/plain"})
-    message = got[0][0]
-    assert message.headers["x-github-event"] == "push"
-    assert message.headers["CONTENT-TYPE"] == "text/plain"
-    assert message.headers["Content-Length"] == "1"
-    assert "X-Other" not in message.headers
-
-
-def test_header_bytes(client_of, collecting, got):
-    """Headers are UTF-8, and no byte of one that is not is lost."""
-    post(client_of, collecting, headers={"X-Name": "gr\xc3\xbcn", "X-Raw": "\xff"})
-    headers = got[0][1]
-    assert headers["X-Name"] == "grün"
-    assert headers["X-Raw"].encode("utf-8", "surrogateescape") == b"\xff"
-
-
 def test_header_of_middleware(client_of, collecting, got):
     """A header that middleware added as plain text is given as it is."""
     post(client_of, collecting, inside={"HTTP_X_USER": "Жук"})
     assert got[0][1]["X-User"] == "Жук"
-
-
-def test_source(client_of, collecting, got):
-    """The source is the path, with what the application is mounted on."""
-    post(client_of, collecting, path="/hooks")
-    post(client_of, collecting, path="/hooks", inside={"SCRIPT_NAME": "/gr\xc3\xbcn"})
-    assert [message.source for message, *_ in got] == ["/hooks", "/grün/hooks"]
-
-
-def test_message_id(client_of, collecting, got):
-    """The message id is that of the sender's header, byte for byte, whenever it is sent."""
-    for value in ("72d3162e-cc78", "72d3162e-cc78", "gr\xc3\xbcn\xff"):
-        post(
-            client_of,
-            collecting,
-            headers={"x-github-delivery": value},
-            id_header="X-GitHub-Delivery",
-        )
-    ids = [message.message_id for message, *_ in got]
-    assert ids == [b"72d3162e-cc78", b"72d3162e-cc78", b"gr\xc3\xbcn\xff"]
-
-
-@pytest.mark.parametrize("headers", [{}, {"webhook-id": ""}])
-def test_no_message_id(client_of, collecting, got, headers):
-    """Without an id, or with an empty one, each message gets one of its own."""
-    for _ in range(2):
-        post(client_of, collecting, headers=headers, id_header="webhook-id")
-    first, second = (message.message_id for message, *_ in got)
-    assert len(first) == 16
-    assert first != second
-
-
-def test_redelivered_webhook_is_one_dead_letter(client_of):
-    """A webhook that is sent again after a failure is the same dead letter, failed twice."""
-    processor: Processor[RawMessage] = Processor()
-    processor.set_dlq(dlq := MemoryDLQ())
-    adapter = WSGIAdapter(RawMessage, processor, id_header="webhook-id")
-    for _ in range(2):
-        client_of(adapter).post(b"body", headers={"webhook-id": "evt_1"})
-    (letter,) = dlq.letters()
-    assert (letter.id, letter.failures, letter.source) == (b"evt_1", 2, "/")
-    assert letter.headers["Webhook-Id"] == "evt_1"
-    adapter.close()
 
 
 def test_native(client_of, collecting, got):
@@ -127,24 +66,6 @@ def test_native_of_chunked(client_of, collecting, got):
     native = got[0][2]
     assert native.get_data() == b"abc"
     assert "Transfer-Encoding" not in native.headers
-
-
-def test_route_on_header(client_of):
-    """Messages can be routed by a header."""
-    processor: Processor[RawMessage] = Processor()
-    by_event = route_on_header("X-GitHub-Event")
-    pushes = []
-
-    @processor.handle_for(by_event("push"))
-    def push(message, ctx):
-        pushes.append(message)
-        ctx.ack()
-
-    adapter = WSGIAdapter(RawMessage, processor)
-    assert client_of(adapter).post(b"", headers={"X-GitHub-Event": "push"}).status == 200
-    assert client_of(adapter).post(b"", headers={"X-GitHub-Event": "ping"}).status == 500
-    assert len(pushes) == 1
-    adapter.close()
 
 
 def test_dispatcher(client_of, collecting, got):

@@ -88,6 +88,13 @@ class DeferredAdapter(PollingAdapter[M]):
         self.wait(timeout)
         return ()
 
+    def look(self) -> None:
+        """Look into the store at once, since a message was put there; from any thread."""
+        loop = self._loop
+        if loop is not None:
+            loop.intake.look()
+        self.wake()
+
     def settle(self, batch: Sequence[HandlingContext[M]]) -> None:
         """Do nothing: each message is settled by the store that it came from."""
 

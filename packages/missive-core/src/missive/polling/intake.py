@@ -99,6 +99,11 @@ class Intake(Placing[M]):
         if self._pump is not None:
             self._take_deferred(self._pump)
 
+    def look(self) -> None:
+        """Have the store looked into in the next turn; from any thread."""
+        if self._pump is not None:
+            self._pump.look()
+
     def _again(self, context: HandlingContext[M]) -> None:
         """Have a held message begin its next attempt, before others."""
         delivery = delivery_of_next(context)

@@ -32,6 +32,8 @@ class Pump:
         self._deferred = Deferred(store)
         self._due_at = monotonic()
         self._failing = False
+        #: Set by other threads; here it is read and cleared before the store is looked into.
+        self._asked = False
         self._took = False
         self._took_at = 0.0
         self._size = 1
@@ -42,11 +44,12 @@ class Pump:
         :param room: how many messages may begin now; of messages that are handled quickly there
             are more, since each claim is a write.
         """
-        if monotonic() < self._due_at:
+        if self.seconds_to_next() > 0.0:
             return ()
         if self._took:  # the transport's turn
             self._took = False
             return ()
+        self._asked = False
         limit = self._next_size(room)
         try:
             wait = self._deferred.seconds_to_next()
@@ -78,9 +81,13 @@ class Pump:
         """Look into the store in so many seconds at the latest: something is due then."""
         self._due_at = min(self._due_at, monotonic() + seconds)
 
+    def look(self) -> None:
+        """Look into the store in the next turn: something was put there; from any thread."""
+        self._asked = True
+
     def seconds_to_next(self) -> float:
         """Return in how many seconds to look into the store."""
-        return max(self._due_at - monotonic(), 0.0)
+        return 0.0 if self._asked else max(self._due_at - monotonic(), 0.0)
 
     def hasten(self, handlers: Iterable[str]) -> None:
         """Have the messages due now that a breaker refused, which has closed.

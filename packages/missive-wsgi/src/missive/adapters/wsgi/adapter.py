@@ -8,31 +8,23 @@ from os import getpid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from missive import (
-    Adapter,
-    Capabilities,
-    ConfigurationError,
-    M,
-    Outcome,
-    ProcessingContext,
-    Processor,
-)
-from missive.polling import check_message_cls, read_options
-from missive.webhooks import AnswerLike, Sender, Verifier, WebhookRequest, options
-from missive.webhooks.answers import DRAINING
-from missive.webhooks.challenges import Challenge
-from missive.webhooks.intake import Intake
+from missive import ConfigurationError, M, Processor
+from missive.polling import read_flag, read_options
+from missive.webhooks import answers
+from missive.webhooks.serving import WebhookAdapter
 
 from .delivery import encode
 from .process import ServerProcess
-from .reception import Reception
+from .reception import WSGIReception
 from .serving import DevelopmentServer, InterruptHandler, OtherServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from missive.webhooks.serving import WebhookOptions
+    from typing_extensions import Unpack
 
 
-class WSGIAdapter(Adapter[M]):
+class WSGIAdapter(WebhookAdapter[M]):
     """Takes each POST on a path as a message, and answers with what became of it.
 
     The adapter is the WSGI application: give it to any WSGI server. Requests may be handled in
@@ -40,49 +32,14 @@ class WSGIAdapter(Adapter[M]):
     the before-hooks ahead of its first message, or at :meth:`open`; the after-hooks at
     :meth:`close`, or else when the process exits.
 
-    A sender that gets no 2xx is expected to send again, so the transport promises what the sender
-    does.
-
     :param message_cls: makes a message of the bytes of a body.
     :param processor: the processor to run.
-    :param path: the only path that takes messages, below where the application is mounted.
-    :param max_content_length: the longest body that is taken, in bytes; a compressed one is as long
-        as that neither before nor after it is decompressed.
-    :param sender: what there is to know of a sender; see :mod:`missive.webhooks.senders`. Options
-        that are given too replace the sender's.
-    :param verify: says whether a request is its sender's own; see
-        :mod:`missive.webhooks.signatures`. Or a function of (raw_body, headers) or (request) that
-        returns True for those that are; what it raises refuses the request.
-    :param id_header: the header with the sender's own id of a message, the same when it sends it
-        again: ``X-GitHub-Delivery``, ``webhook-id``. Sent twice, it is refused.
-    :param id_from: instead a function that returns the sender's id of a message, which it is given.
-    :param content_types: the media types that are taken, such as ``application/json``; any unless
-        given.
-    :param challenge: answers handshakes: a function that is given each request which is no message
-        yet, and returns ``(status, headers, body)`` or None; or several; see
-        :mod:`missive.webhooks.challenges`.
-    :param answer: answers messages: a function of outcome and message that returns ``(status,
-        headers, body)``, or None for the usual answer.
-    :param health_paths: the paths that say whether the process lives, and whether it is ready for
-        messages; None for neither.
-    :param nack_status: the status for a nack, from 400 to 599; senders tell "send again" from
-        "never send this again" by it.
-    :param retry_after: after how many seconds a sender may try again after a nack.
-    :param drain_timeout: how long handlers may go on at the end, in seconds.
+    :param options: what every :class:`~missive.webhooks.WebhookAdapter` takes.
     :raises ConfigurationError: these cannot work.
 
-    :ivar ready: set while a message that is sent now would be handled: from the start of the
-        process until ``stop``, and not while a before-hook fails or the DLQ cannot be written.
     :ivar address: where ``run`` listens, as (host, port); None while it does not.
     """
 
-    capabilities = Capabilities(
-        delivery="request-reply",
-        nack="error-response",
-        competing_consumers=True,
-        headers=True,
-        max_bytes=1024 * 1024,
-    )
     #: Where ``run`` listens unless told otherwise.
     host, port = "127.0.0.1", 8000
 
@@ -90,50 +47,13 @@ class WSGIAdapter(Adapter[M]):
         self,
         message_cls: Callable[[bytes], M],
         processor: Processor[M],
-        *,
-        path: str = "/",
-        max_content_length: int = 1024 * 1024,
-        sender: Sender | None = None,
-        verify: Verifier | Callable[[WebhookRequest], bool] | None = None,
-        id_header: str | None = None,
-        id_from: Callable[[M], object] | None = None,
-        content_types: Iterable[str] | None = None,
-        challenge: Challenge | Iterable[Challenge] | None = None,
-        answer: Callable[[Outcome, M], AnswerLike | None] | None = None,
-        health_paths: tuple[str, str] | None = ("/healthz", "/readyz"),
-        nack_status: int = 500,
-        retry_after: int | None = None,
-        drain_timeout: float = 30.0,
+        **options: Unpack[WebhookOptions],
     ) -> None:
-        super().__init__(processor)
-        check_message_cls(message_cls)
-        if retry_after is not None:
-            options.check_count("retry_after", retry_after, "seconds")
-        if not drain_timeout >= 0:
-            raise ConfigurationError("drain_timeout of a WSGIAdapter must be 0 s or more")
-        self.message_cls = message_cls
-        self.path = options.check_path("path", path)
-        self.drain_timeout = drain_timeout
-        self.health_paths = options.check_health_paths(health_paths, path)
-        self.intake: Intake[M] = Intake(
-            message_cls,
-            path=path,
-            limit=options.check_count("max_content_length", max_content_length, "bytes"),
-            sender=sender,
-            verify=verify,
-            id_header=id_header,
-            id_from=id_from,
-            content_types=content_types,
-            challenge=challenge,
-            answer=answer,
-            nack_status=nack_status,
-            retry_after=retry_after,
-        )
-        reception = Reception(self, self.intake)
+        super().__init__(message_cls, processor, **options)
+        reception = WSGIReception(self)
         # Most requests go to _receive without a detour (benchmarks/wsgi.py).
         self._answer, self._receive = reception.answer, reception.receive
-        self._path_info = encode(path)
-        self.ready = threading.Event()
+        self._path_info = encode(self.path)
         self.address: tuple[str, int] | None = None
         self.shutdown_handler = InterruptHandler()
         self._running = threading.Lock()
@@ -152,8 +72,8 @@ class WSGIAdapter(Adapter[M]):
         """Build the adapter from ``http://HOST:PORT/PATH``, with options in the query if need be.
 
         Host and port are where ``run`` listens; port 8000 unless given. The query may hold
-        ``max_content_length``, ``id_header``, ``nack_status``, ``retry_after`` and
-        ``drain_timeout``.
+        ``max_content_length``, ``id_header``, ``nack_status``, ``retry_after``, ``drain_timeout``,
+        ``inbox`` and ``inbox_workers``.
         """
         readers: dict[str, Callable[[str], Any]] = {
             "max_content_length": int,
@@ -161,6 +81,8 @@ class WSGIAdapter(Adapter[M]):
             "nack_status": int,
             "retry_after": int,
             "drain_timeout": float,
+            "inbox": read_flag,
+            "inbox_workers": int,
         }
         parts = urlsplit(url)
         if parts.username is not None or parts.fragment:
@@ -185,21 +107,6 @@ class WSGIAdapter(Adapter[M]):
         return adapter
 
     @property
-    def max_content_length(self) -> int:
-        """The longest body that is taken, in bytes."""
-        return self.intake.limit
-
-    @property
-    def id_header(self) -> str | None:
-        """The header with the sender's id of a message, if there is one."""
-        return self.intake.id_header
-
-    @property
-    def content_types(self) -> frozenset[str] | None:
-        """The media types that are taken; None for any."""
-        return self.intake.content_types
-
-    @property
     def app(self) -> WSGIApplication:
         """The WSGI application: the adapter itself."""
         return self
@@ -211,18 +118,12 @@ class WSGIAdapter(Adapter[M]):
             process = self.process
         method = environ["REQUEST_METHOD"]
         if method == "POST" and environ.get("PATH_INFO") == self._path_info:
-            answer = DRAINING if process.refusing else self._receive(environ, process)
+            answer = answers.DRAINING if process.refusing else self._receive(environ, process)
         else:
             answer = self._answer(environ, process)
         # A copy, since PEP 3333 lets a server change the list that it is given.
         start_response(answer.line, answer.headers.copy())
         return () if method == "HEAD" else answer.parts
-
-    def ack(self, message: M) -> None:
-        """Do nothing: the response says so, by the outcome."""
-
-    def nack(self, message: M) -> None:
-        """Do nothing: the response says so, by the outcome."""
 
     # The life of a process.
 
@@ -233,24 +134,27 @@ class WSGIAdapter(Adapter[M]):
             self._process = self._processes.setdefault(getpid(), ServerProcess(self))
         return self._process
 
-    def open_process(self, process: ServerProcess[M]) -> ProcessingContext[M] | None:
-        """Run the before-hooks of a process, unless that was done; None after its end.
+    def open_process(self, process: ServerProcess[M]) -> None:
+        """Run the before-hooks of a process, or open its inbox, unless that was done.
 
         :raises BaseException: what a hook raised.
         """
-        ctx = process.open()
-        if ctx is not None:
-            self.set_ready(process)
-        return ctx
+        if not process.is_open:
+            process.open()
+            if process.is_open:
+                self.set_ready(process)
 
-    def set_ready(self, process: ServerProcess[M]) -> None:
+    def set_ready(self, process: ServerProcess[M] | None = None) -> None:
         """Note that a message that is sent now would be handled."""
+        process = process or self.process
         self.ready.set()
         if process.refusing:  # since stop() was called meanwhile
             self.ready.clear()
 
     def open(self) -> None:
-        """Run the before-hooks of this process now, rather than ahead of its first message.
+        """Begin now rather than at the first message: run the before-hooks, or open the inbox.
+
+        With an inbox, what earlier processes left in it is handled from then on.
 
         :raises BaseException: what a hook raised.
         """

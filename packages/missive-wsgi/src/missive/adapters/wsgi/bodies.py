@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from missive.webhooks.answers import BAD_REQUEST, TOO_LARGE, Answer
-from missive.webhooks.framing import ABSURD_DIGITS, TO_END, length_of
+from missive.webhooks import Answer, answers
+from missive.webhooks.serving import ABSURD_DIGITS, TO_END, length_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, WSGIEnvironment
@@ -31,7 +31,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes | Answer:
         return _read_unusual(environ, declared, limit)
     # The usual case, without another call (benchmarks/wsgi.py).
     body = _read(environ["wsgi.input"], length)
-    return body if body is not None and len(body) == length else BAD_REQUEST
+    return body if body is not None and len(body) == length else answers.BAD_REQUEST
 
 
 def _read_unusual(environ: WSGIEnvironment, declared: str, limit: int) -> bytes | Answer:
@@ -49,8 +49,8 @@ def _read_unusual(environ: WSGIEnvironment, declared: str, limit: int) -> bytes 
         return b""  # in HTTP/1 neither header means no body
     body = _read(environ["wsgi.input"], limit + 1)
     if body is None:
-        return BAD_REQUEST
-    return body if len(body) <= limit else TOO_LARGE
+        return answers.BAD_REQUEST
+    return body if len(body) <= limit else answers.TOO_LARGE
 
 
 def _read(stream: InputStream, size: int) -> bytes | None:

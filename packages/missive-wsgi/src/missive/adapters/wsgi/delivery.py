@@ -7,8 +7,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from missive import Delivery, Headers, format_id
+from missive import Headers
 from missive.webhooks import WebhookRequest
+from missive.webhooks.serving import WebhookDelivery
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.wrappers import Request
 from werkzeug.wsgi import get_host
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from missive.polling import HeaderSource
 
 
-class RequestDelivery(Delivery):
+class RequestDelivery(WebhookDelivery):
     """A request whose body was read whole; headers and werkzeug's ``Request`` come when asked for.
 
     :param raw_data: the body.
@@ -47,16 +48,6 @@ class RequestDelivery(Delivery):
         self.headers: HeaderSource | None = None
         self.delivery_count = None
         self.native = None
-
-    @property
-    def name(self) -> str:
-        """What logs call the delivery: its id in the printable form, if the sender gave one."""
-        message_id = self.message_id
-        if not message_id:
-            return "a message without an id"
-        if isinstance(message_id, str):
-            message_id = message_id.encode("utf-8", "surrogateescape")
-        return format_id(message_id)
 
     def become(self, body: bytes, content_type: str | None) -> None:
         """Change the delivery into what it would be had its body been sent decoded.

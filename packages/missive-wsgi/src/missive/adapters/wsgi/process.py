@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic
 
 from missive import DrainTimeout, HandlingContext, M, ProcessingContext
 from missive.polling import place_of
+from missive.webhooks.serving import Inbox
 
 from .delivery import RequestDelivery
 
@@ -25,7 +26,10 @@ class ServerProcess(Generic[M]):
 
     :param adapter: the adapter.
 
-    :ivar ctx: the processing context; None before the first message and after the end.
+    :ivar ctx: the processing context; None before the first message and after the end, and where
+        there is an inbox.
+    :ivar inbox: the inbox, in the same way.
+    :ivar stores: whether messages go to an inbox.
     :ivar broken: whether the before-hooks failed when they last ran.
     :ivar refusing: whether new messages are refused, since the end is near.
     :ivar in_hand: the deliveries that are being handled. Adding to a set and discarding from it are
@@ -35,6 +39,8 @@ class ServerProcess(Generic[M]):
     def __init__(self, adapter: WSGIAdapter[M]) -> None:
         self.pid = os.getpid()
         self.ctx: ProcessingContext[M] | None = None
+        self.inbox: Inbox[M] | None = None
+        self.stores = adapter.inbox_options is not None
         self.broken = False
         self.refusing = False
         self.in_hand: set[RequestDelivery] = set()
@@ -43,27 +49,47 @@ class ServerProcess(Generic[M]):
         self._idle = threading.Condition()
         self._closed = False
 
-    def open(self) -> ProcessingContext[M] | None:
-        """Run the before-hooks, unless that was done, and give the context; None after the end.
+    @property
+    def is_open(self) -> bool:
+        """Whether the before-hooks have run, or the inbox is open."""
+        return self.ctx is not None or self.inbox is not None
+
+    def open(self) -> None:
+        """Run the before-hooks, or open the inbox, unless that was done, or the end has come.
 
         Threads that come meanwhile wait. Where a hook failed, the next call tries again.
 
         :raises BaseException: what a hook raised.
         """
         with self._lock:
-            if self.ctx is None and not self._closed:
-                processor = self._adapter.processor
-                ctx = ProcessingContext(self._adapter.message_cls, self._adapter, processor)
-                self.broken = True
-                try:
-                    ctx.start()
-                except BaseException as error:
-                    ctx.finish(error)
-                    raise
-                self.broken = False
-                self.ctx = ctx
-                atexit.register(self._close_at_exit)
-            return self.ctx
+            if self.is_open or self._closed:
+                return
+            self.broken = True
+            if self.stores:
+                self.inbox = self._open_inbox()
+            else:
+                self.ctx = self._start_run()
+            self.broken = False
+            atexit.register(self._close_at_exit)
+
+    def _open_inbox(self) -> Inbox[M]:
+        adapter = self._adapter
+        assert adapter.inbox_options is not None
+        inbox = Inbox(
+            adapter.message_cls, adapter.processor, adapter.inbox_options, adapter.drain_timeout
+        )
+        inbox.open()
+        return inbox
+
+    def _start_run(self) -> ProcessingContext[M]:
+        adapter = self._adapter
+        ctx = ProcessingContext(adapter.message_cls, adapter, adapter.processor)
+        try:
+            ctx.start()
+        except BaseException as error:
+            ctx.finish(error)
+            raise
+        return ctx
 
     # What calls the core, beside open and close.
 
@@ -73,7 +99,9 @@ class ServerProcess(Generic[M]):
         :returns: the context with its outcome; None after the end.
         :raises BaseException: what left it unsettled.
         """
-        ctx = self.ctx or self._adapter.open_process(self)
+        if self.ctx is None:
+            self._adapter.open_process(self)
+        ctx = self.ctx
         return None if ctx is None else ctx.deliver(delivery)
 
     def note_done(self) -> None:
@@ -95,10 +123,13 @@ class ServerProcess(Generic[M]):
         with self._lock:
             self._closed = True
             ctx, self.ctx = self.ctx, None
+            inbox, self.inbox = self.inbox, None
         atexit.unregister(self._close_at_exit)
         error = DrainTimeout([delivery.name for delivery in late], timeout) if late else None
         if ctx is not None:
             ctx.finish(error)
+        if inbox is not None:
+            inbox.close()
         if error is not None:
             raise error
 

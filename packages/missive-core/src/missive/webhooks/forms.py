@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from missive import DecodingError, Message
+from ..errors import DecodingError
+from ..message import Message
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 

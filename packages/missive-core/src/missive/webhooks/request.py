@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from missive import Headers
+from ..headers import Headers
 
 
 class WebhookRequest:

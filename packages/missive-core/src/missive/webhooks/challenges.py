@@ -12,8 +12,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from missive import ConfigurationError
-
+from ..errors import ConfigurationError
 from .answers import FORBIDDEN, Answer, AnswerLike
 from .request import WebhookRequest
 

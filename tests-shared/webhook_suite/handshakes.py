@@ -8,9 +8,10 @@ import json
 
 import pytest
 from missive import ConfigurationError, RawMessage
-from missive.adapters.wsgi import WSGIAdapter, challenges
 from missive.errors import InvalidHandler
-from missive.webhooks import Answer
+from missive.webhooks import Answer, challenges
+
+from webhook_suite import make_adapter
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def client_with(client_of, processor, handled):
     adapters = []
 
     def make(challenge, **options):
-        adapters.append(WSGIAdapter(RawMessage, processor, challenge=challenge, **options))
+        adapters.append(make_adapter(RawMessage, processor, challenge=challenge, **options))
         return client_of(adapters[-1])
 
     yield make
@@ -176,7 +177,7 @@ def test_refused_challenges(factory, argument):
 def test_what_cannot_challenge(processor, challenge):
     """What is not callable with a request is refused when the adapter is built."""
     with pytest.raises(InvalidHandler):
-        WSGIAdapter(RawMessage, processor, challenge=challenge)
+        make_adapter(RawMessage, processor, challenge=challenge)
 
 
 def test_answers_have_a_short_repr():

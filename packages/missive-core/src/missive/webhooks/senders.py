@@ -11,18 +11,10 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from missive import (
-    NO_KEY,
-    DecodingError,
-    JSONMessage,
-    KeyFamily,
-    Message,
-    Outcome,
-    route_on,
-    route_on_header,
-    route_on_json,
-)
-
+from ..errors import DecodingError
+from ..handling import Outcome
+from ..keys import NO_KEY, KeyFamily, route_on, route_on_header, route_on_json
+from ..message import JSONMessage, Message
 from . import challenges, signatures
 from .answers import AnswerLike, taken
 from .forms import MEDIA_TYPE, payload_of

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from missive import ConfigurationError
-from missive.polling import check_function, place_of
-
+from ..callables import check_function
+from ..error_notes import place_of
+from ..errors import ConfigurationError
 from .request import WebhookRequest
 
 #: One secret, or several of which any will do.

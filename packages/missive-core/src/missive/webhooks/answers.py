@@ -9,10 +9,10 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any, cast
 
-from missive import Outcome
+from ..handling import Outcome
 
-#: How long a sender is asked to wait while this process drains, in seconds: about as long as a
-#: load balancer takes to look elsewhere.
+#: How long a sender is asked to wait while this process drains or its store is away, in seconds:
+#: about as long as a load balancer takes to look elsewhere.
 DRAIN_RETRY_AFTER = 5
 
 #: The characters of a header's name, RFC 9110, section 5.1.
@@ -144,6 +144,15 @@ def later(delay: float) -> Answer:
     :param delay: in seconds; what a sender is told is rounded up to whole ones.
     """
     return Answer.json(503, {"result": "nack"}, ("Retry-After", str(ceil(delay))))
+
+
+def unavailable(retry_after: int | None) -> Answer:
+    """Make the answer to a message that cannot be stored now.
+
+    :param retry_after: after how many seconds its sender may try again.
+    """
+    seconds = DRAIN_RETRY_AFTER if retry_after is None else retry_after
+    return Answer.json(503, {"error": "unavailable"}, ("Retry-After", str(seconds)))
 
 
 def taken(

@@ -1,6 +1,7 @@
 """Webhooks: how a request is judged and answered, whatever server it came by."""
 
 from . import answers, challenges, senders, signatures
+from .adapter import WebhookAdapter, WebhookOptions
 from .answers import Answer, AnswerLike
 from .forms import FormMessage
 from .request import WebhookRequest
@@ -14,6 +15,8 @@ __all__ = [
     "Sender",
     "SignatureVerifier",
     "Verifier",
+    "WebhookAdapter",
+    "WebhookOptions",
     "WebhookRequest",
     "answers",
     "challenges",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from missive import (
@@ -17,7 +16,8 @@ from missive import (
     TestAdapter,
     otherwise,
 )
-from missive.adapters.wsgi import WSGIAdapter
+
+from webhook_suite import make_adapter
 
 SECRET_CONTENT = b"raise card=4111111111111111"
 
@@ -25,7 +25,7 @@ SECRET_CONTENT = b"raise card=4111111111111111"
 @pytest.fixture
 def client(client_of, processor):
     """A client of an adapter without options."""
-    adapter = WSGIAdapter(RawMessage, processor)
+    adapter = make_adapter(RawMessage, processor)
     yield client_of(adapter)
     adapter.close()
 
@@ -46,7 +46,7 @@ def test_nacked(client):
 
 def test_nack_is_configured(client_of, processor):
     """Status and Retry-After of a nack are those that were configured."""
-    client = client_of(WSGIAdapter(RawMessage, processor, nack_status=429, retry_after=30))
+    client = client_of(make_adapter(RawMessage, processor, nack_status=429, retry_after=30))
     answer = client.post(b"nack")
     assert (answer.status, answer.json) == (429, {"result": "nack"})
     assert answer.headers["Retry-After"] == "30"
@@ -92,7 +92,7 @@ def test_undecodable_without_dlq(client_of, caplog):
     def handle(message, ctx):
         ctx.ack()
 
-    client = client_of(WSGIAdapter(JSONMessage, processor))
+    client = client_of(make_adapter(JSONMessage, processor))
     assert client.post(b"{").json == {"result": "error"}
     assert "DecodingError" in caplog.text
     client.app.close()
@@ -124,63 +124,10 @@ def test_observed(client, processor):
 
 def test_settles_as_the_test_client_does(client, processor):
     """The test client, given this adapter's capabilities, settles as the adapter does."""
-    test_client = processor.test_client(capabilities=WSGIAdapter.capabilities)
+    test_client = processor.test_client(capabilities=client.app.capabilities)
     assert isinstance(test_client, TestAdapter)
     assert test_client.send(b"nack").value == "nacked"
     assert client.post(b"nack").json == {"result": "nack"}
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_exit_passes_through(client_of, error):
-    """KeyboardInterrupt and SystemExit are the server's business, and leave nothing in flight."""
-    processor: Processor[RawMessage] = Processor()
-    processor.set_dlq(dlq := {})
-
-    @processor.handle_for(lambda message: True)
-    def handle(message, ctx):
-        ctx.ack()
-        raise error
-
-    adapter = WSGIAdapter(RawMessage, processor)
-    with pytest.raises(error):
-        client_of(adapter).post(b"")
-    assert not dlq
-    adapter.close()  # would wait for a message in flight
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_exit_in_a_servers_thread(client_of, error, caplog):
-    """In a thread of the server, which nobody would hear of it from, an exit is answered 500."""
-    processor: Processor[RawMessage] = Processor()
-    processor.set_dlq(dlq := {})
-
-    @processor.handle_for(lambda message: True)
-    def handle(message, ctx):
-        ctx.ack()
-        raise error
-
-    adapter = WSGIAdapter(RawMessage, processor)
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(client_of(adapter).post, b"").result()
-    assert (answer.status, answer.json) == (500, {"result": "error"})
-    assert error.__name__ in caplog.text
-    assert not dlq
-    adapter.close()  # would wait for a message in flight
-
-
-def test_exit_in_a_before_hook(client_of, processor):
-    """A before-hook that exits in a thread of the server leaves no sender and no probe waiting."""
-
-    @processor.before_processing
-    def leave(ctx):
-        raise SystemExit
-
-    adapter = WSGIAdapter(RawMessage, processor)
-    client = client_of(adapter)
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(client.post, b"ack").result().status == 500
-        assert pool.submit(client.get, "/readyz").result().status == 503
-    adapter.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"])
@@ -206,7 +153,7 @@ def test_other_paths(client, path):
 
 def test_path(client_of, processor):
     """A path of one's own takes messages, and the root no more."""
-    client = client_of(WSGIAdapter(RawMessage, processor, path="/hooks/grün"))
+    client = client_of(make_adapter(RawMessage, processor, path="/hooks/grün"))
     assert client.post(b"ack", "/hooks/gr\xc3\xbcn").status == 200
     for path in ("/", "/hooks", "/hooks/grün/"):
         assert client.post(b"ack", path).status == 404
@@ -215,14 +162,14 @@ def test_path(client_of, processor):
 
 def test_mounted_at_its_root(client_of, processor):
     """An application that is mounted on a prefix takes what is posted to the prefix itself."""
-    client = client_of(WSGIAdapter(RawMessage, processor))
+    client = client_of(make_adapter(RawMessage, processor))
     assert client.post(b"ack", "", SCRIPT_NAME="/github").status == 200
     client.app.close()
 
 
 def test_content_types(client_of, processor):
     """Where media types are given others are answered 415 unread; parameters and case are free."""
-    adapter = WSGIAdapter(RawMessage, processor, content_types=["application/JSON"])
+    adapter = make_adapter(RawMessage, processor, content_types=["application/JSON"])
     client = client_of(adapter)
     for good in ("application/json", "Application/Json; charset=utf-8"):
         assert client.post(b"ack", headers={"Content-Type": good}).status == 200
@@ -250,26 +197,6 @@ def test_content_encoding(client):
         assert client.post(b"ack", headers={"Content-Encoding": coding}).status == 200
 
 
-def test_responses_are_fresh(client):
-    """What a server does to the headers of one response shows in no other."""
-
-    def greedy(environ, start_response):
-        def start(status, headers, exc_info=None):
-            start_response(status, headers[:])
-            headers.clear()
-
-        return client.app(environ, start)
-
-    other = type(client)(greedy)
-    assert other.post(b"ack").headers["Content-Type"]
-    assert other.post(b"ack").headers["Content-Type"]
-
-
-def test_app_is_the_adapter(client):
-    """The attribute app names the application, which is the adapter."""
-    assert client.app.app is client.app
-
-
 def test_bodies_are_json(client):
     """Every body of a response is JSON, those of refusals too."""
     for answer in (client.post(b"ack"), client.get("/"), client.get("/none")):
@@ -294,7 +221,7 @@ def test_deferred(client_of):
     """A message that its store keeps for a retry is answered 202: it need not be sent again."""
     store = MemoryDLQ()
     processor, attempts = retrying(store)
-    client = client_of(WSGIAdapter(RawMessage, processor))
+    client = client_of(make_adapter(RawMessage, processor))
     answer = client.post(b"a")
     assert (answer.status, answer.json) == (202, {"result": "deferred"})
     assert attempts == [1]
@@ -306,7 +233,7 @@ def test_deferred(client_of):
 def test_without_a_store_the_sender_is_told_when_to_try_again(client_of, dlq):
     """The delay of the policy, rounded up, is the Retry-After of a 503."""
     processor, attempts = retrying(dlq)
-    client = client_of(WSGIAdapter(RawMessage, processor, nack_status=429, retry_after=1))
+    client = client_of(make_adapter(RawMessage, processor, nack_status=429, retry_after=1))
     answer = client.post(b"a")
     assert (answer.status, answer.json) == (503, {"result": "nack"})
     assert answer.headers["Retry-After"] == "8"
@@ -318,7 +245,7 @@ def test_a_nack_with_a_delay_tells_the_sender_when_to_try_again(client_of):
     """A handler may say so itself."""
     processor: Processor[RawMessage] = Processor()
     processor.handle_for(otherwise)(lambda message, ctx: ctx.nack(delay=30))
-    client = client_of(WSGIAdapter(RawMessage, processor))
+    client = client_of(make_adapter(RawMessage, processor))
     answer = client.post(b"a")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
     client.app.close()
@@ -336,7 +263,7 @@ def test_an_open_breaker_dead_letters_nothing(client_of, dlq, status):
         raise ConnectionError("down")
 
     processor.set_dlq(dlq)
-    client = client_of(WSGIAdapter(RawMessage, processor))
+    client = client_of(make_adapter(RawMessage, processor))
     assert [client.post(b"%d" % number).status for number in range(3)] == [status] * 3
     assert calls == [b"0"]
     assert len(dlq) == 0

@@ -13,8 +13,7 @@ import binascii
 import re
 from typing import Literal
 
-from missive import ConfigurationError
-
+from ..errors import ConfigurationError
 from . import challenges
 from .request import WebhookRequest
 from .twilio import twilio

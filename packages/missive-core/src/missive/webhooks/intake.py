@@ -13,9 +13,11 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, NamedTuple, cast
 
-from missive import Delivery, M, Message, Outcome, format_id
-from missive.polling import place_of
-
+from ..delivery import Delivery
+from ..error_notes import place_of
+from ..handling import Outcome
+from ..ids import format_id
+from ..message import M, Message
 from . import answers, options
 from .answers import Answer, AnswerLike, as_answer
 from .challenges import Challenge

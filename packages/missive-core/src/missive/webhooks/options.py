@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from missive import ConfigurationError
-from missive.polling import check_function
-
+from ..callables import check_function
+from ..errors import ConfigurationError
 from . import signatures
 from .answers import TOKEN
 from .challenges import Challenge
