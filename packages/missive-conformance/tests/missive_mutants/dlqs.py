@@ -20,10 +20,13 @@ from missive.letters import (
     Claim,
     Counts,
     Group,
+    Receipt,
     SummaryRow,
     group_letters,
+    inbox_key,
     kind_of,
 )
+from missive.letters.received import Received
 
 from .mutation import Mutants
 from .store import FileDLQ
@@ -927,6 +930,95 @@ class ForgetsActions(FileDLQ):
         kept, self._actions = self._actions, None
         super().persist()
         self._actions = kept
+
+
+# Inboxes.
+
+
+@MUTANTS.add(sound, "D110")
+class CountsReceivingAsAFailure(FileDLQ):
+    """Takes the arrival of a message for its first attempt, and its first failure."""
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        return super().receive([one._replace(attempt=1, failures=1) for one in letters])
+
+
+@MUTANTS.add(sound, "D111", "D117", "D118")
+class ForgetsWhatIsDone(FileDLQ):
+    """Knows a message only for as long as it is stored."""
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        with self.exclusive():
+            self._shelf.received.forget(datetime.now(timezone.utc) + timedelta(hours=1), 1000)
+            return super().receive(letters)
+
+
+@MUTANTS.add(sound, "D112")
+class SwallowsAnotherBody(FileDLQ):
+    """Takes every message with a known id for the one that it knows."""
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        with self.exclusive():
+            return [self.receive_one(letter) for letter in letters]
+
+    def receive_one(self, letter: DeadLetter) -> Receipt:
+        """Receive one message."""
+        if self._shelf.received.has_origin(inbox_key(letter)):
+            return Receipt.KNOWN
+        return super().receive([letter])[0]
+
+
+@MUTANTS.add(sound, "D113")
+class ReceivesUpToTheFault(FileDLQ):
+    """Keeps the messages of a batch up to the one that it refuses."""
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        return [super(ReceivesUpToTheFault, self).receive([letter])[0] for letter in letters]
+
+
+@MUTANTS.add(sound, "D114")
+class ForgetsTooEarly(FileDLQ):
+    """Forgets all that was done, whenever it was done."""
+
+    def forget_done(self, before: datetime, *, limit: int = 1000) -> int:
+        later: int = super().forget_done(before + timedelta(hours=2), limit=limit)
+        return later
+
+
+@MUTANTS.add(sound, "D115")
+class ReceivesWhatIsStored(FileDLQ):
+    """Has a message that failed handled again when it is received."""
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        letters = list(letters)
+        with self.exclusive():
+            received = self._shelf.received
+            fresh = [one for one in letters if inbox_key(one) not in received]
+            self.defer([one for one in fresh if one.id in self._shelf.letters])
+            return super().receive(letters)
+
+
+@MUTANTS.add(sound, "D116")
+class LooksThenReceives(FileDLQ):
+    """Looks for a message, and stores it afterwards, though another thread stored it meanwhile."""
+
+    def receive(self, letters: Iterable[DeadLetter]) -> list[Receipt]:
+        letters = list(letters)
+        self.refresh()
+        fresh = [inbox_key(one) not in self._shelf.received for one in letters]
+        threading.Event().wait(0.01)
+        super().receive(letters)
+        return [Receipt.NEW if new else Receipt.KNOWN for new in fresh]
+
+
+@MUTANTS.add(sound, "D117", "D118")
+class RemembersInMemory(FileDLQ):
+    """Keeps what it received in memory alone."""
+
+    def persist(self) -> None:
+        received, self._shelf.received = self._shelf.received, Received()
+        super().persist()
+        self._shelf.received = received
 
 
 # Durability.

@@ -18,6 +18,7 @@ from typing import Any
 
 from missive import DeadLetter, DeadLetterStoreError, MemoryDLQ
 from missive.letters import Action, Claim, Failure
+from missive.letters.received import Received
 from missive.letters.shelf import Shelf
 
 #: Version 1 knew no deferred messages.
@@ -68,6 +69,8 @@ class FileDLQ(MemoryDLQ):
     restore_many = _writing("restore_many")
     assign = _writing("assign")
     defer = _writing("defer")
+    receive = _writing("receive")
+    forget_done = _writing("forget_done")
     claim = _writing("claim")
     claim_due = _writing("claim_due")
     renew = _writing("renew")
@@ -177,6 +180,7 @@ class FileDLQ(MemoryDLQ):
             letters={one.id: one for one in map(letter_of, state["letters"])},
             claims={one.id: one for one in map(claim_of, state["claims"])},
             last_position=state["last"],
+            received=received_of(state.get("received", {"letters": [], "done": []})),
         )
         self._actions = deque(map(action_of, state.get("actions", ())))
 
@@ -188,6 +192,7 @@ class FileDLQ(MemoryDLQ):
                 "claims": [row_of(one) for one in self._shelf.claims.values()],
                 "last": self._shelf.last_position,
                 "actions": [line_of(one) for one in self._actions or ()],
+                "received": row_of_received(self._shelf.received),
             }
         ).encode()
         head = {"format": FORMAT, "version": VERSION, "crc": zlib.crc32(rest)}
@@ -246,6 +251,27 @@ def _rich(value: Any) -> Any:
             return datetime.fromisoformat(inner)
         return {name: _rich(one) for name, one in inner.items()}
     return value
+
+
+def row_of_received(received: Received) -> dict[str, Any]:
+    """Make what JSON can hold of the records of an inbox."""
+    return {
+        "letters": [
+            [one.hex(), other.hex(), id.hex()] for (one, other), id in received.letters.items()
+        ],
+        "done": [
+            [one.hex(), other.hex(), at.isoformat()] for (one, other), at in received.done.items()
+        ],
+    }
+
+
+def received_of(row: dict[str, Any]) -> Received:
+    """Make the records of an inbox of what JSON held of them."""
+    key = bytes.fromhex
+    return Received(
+        letters={(key(one), key(other)): key(id) for one, other, id in row["letters"]},
+        done={(key(one), key(other)): datetime.fromisoformat(at) for one, other, at in row["done"]},
+    )
 
 
 def letter_of(row: dict[str, Any]) -> DeadLetter:

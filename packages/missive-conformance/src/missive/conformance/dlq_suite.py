@@ -15,6 +15,7 @@ from .dlq_checks import (
     DeferredChecks,
     DueChecks,
     Durability,
+    InboxChecks,
     MappingChecks,
     StoreChecks,
 )
@@ -31,6 +32,7 @@ class DLQConformance(
     DeferredChecks,
     DueChecks,
     AccountChecks,
+    InboxChecks,
     Durability,
 ):
     """Judges a DLQ. Subclass it as ``class TestMine(DLQConformance)``.

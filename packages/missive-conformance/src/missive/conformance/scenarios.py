@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -269,6 +270,31 @@ def handle_due(
     store.close()
 
 
+def receive_and_handle(
+    harness: DLQHarness, ledger: Ledger, *, first: int, count: int, hold_after: int
+) -> None:
+    """Receive messages as an inbox does; remove every other one, as handled.
+
+    :param first: the number of the first.
+    :param hold_after: stand still when so many were received, to be killed.
+    """
+    store: Any = harness.open()
+    for number in range(first, first + count):
+        key, now = b"letter-%d" % number, datetime.now(timezone.utc)
+        letter = DeadLetter(
+            key, numbered_body(number, 64), "received", "handling", now, now, key, source="a-source"
+        )
+        store.receive([letter._replace(state="deferred", due=now, attempt=0, failures=0)])
+        ledger.note("confirmed", letter.raw_data)
+        if number % 2:
+            found = store.claim(key)
+            if found is not None and store.remove(found[0]):
+                ledger.note("removed", letter.raw_data)
+        if number - first + 1 >= hold_after:
+            ledger.mark({"event": "held"})
+            hold()
+
+
 def fill_disk(harness: DLQHarness, ledger: Ledger, *, limit: int, size: int) -> None:
     """Write letters until the disk is full, as a limit on the size of files plays it.
 
@@ -333,7 +359,15 @@ def drop_privileges() -> None:
 
 SCENARIOS = {
     function.__name__: function
-    for function in (work, fork_work, write_letters, handle_due, fill_disk, write_read_only)
+    for function in (
+        work,
+        fork_work,
+        write_letters,
+        handle_due,
+        receive_and_handle,
+        fill_disk,
+        write_read_only,
+    )
 }
 
 

@@ -77,7 +77,7 @@ class WebhookAdapter(Adapter[M]):
 
     A sender that gets no 2xx is expected to send again, so the transport promises what the sender
     does. With ``inbox=True`` a message is stored in the processor's DLQ under the sender's id,
-    answered 202, and handled afterwards, at least once. One that comes again is answered 202 and
+    answered 202, and handled afterwards, at least once. Sent again, it is answered 202 and
     not handled again.
 
     :param message_cls: makes a message of the bytes of a body.

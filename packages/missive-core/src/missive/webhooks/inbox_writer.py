@@ -51,7 +51,7 @@ class InboxWriter:
         :returns: a future that ends when it is stored, or fails by what the store raised.
         """
         future: Future[Receipt] = Future()
-        future.set_running_or_notify_cancel()  # it is stored, whoever waits for that no longer
+        future.set_running_or_notify_cancel()  # it is stored even if nobody waits
         self._queue.put((letter, future))
         return future
 

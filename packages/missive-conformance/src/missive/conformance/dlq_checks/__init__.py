@@ -6,6 +6,7 @@ from .claims import ClaimChecks
 from .deferred import DeferredChecks
 from .due import DueChecks
 from .durability import Durability
+from .inbox import InboxChecks
 from .mapping import MappingChecks
 from .store import StoreChecks
 
@@ -16,6 +17,7 @@ __all__ = [
     "DeferredChecks",
     "DueChecks",
     "Durability",
+    "InboxChecks",
     "MappingChecks",
     "StoreChecks",
 ]
