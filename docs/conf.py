@@ -34,6 +34,7 @@ extensions = [
     "cli_help",
     "conformance_points",
     "error_entries",
+    "postgresql_schema",
     "sqlite_schema",
 ]
 

@@ -35,6 +35,7 @@ PACKAGES = (
     "missive.webhooks",
     "missive.adapters.wsgi",
     "missive.dlq.sqlite",
+    "missive.dlq.postgresql",
     "missive.prometheus",
     "missive.conformance",
 )
@@ -85,6 +86,9 @@ PUBLIC_NAMES = {
     "missive.adapter.Runs": "missive.Processor",
     "missive.adapters.rabbitmq.options.SharedOptions": "missive.polling.PollingOptions",
     "missive.letters.mapping.LetterMapping": "missive.DeadLetterStore",
+    "missive.dlq.postgresql.accounts.PostgreSQLAccounts": "missive.DeadLetterStore",
+    "missive.dlq.postgresql.claims.PostgreSQLClaims": "missive.DeadLetterStore",
+    "missive.dlq.postgresql.mapping.PostgreSQLMapping": "missive.DeadLetterStore",
     "missive.dlq.sqlite.mapping.SQLiteMapping": "missive.DeadLetterStore",
     "missive.matching.Batch": "missive.Processor.handle_batch_for",
     "missive.waiting.Declared": "missive.Processor",

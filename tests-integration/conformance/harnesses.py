@@ -28,6 +28,7 @@ from missive.adapters.replay import ReplayAdapter
 from missive.adapters.stdin import StdinAdapter
 from missive.adapters.wsgi import WSGIAdapter
 from missive.conformance import AdapterHarness, BrokerMissing, DLQHarness
+from missive.dlq.postgresql import PostgreSQLDLQ
 from missive.dlq.sqlite import SQLiteDLQ
 from pika.exceptions import AMQPError
 
@@ -35,6 +36,8 @@ from pika.exceptions import AMQPError
 REDIS_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-redis/tests"
 #: Those of missive-rabbitmq likewise.
 RABBITMQ_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-rabbitmq/tests"
+#: Those of missive-dlq-postgresql too.
+POSTGRESQL_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-dlq-postgresql/tests"
 #: What the first version of the SQLite store made.
 SCHEMA_1 = Path(__file__).resolve().parents[2] / "packages/missive-dlq-sqlite/tests/schema_1.sql"
 
@@ -472,6 +475,82 @@ class SQLiteHarness(DLQHarness):
         for path in self.folder.iterdir():
             path.chmod(0o444)
         self.folder.chmod(0o555)
+
+
+def postgresql_server() -> Any:
+    """Return the module that starts servers."""
+    sys.path.insert(0, str(POSTGRESQL_TESTS))
+    try:
+        import postgresql_server
+    finally:
+        sys.path.remove(str(POSTGRESQL_TESTS))
+    return postgresql_server
+
+
+class PostgreSQLHarness(DLQHarness):
+    """A database of its own on the session's server."""
+
+    dlq_cls = PostgreSQLDLQ
+    persistent = True
+    shared = True
+    patience = 30.0
+    #: The server that all checks share.
+    server: ClassVar[Any] = None
+
+    def start(self) -> None:
+        self.database = self.shared_server().new_database()
+        self.address.update(
+            conninfo=self.server.conninfo(self.database),
+            database=self.database,
+            folder=str(self.server.folder),
+        )
+
+    @classmethod
+    def shared_server(cls) -> Any:
+        """Return the server that all checks share."""
+        if cls.server is None:
+            module = postgresql_server()
+            programs = module.find_server()
+            if programs is None:
+                raise BrokerMissing("no PostgreSQL server; install postgresql")
+            cls.server = module.PostgreSQLServer(programs)
+            cls.server.initialize()
+            cls.server.start()
+        return cls.server
+
+    def stop(self) -> None:
+        if hasattr(self, "database"):
+            self.server.drop_database(self.database)
+
+    @classmethod
+    def close_all(cls) -> None:
+        server, cls.server = cls.server, None
+        if server is not None:
+            server.remove()
+
+    def open(self) -> DLQ:
+        return PostgreSQLDLQ(self.address["conninfo"], busy_timeout=1.0)
+
+    def foreign(self) -> None:
+        self.server.execute("CREATE TABLE missive_letters (day date, entry text)", self.database)
+
+    def newer(self) -> None:
+        store = PostgreSQLDLQ(self.address["conninfo"])
+        store.close()
+        self.server.execute("UPDATE missive_letters_version SET version = 9999", self.database)
+
+    def locked(self) -> AbstractContextManager[None]:
+        context: AbstractContextManager[None] = self.server.locked(self.database)
+        return context
+
+    def limit_disk(self, limit: int) -> None:
+        server = postgresql_server().PostgreSQLServer(Path(), Path(self.address["folder"]))
+        server.fill_disk(self.address["database"])
+
+    def read_only(self) -> None:
+        self.server.execute(
+            f"ALTER DATABASE {self.database} SET default_transaction_read_only = on"
+        )
 
 
 class QuorumQueueAdapter(RabbitMQAdapter[Any]):

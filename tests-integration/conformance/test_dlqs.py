@@ -17,3 +17,7 @@ class TestMemory(DLQConformance):
 
 class TestSQLite(DLQConformance):
     harness = harnesses.SQLiteHarness
+
+
+class TestPostgreSQL(DLQConformance):
+    harness = harnesses.PostgreSQLHarness

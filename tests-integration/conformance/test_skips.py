@@ -42,4 +42,5 @@ def test_everything_is_judged() -> None:
         "dict",
         "MemoryDLQ",
         "SQLiteDLQ",
+        "PostgreSQLDLQ",
     }

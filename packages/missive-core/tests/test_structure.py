@@ -25,6 +25,7 @@ LAYERS = {
         " letters.memory_mapping"
         " letters.prefixes letters.groups"
         " letters.accounts letters.actions letters.division letters.records letters.pytest_file"
+        " letters.columns letters.placing"
     ),
     "declared": "keys matching hooks retry breaker",
     "life": (

@@ -35,6 +35,8 @@ DISTRIBUTIONS = {
     "rediss+streams": "missive-redis",
     "http": "missive-wsgi",
     "sqlite": "missive-dlq-sqlite",
+    "postgresql": "missive-dlq-postgresql",
+    "postgres": "missive-dlq-postgresql",
 }
 
 #: How the names of files end that are databases, most likely.

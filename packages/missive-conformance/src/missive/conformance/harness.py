@@ -190,6 +190,20 @@ class DLQHarness(Harness, ABC):
         """Hold the store so that nobody else can write to it, while in the ``with``."""
         raise NotOffered("locked")
 
+    def limit_disk(self, limit: int) -> None:
+        """Have writes to an open DLQ fail for want of room, sooner or later; in a child process.
+
+        Unless overridden, no file that this process writes may become longer: a DLQ whose files
+        another process writes overrides this.
+
+        :param limit: about how many bytes there is room for; a few times as many are written.
+        """
+        import resource
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails instead
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
     def read_only(self) -> None:
         """Make what is stored unwritable for the user that the process runs as."""
         raise NotOffered("read_only")

@@ -296,17 +296,13 @@ def receive_and_handle(
 
 
 def fill_disk(harness: DLQHarness, ledger: Ledger, *, limit: int, size: int) -> None:
-    """Write letters until the disk is full, as a limit on the size of files plays it.
+    """Write letters until the disk is full, as the harness plays it.
 
-    :param limit: the longest that a file may become, in bytes.
+    :param limit: how much room there is, in bytes.
     :param size: the size of a body.
     """
-    import resource
-    import signal
-
     dlq: Any = harness.open()
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails instead
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    harness.limit_disk(limit)
     for number in range(limit // size + 100):
         message = RawMessage(numbered_body(number, size))
         try:

@@ -5,6 +5,7 @@ from .accounts import check_tally
 from .actions import MAX_ACTION_IDS, Action
 from .choice import Choice
 from .claim import MAX_LEASE, Claim, check_lease, this_process
+from .columns import group_number, headers_from_json, headers_to_json, summary_digest
 from .division import divide, join
 from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, time_before
@@ -23,6 +24,7 @@ from .inbox import InboxStore, Receipt, inbox_key, received_letter
 from .letter import MAX_HISTORY, DeadLetter, Failure, LetterState, qualified_name, utc_now
 from .mapping import check_key
 from .memory import MemoryDLQ
+from .placing import find_place
 from .prefixes import shared_beginning, shortest_prefixes
 from .pytest_file import named, write_test
 from .records import to_record
@@ -61,8 +63,12 @@ __all__ = [
     "check_restored",
     "check_tally",
     "divide",
+    "find_place",
     "format_traceback",
     "group_letters",
+    "group_number",
+    "headers_from_json",
+    "headers_to_json",
     "inbox_key",
     "join",
     "kind_from",
@@ -78,6 +84,7 @@ __all__ = [
     "shortened",
     "shown_reason",
     "summarize",
+    "summary_digest",
     "this_process",
     "time_before",
     "to_record",

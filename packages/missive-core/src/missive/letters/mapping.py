@@ -13,7 +13,7 @@ from collections.abc import (
     ValuesView,
 )
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from ..message import Message, RawMessage
 from .filters import LetterFilters
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("missive.letters.mapping")
 
+_MISSING: Any = object()
+T = TypeVar("T")
+
 
 class LetterMapping(MutableMapping[bytes, tuple[Message, str]]):
     """Dead letters as a dict has them: from an id to (message, reason), the oldest first.
 
     Deferred messages are not in it. It may change while it is iterated over: every letter that
     stays is given exactly once, and none whose message first failed after the start. What is not
-    abstract here follows from the letters. A store that several processes share overrides ``pop``,
-    ``popitem``, ``setdefault`` and ``clear``, so that each is one step.
+    abstract here follows from the letters. A store that several processes share overrides ``take``,
+    ``take_newest``, ``setdefault`` and ``clear``, so that each is one step.
     """
 
     #: Makes the messages that the mapping gives; None makes them RawMessage.
@@ -134,15 +137,55 @@ class LetterMapping(MutableMapping[bytes, tuple[Message, str]]):
         """Return the values, the oldest first, as a dict's view."""
         return _Values(self)
 
+    def take(self, key: bytes) -> DeadLetter | None:
+        """Remove a dead letter and return it; None where there is none."""
+        try:
+            letter = self.letter(key)
+            if letter.state == "dead":
+                del self[key]
+                return letter
+        except KeyError:
+            pass
+        return None
+
+    def take_newest(self) -> DeadLetter | None:
+        """Remove the newest dead letter and return it; None where there is none."""
+        for letter in self.letters(newest_first=True):
+            if self.take(letter.id) is not None:
+                return letter
+        return None
+
+    @overload
+    def pop(self, key: bytes) -> tuple[Message, str]: ...
+    @overload
+    def pop(self, key: bytes, default: tuple[Message, str]) -> tuple[Message, str]: ...
+    @overload
+    def pop(self, key: bytes, default: T) -> tuple[Message, str] | T: ...
+
+    def pop(self, key: bytes, default: Any = _MISSING) -> Any:
+        """Remove a dead letter and return its message and reason, or the default.
+
+        :raises KeyError: there is none, and no default either.
+        """
+        try:
+            letter = self.take(check_key(key))
+        except KeyError:
+            letter = None
+        if letter is not None:
+            return self.build(letter), letter.reason
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
     def popitem(self) -> tuple[bytes, tuple[Message, str]]:
-        """Remove the newest letter and return it, as a dict does.
+        """Remove the newest dead letter and return it, as a dict does.
 
         :raises KeyError: there is no dead letter.
         """
-        for letter in self.letters(newest_first=True, limit=1):
-            del self[letter.id]
-            return letter.id, (self.build(letter), letter.reason)
-        raise KeyError("the store is empty")
+        letter = self.take_newest()
+        if letter is None:
+            raise KeyError("the store is empty")
+        return letter.id, (self.build(letter), letter.reason)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

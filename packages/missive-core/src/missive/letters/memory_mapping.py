@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from threading import RLock
-from typing import Any, TypeVar, overload
+from typing import Any
 
-from ..message import Message
 from .letter import DeadLetter
 from .mapping import check_key
 from .shelf import Shelf
 from .store import DeadLetterStore
-
-_MISSING: Any = object()
-T = TypeVar("T")
 
 
 class MemoryMapping(DeadLetterStore):
@@ -35,35 +31,15 @@ class MemoryMapping(DeadLetterStore):
             raise KeyError(key)
         return letter
 
-    @overload
-    def pop(self, key: bytes) -> tuple[Message, str]: ...
-    @overload
-    def pop(self, key: bytes, default: tuple[Message, str]) -> tuple[Message, str]: ...
-    @overload
-    def pop(self, key: bytes, default: T) -> tuple[Message, str] | T: ...
-
-    def pop(self, key: bytes, default: Any = _MISSING) -> Any:
-        """Remove a letter and return its message and reason, or the default.
-
-        :raises KeyError: there is none, and no default either.
-        """
-        try:
-            with self._lock:
-                letter = self._dead(key)
-                self._shelf.delete(key)
-        except KeyError:
-            if default is _MISSING:
-                raise
-            return default
-        return self.build(letter), letter.reason
-
-    def popitem(self) -> tuple[bytes, tuple[Message, str]]:
-        """Remove the newest letter and return it.
-
-        :raises KeyError: there is no dead letter.
-        """
+    def take(self, key: bytes) -> DeadLetter | None:
+        """Remove a dead letter and return it; None where there is none."""
         with self._lock:
-            return super().popitem()
+            return super().take(key)
+
+    def take_newest(self) -> DeadLetter | None:
+        """Remove the newest dead letter and return it; None where there is none."""
+        with self._lock:
+            return super().take_newest()
 
     def setdefault(self, key: bytes, default: Any = None) -> Any:
         """Return what is stored under a key, or store the default there."""

@@ -10,6 +10,7 @@ from .claim import Claim, this_process
 from .filters import LetterFilters, check_filters, matches
 from .inbox import Receipt, inbox_key
 from .letter import DeadLetter, LetterState, utc_now
+from .placing import find_place
 from .received import Received
 from .summary import Counts
 from .timeline import Timeline
@@ -48,28 +49,15 @@ class Shelf:
 
     def add(self, letter: DeadLetter) -> None:
         """Keep a letter, or its failure where the same message is there."""
-        id = self.place_of(letter)
-        stored = self.letters.get(id)
+        stored, id = find_place(letter, lambda id: self._found(id, letter))
         if stored is None:
             self.keep(letter._replace(id=id))
         else:
             self.fail_again(stored, letter)
 
-    def place_of(self, letter: DeadLetter) -> bytes:
-        """Return the id that the same message is stored under, or else the one to keep it under."""
-        # The id itself, then the ids beside it: the first that is free or about the same message.
-        # One that is about the same message goes before one that is free.
-        id, free, number = letter.id, None, 0
-        while True:
-            stored = self.letters.get(id)
-            if stored is None:
-                free = id if free is None else free
-                if number:
-                    return free
-            elif stored.is_same_message(letter):
-                return id
-            number += 1
-            id = letter.beside_id(number)
+    def _found(self, id: bytes, letter: DeadLetter) -> tuple[DeadLetter, bool] | None:
+        stored = self.letters.get(id)
+        return None if stored is None else (stored, stored.is_same_message(letter))
 
     def receive(self, letter: DeadLetter) -> Receipt:
         """Keep a message of an inbox, unless it was received before."""
@@ -77,11 +65,11 @@ class Shelf:
         if key in self.received:
             return Receipt.KNOWN
         receipt = Receipt.BESIDE if self.received.has_origin(key) else Receipt.NEW
-        id = self.place_of(letter)
-        if id in self.letters:
-            receipt = Receipt.KNOWN
-        else:
+        stored, id = find_place(letter, lambda id: self._found(id, letter))
+        if stored is None:
             self.keep(letter._replace(id=id))
+        else:
+            receipt = Receipt.KNOWN
         self.received.open(key, id)
         return receipt
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from missive import DeadLetter
-from missive.letters import MAX_HISTORY, Receipt, inbox_key
+from missive.letters import MAX_HISTORY, Receipt, find_place, inbox_key
 
 from . import statements as sql
 from .origins import Origin, Origins
@@ -55,17 +55,14 @@ class Keeper:
     ) -> tuple[int | None, bytes]:
         """Return the position of the same message, or None and the id to keep it under."""
         source = to_text(letter.source)
-        id, free, number = letter.id, None, 0
-        while True:
-            found = connection.execute(sql.FIND, (source, letter.raw_data, id)).fetchone()
-            if found is None:
-                free = id if free is None else free
-                if number:
-                    return None, free
-            elif found[1]:
-                return found[0], id
-            number += 1
-            id = letter.beside_id(number)
+
+        def find(id: bytes) -> tuple[int, bool] | None:
+            found: tuple[int, bool] | None = connection.execute(
+                sql.FIND, (source, letter.raw_data, id)
+            ).fetchone()
+            return found
+
+        return find_place(letter, find)
 
     def receive(self, connection: sqlite3.Connection, letter: DeadLetter) -> Receipt:
         """Keep a message of an inbox, unless it was received before."""

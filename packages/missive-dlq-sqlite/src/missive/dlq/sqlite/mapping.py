@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar, overload
+from typing import Any
 
-from missive import DeadLetter, DeadLetterStore, Message
+from missive import DeadLetter, DeadLetterStore
 from missive.letters import check_key
 
 from . import statements as sql
@@ -15,9 +15,6 @@ from .reading import Reader, newest_position
 
 #: How many letters are removed in one transaction.
 REMOVED_AT_ONCE = 1000
-
-_MISSING: Any = object()
-T = TypeVar("T")
 
 
 class SQLiteMapping(DeadLetterStore):
@@ -53,42 +50,22 @@ class SQLiteMapping(DeadLetterStore):
         if not deleted:
             raise KeyError(key)
 
-    @overload
-    def pop(self, key: bytes) -> tuple[Message, str]: ...
-    @overload
-    def pop(self, key: bytes, default: tuple[Message, str]) -> tuple[Message, str]: ...
-    @overload
-    def pop(self, key: bytes, default: T) -> tuple[Message, str] | T: ...
+    def take(self, key: bytes) -> DeadLetter | None:
+        """Remove a dead letter and return it; None where there is none."""
+        with self._database.writing() as connection:
+            letter = self._reader.letter(connection, key)
+            if letter is None or letter.state != "dead":
+                return None
+            connection.execute(sql.DELETE, (key,))
+        return letter
 
-    def pop(self, key: bytes, default: Any = _MISSING) -> Any:
-        """Remove a letter and return its message and reason, or the default.
-
-        :raises KeyError: there is none, and no default either.
-        """
-        try:
-            with self._database.writing() as connection:
-                letter = self._reader.letter(connection, check_key(key))
-                if letter is None or letter.state != "dead":
-                    raise KeyError(key)
-                connection.execute(sql.DELETE, (key,))
-        except KeyError:
-            if default is _MISSING:
-                raise
-            return default
-        return self.build(letter), letter.reason
-
-    def popitem(self) -> tuple[bytes, tuple[Message, str]]:
-        """Remove the newest letter and return it, as a dict does.
-
-        :raises KeyError: there is no dead letter.
-        """
+    def take_newest(self) -> DeadLetter | None:
+        """Remove the newest dead letter and return it; None where there is none."""
         with self._database.writing() as connection:
             found = self._reader.found(connection, sql.NEWEST, ())
-            if not found:
-                raise KeyError("the store is empty")
-            (letter,) = found
-            connection.execute(sql.DELETE_AT, (letter.position,))
-        return letter.id, (self.build(letter), letter.reason)
+            for letter in found:
+                connection.execute(sql.DELETE_AT, (letter.position,))
+        return found[0] if found else None
 
     def setdefault(self, key: bytes, default: Any = None) -> Any:
         """Return what is stored under a key, or store the default there.

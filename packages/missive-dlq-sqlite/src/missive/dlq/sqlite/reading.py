@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from missive import DeadLetter
-from missive.letters import LetterFilters, LetterState, SummaryRow
+from missive.letters import LetterFilters, LetterState, SummaryRow, group_number
 
 from . import statements as sql
 from .database import Database
@@ -191,13 +191,7 @@ def filter_values(filters: LetterFilters) -> tuple[list[str], list[Value]]:
             continue
         names.append(name)
         if name == "group":
-            values.append(_group_number(str(value)))
+            values.append(group_number(str(value)))
             continue
         values.append(to_micros(value) if isinstance(value, datetime) else to_text(str(value)))
     return names, values
-
-
-def _group_number(digits: str) -> int:
-    """Return the digits of a group as a number; one that no group has where they are not."""
-    number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else -1
-    return number if number <= LARGEST else -1

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from missive import DeadLetter
-from missive.letters import Failure, kind_from
+from missive.letters import Failure, headers_from_json, headers_to_json, kind_from, summary_digest
 
 if TYPE_CHECKING:
     from .origins import Origin
@@ -66,43 +63,6 @@ def from_blob(value: Any) -> bytes:
     return (from_text(value) or "").encode("utf-8", "surrogateescape")
 
 
-def to_headers(headers: Mapping[str, str]) -> str | None:
-    """Return headers as JSON in pure ASCII, so that lone surrogates pass."""
-    return json.dumps(dict(headers)) if headers else None
-
-
-def from_headers(value: Any) -> dict[str, str]:
-    """Return the headers; empty where the column does not hold a JSON object."""
-    if value is None:
-        return {}
-    try:
-        headers = json.loads(value)
-    except (ValueError, TypeError, RecursionError):
-        return {}
-    if not isinstance(headers, dict):
-        return {}
-    return {name: str(value) for name, value in cast("dict[str, Any]", headers).items()}
-
-
-def kind_of(error_type: str | None, handler: str | None, reason: str) -> int:
-    """Return the digest by which letters are counted together, as SQLite's signed 64 bits."""
-    if len(reason) > 1000:  # too long to be remembered
-        return _kind_of(error_type, handler, reason)
-    return _remembered_kind_of(error_type, handler, reason)
-
-
-def _kind_of(error_type: str | None, handler: str | None, reason: str) -> int:
-    digest = blake2b(digest_size=8)
-    for text in (error_type, handler, reason):
-        encoded = b"" if text is None else text.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % (-1 if text is None else len(encoded)))
-        digest.update(encoded)
-    return int.from_bytes(digest.digest(), "big", signed=True)
-
-
-_remembered_kind_of = lru_cache(maxsize=1024)(_kind_of)
-
-
 def group_of(error_type: Any, handler: Any, reason: Any, traceback: Any) -> int:
     """Return the number of the group that a letter with these fields is of."""
     kind = kind_from(
@@ -127,7 +87,7 @@ def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
         letter.failures,
         to_text(letter.source),
         first_micros if first is last else to_micros(last),
-        kind_of(letter.error_type, letter.handler, letter.reason),
+        summary_digest(letter.error_type, letter.handler, letter.reason),
         to_text(letter.reason),
         None if letter.due is None else to_micros(letter.due),
         letter.attempt,
@@ -137,7 +97,7 @@ def letter_values(letter: DeadLetter) -> tuple[Value, ...]:
 
 def content_values(letter: DeadLetter) -> tuple[Value, ...]:
     """Return the values of a row of ``contents``, but for its position."""
-    return (letter.raw_data, to_headers(letter.headers), to_text(letter.traceback))
+    return (letter.raw_data, headers_to_json(letter.headers), to_text(letter.traceback))
 
 
 def to_failure(at: Any, reason: Any, origin: Origin) -> Failure:
@@ -200,7 +160,7 @@ def to_letter(row: tuple[Any, ...], origin: Origin, earlier: Sequence[Failure] =
             first,
             last,
             id if message_id is None else from_blob(message_id),
-            {} if headers is None else from_headers(headers),
+            {} if headers is None else headers_from_json(headers),
             source,
             message_class,
             error_type,
