@@ -10,6 +10,7 @@ from .list import list_letters
 from .purge import purge
 from .replay import replay
 from .restore import import_letters
+from .serve import serve
 from .show import show
 from .summary import summary
 from .waiting import give_up, retry_now
@@ -24,6 +25,7 @@ likewise the deferred messages in it, which wait for another attempt.
   missive dlq show sqlite:///dead-letters.db 0x5f3a
   missive dlq list sqlite:///dead-letters.db --state deferred
   missive dlq replay sqlite:///dead-letters.db app:adapter --canary
+  missive dlq serve sqlite:///dead-letters.db app:adapter
 
 URL names a store: sqlite:///relative.db, sqlite:////absolute.db.
 """
@@ -36,6 +38,6 @@ def dlq() -> None:
 
 for command in (
     *(summary, list_letters, show, replay, retry_now, give_up),
-    *(delete, purge, export, import_letters),
+    *(delete, purge, export, import_letters, serve),
 ):
     dlq.add_command(command)

@@ -1,0 +1,24 @@
+// Shows how far a job is, without loading the whole page again. The page works without it.
+"use strict";
+
+const box = document.querySelector("[data-progress]");
+const isOver = () => box.querySelector("[data-over]") !== null;
+
+async function look() {
+  try {
+    const answer = await fetch(box.dataset.progress, { credentials: "same-origin", redirect: "error" });
+    if (answer.ok) {
+      const held = box.contains(document.activeElement) && document.activeElement.textContent;
+      box.innerHTML = await answer.text(); // escaped by the server, and no script in it could run
+      if (held) {
+        const again = [...box.querySelectorAll("button")].find((one) => one.textContent === held);
+        if (again) again.focus();
+      }
+    }
+  } catch (error) {
+    // The server is away for a moment, or for good: the next look tells.
+  }
+  if (!isOver()) setTimeout(look, 1000);
+}
+
+if (box && !isOver()) setTimeout(look, 500);
