@@ -37,6 +37,7 @@ PACKAGES = (
     "missive.dlq.sqlite",
     "missive.dlq.postgresql",
     "missive.prometheus",
+    "missive.web",
     "missive.conformance",
 )
 

@@ -84,7 +84,7 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether whoever reaches the page from this machine may see it."""
+        """Whether everybody at this machine may see the page."""
         return self._token is None and self._users is None and self._authorize is None
 
     @property
@@ -209,5 +209,3 @@ def _is_loopback(address: str) -> bool:
 def new_session() -> str:
     """Return the value of a new session cookie."""
     return secrets.token_urlsafe(24)
-
-

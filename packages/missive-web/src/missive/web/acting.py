@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
+from missive import DeadLetter
 from werkzeug.exceptions import BadRequest, Conflict, Forbidden, NotFound
 from werkzeug.wrappers import Response
 
@@ -92,6 +93,7 @@ def _export(visit: Visit) -> Response:
         raise Forbidden("You may not see the bodies of messages.")
     query, ids, _ = _meant(visit)
     store = visit.app.store
+    found: Iterator[DeadLetter]
     if ids is None:
         found = (one for one in store.letters(**query.filters) if query.finds(one))
     else:

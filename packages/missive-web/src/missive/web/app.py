@@ -129,6 +129,8 @@ class DeadLetterApp:
             secret=secret,
             read_only=read_only,
         )
+        #: When the processor's code was loaded, or soon after.
+        self.started = utc_now()
         self.jobs = Jobs(store)
         self.plans = Plans()
         self._templates = make_environment()
@@ -170,9 +172,7 @@ class DeadLetterApp:
     ) -> None:
         self.close()
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as WSGI has it."""
         request = Request(environ)
         request.max_content_length = request.max_form_memory_size = _MAX_FORM
@@ -222,7 +222,9 @@ class DeadLetterApp:
             return self._error(visit, unavailable)
         except Exception as error:
             logger.exception("%s %s failed", request.method, request.path)
-            return self._error(visit, InternalServerError(f"This is a fault: {type(error).__name__}."))
+            return self._error(
+                visit, InternalServerError(f"This is a fault: {type(error).__name__}.")
+            )
 
     def _error(self, visit: Visit, error: HTTPException) -> Response:
         if error.response is not None:

@@ -30,24 +30,18 @@ class Bar(NamedTuple):
     title: str
 
 
-class Mark(NamedTuple):
-    """A line across a chart, or a time below it."""
-
-    at: float
-    text: str
-    anchor: str = "middle"
-
-
 class Chart(NamedTuple):
     """A chart, as a template draws it.
 
+    :ivar times: what stands below it, from left to right.
+    :ivar top: what the highest bar counts.
     :ivar words: what it shows, for those who do not see it.
     """
 
     width: int
     height: int
     bars: list[Bar]
-    times: list[Mark]
+    times: list[str]
     top: int
     words: str
 
@@ -77,18 +71,12 @@ def draw(counts: Sequence[int], times: Sequence[datetime], period: str) -> Chart
         for number, count in enumerate(counts)
     ]
     bars = [bar._replace(y=min(bar.y, HEIGHT - bar.height)) for bar in bars]
-    marks = [
-        Mark(round(WIDTH * part / 4, 1), _label(times, part, period), _ANCHORS[part])
-        for part in range(5)
-    ]
+    marks = [_label(times, part, period) for part in range(5)]
     peak = max(range(len(counts)), key=counts.__getitem__)
     words = f"Letters by the time of their last failure, the last {period}: {sum(counts):,} in all"
     if counts[peak]:
         words += f"; most, {counts[peak]:,}, from {times[peak]:{shape}} UTC"
     return Chart(WIDTH, HEIGHT, bars, marks, top, words)
-
-
-_ANCHORS = ("start", "middle", "middle", "middle", "end")
 
 
 def _label(times: Sequence[datetime], part: int, period: str) -> str:

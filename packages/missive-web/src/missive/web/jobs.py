@@ -156,9 +156,9 @@ class Jobs:
         :returns: the job, or the one that runs already.
         """
         with self._lock:
-            running = next((one for one in self._jobs.values() if one.is_running and one.stop_work), None)
-            if alone and running is not None:
-                return running
+            replays = [job for job in self._jobs.values() if job.is_running and job.stop_work]
+            if alone and replays:
+                return replays[0]
             if alone:
                 job.stop_work = lambda: None  # it replays, also while it does not yet
             self._jobs[job.name] = job

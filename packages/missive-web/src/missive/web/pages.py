@@ -212,7 +212,7 @@ def plan(visit: Visit, name: str) -> Response:
         key_of=key_of,
         format_id=format_id,
         reason=first_line,
-        error="",
+        started=visit.app.started,
     )
 
 

@@ -29,7 +29,7 @@ FEW = 1000
 _LONGEST_ID = 500
 #: The largest position, as a store counts.
 _LARGEST = 2**63 - 1
-_TEXTS = ("handler", "source", "error", "group")
+_TEXTS = ("group", "handler", "source", "error", "text", "id")
 
 
 class Query(NamedTuple):
@@ -63,8 +63,8 @@ class Query(NamedTuple):
             raise BadRequest("The state of a letter is dead or deferred.")
         if age and age not in AGES:
             raise BadRequest("There is no such age; choose one from the list.")
-        texts = {name: args.get(name, "") for name in (*_TEXTS, "text", "id")}
-        return cls(state=cast("LetterState", state), age=age, **texts)
+        group, handler, source, error, text, id = (args.get(name, "") for name in _TEXTS)
+        return cls(cast("LetterState", state), group, handler, source, error, age, text, id)
 
     def address(self, **more: object) -> str:
         """Return the part of an address that asks for this; empty for all dead letters."""
@@ -76,9 +76,7 @@ class Query(NamedTuple):
     def fields(self) -> dict[str, str]:
         """Return the fields of a form that asks for this."""
         return {
-            name: str(value)
-            for name, value in self._asdict().items()
-            if value and name != "until"
+            name: str(value) for name, value in self._asdict().items() if value and name != "until"
         }
 
     @property

@@ -11,7 +11,10 @@ from .replaying import Target
 
 
 def test_of(target: Target, letter: DeadLetter) -> str | None:
-    """Return a test that sends the message of a letter to the processor; None where no name leads to it."""
+    """Return a test that sends the message of a letter to the processor.
+
+    None where no module has the processor under a name, or the class of its messages.
+    """
     processor = _name_of(target.processor, _modules(target))
     message_cls = _class_name(target.message_cls)
     if processor is None or message_cls is None:

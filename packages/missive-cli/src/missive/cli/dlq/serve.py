@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import click
@@ -111,9 +112,8 @@ def _import_web() -> Any:
     :raises click.UsageError: it is not installed.
     """
     try:
-        import missive.web
+        return import_module("missive.web")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("missive"):
             raise
         raise click.UsageError("the page is not installed; pip install missive-web") from error
-    return missive.web
