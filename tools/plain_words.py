@@ -22,7 +22,7 @@ PHRASES = {
     r"\b(is|was|were|are|had|has) in hand\b|\bin hand when\b": "in flight",
     r"\bcomes? again\b": "is redelivered",
     r"\b(is|are) through\b(?! )": "has finished",
-    r"\b[Ww]hoever\b": "name the person, process or caller",
+    r"\b(?i:whoever)\b": "name the person, process or caller",
     r"\bgoes on up\b": "propagates",
     r"\blooked whether\b": "checked whether",
     r"\b(is|are) to be (nacked|acked|told|sent|handled|raised)\b": "say who does it: nack, ack, send …",
