@@ -9,10 +9,8 @@ from ..message import M
 from ..run import ProcessingContext
 from .executor import Executor
 from .lanes import Job
+from .refused import REFUSED_AT_ONCE, is_refused
 from .watch import Turnstile
-
-#: How many messages that a breaker refused are written to the store together, at most.
-REFUSED_AT_ONCE = 100
 
 
 class InlineExecutor(Executor[M]):
@@ -48,9 +46,7 @@ class InlineExecutor(Executor[M]):
         finished = self._finished
         if not finished:
             return False
-        last = finished[-1][0]
-        refused = last.paused and last.error is None and last.letter is not None
-        return not refused or len(finished) >= REFUSED_AT_ONCE
+        return not is_refused(finished[-1]) or len(finished) >= REFUSED_AT_ONCE
 
     def submit(self, job: Job[M], last: bool = False) -> None:
         """Handle a job now."""

@@ -35,6 +35,7 @@ class Loop(Turns[M]):
                 self.turn()
         except BaseException as error:
             self.fail(error)
+        self._settling.refused.stop_waiting()
         for step in (self._drain, self._settling.flush, self._leave):
             try:
                 step()

@@ -14,16 +14,12 @@ from .acks import AckTracker
 from .intake import Intake
 from .lanes import Job
 from .port import Port
+from .refused import Refused, is_refused
 
 #: So many nacks in a row are let through at full speed; after more, each batch waits.
 FREE_NACKS = 10
 #: The longest wait between batches that were all nacked, in seconds.
 NACK_PAUSE_LONGEST = 1.0
-
-
-def is_refused(job: Job[Any]) -> bool:
-    """Return whether an open breaker sent a job to the store, and its handler was not called."""
-    return all(c.paused and c.error is None and c.letter is not None for c in job)
 
 
 class Settling(Generic[M]):
@@ -51,6 +47,7 @@ class Settling(Generic[M]):
         self._lost = lost
         self._unsettled: list[HandlingContext[M]] = []
         self._batch: list[HandlingContext[M]] = []  # what is being settled
+        self.refused: Refused[M] = Refused(ctx.breakers, waits=port.ordering_key is None)
         self.flush_due = monotonic() + (port.flush_interval or 0.0)
         #: As they were handled, with no other outcome between them.
         self.nacks_in_a_row = 0
@@ -68,15 +65,17 @@ class Settling(Generic[M]):
 
         :raises Exception: as ``ProcessingContext.settle``.
         """
-        self._unsettled += job
+        if is_refused(job):
+            self.refused.add(job)
+        else:
+            self._unsettled += job
         for context in job:
             nacked = context.outcome is NACKED and context.delay is None
             self.nacks_in_a_row = self.nacks_in_a_row + 1 if nacked else 0
         ends = any(context.outcome is None for context in job)
         if ends:  # the run ends with it, and nothing may overtake it
             self._halt()
-        # What a breaker refused is written together: no handler waits for that.
-        if ends or (self._port.flush_interval is None and not is_refused(job)):
+        if ends or (self._port.flush_interval is None and self._unsettled):
             self.settle()
 
     def settle(self) -> None:
@@ -84,9 +83,10 @@ class Settling(Generic[M]):
 
         :raises Exception: as ``ProcessingContext.settle``.
         """
-        if not self._unsettled and (self._in_order is None or not self._in_order.risen):
-            return
         batch, self._unsettled = self._unsettled, []
+        batch += self.refused.take()
+        if not batch and (self._in_order is None or not self._in_order.risen):
+            return
         if self._in_order is not None:
             batch = self._in_order.release(batch)
         self._batch = batch
@@ -148,7 +148,7 @@ class Settling(Generic[M]):
     def unsettled(self) -> list[HandlingContext[M]]:
         """Return what was handled and is not settled."""
         waiting = [] if self._in_order is None else self._in_order.waiting()
-        return [*self._batch, *self._unsettled, *waiting]
+        return [*self._batch, *self._unsettled, *self.refused.contexts, *waiting]
 
     def forget(self, gone: Callable[[Any], bool], in_flight: Iterable[HandlingContext[M]]) -> None:
         """Send no settlement of messages that are ``gone``, as judged by their delivery.
@@ -157,6 +157,7 @@ class Settling(Generic[M]):
         """
         forgotten = [context for context in self._unsettled if gone(context.delivery)]
         self._unsettled = [c for c in self._unsettled if not gone(c.delivery)]
+        forgotten += self.refused.drop(gone)
         if self._in_order is not None:
             for context in in_flight:
                 if gone(context.delivery):

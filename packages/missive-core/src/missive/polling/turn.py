@@ -204,8 +204,9 @@ class Turns(Generic[M]):
 
     def _timeout(self, longest: float) -> float:
         """Return how long this thread may wait before something else is to be done."""
-        soonest = self.intake.seconds_to_next()
-        timeout = longest if soonest is None else min(longest, soonest)
+        timeout = longest
+        for soonest in (self.intake.seconds_to_next(), self._settling.refused.seconds_to_due()):
+            timeout = timeout if soonest is None else min(timeout, soonest)
         if self._port.keepalive_interval is not None:
             timeout = min(timeout, max(self._keepalive_due - monotonic(), 0.0))
         return timeout

@@ -1,0 +1,74 @@
+"""Refused messages: sent to the store by an open breaker, their handlers not called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Generic
+
+from ..breaker import Breakers
+from ..handling import HandlingContext
+from ..letters.letter import utc_now
+from ..message import M
+from .lanes import Job
+
+#: How many of them are written to the store together, at most.
+REFUSED_AT_ONCE = 100
+#: How long the first of them waits for others, in seconds. A commit takes as long as handling many
+#: messages does, and other handlers have nothing to do meanwhile.
+REFUSED_WAIT = 0.05
+
+
+def is_refused(job: Job[Any]) -> bool:
+    """Return whether an open breaker sent a job to the store, and its handler was not called."""
+    return all(c.paused and c.error is None and c.letter is not None for c in job)
+
+
+class Refused(Generic[M]):
+    """Those that were not written yet.
+
+    :param breakers: those of the run.
+    :param waits: whether they wait for others; not so where others wait for them in a lane.
+    """
+
+    def __init__(self, breakers: Breakers, *, waits: bool) -> None:
+        self._breakers = breakers
+        self._wait = REFUSED_WAIT if waits else 0.0
+        self._due_at = 0.0
+        self.contexts: list[HandlingContext[M]] = []
+
+    def add(self, job: Job[M]) -> None:
+        """Take messages that were refused."""
+        if not self.contexts:
+            self._due_at = monotonic() + self._wait
+        self.contexts += job
+
+    def stop_waiting(self) -> None:
+        """Let none wait for others from now on."""
+        self._wait = self._due_at = 0.0
+
+    def seconds_to_due(self) -> float | None:
+        """Return in how many seconds they are to be written; None where there are none."""
+        if not self.contexts:
+            return None
+        is_full = len(self.contexts) >= REFUSED_AT_ONCE
+        return 0.0 if is_full else max(self._due_at - monotonic(), 0.0)
+
+    def take(self) -> list[HandlingContext[M]]:
+        """Return what is to be written now; at once due, where the breaker has closed since."""
+        if self.seconds_to_due() != 0.0:
+            return []
+        taken, self.contexts = self.contexts, []
+        for context in taken:
+            breaker = (
+                None if context.handler is None else self._breakers.of_handler(context.handler)
+            )
+            if context.letter is not None and breaker is not None and not breaker.is_open:
+                context.delay, context.letter = 0.0, context.letter._replace(due=utc_now())
+        return taken
+
+    def drop(self, gone: Callable[[Any], bool]) -> list[HandlingContext[M]]:
+        """Remove and return what is ``gone``, as judged by its delivery."""
+        dropped = [context for context in self.contexts if gone(context.delivery)]
+        self.contexts = [context for context in self.contexts if not gone(context.delivery)]
+        return dropped
