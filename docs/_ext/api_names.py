@@ -34,6 +34,7 @@ PACKAGES = (
     "missive.adapters.rabbitmq",
     "missive.webhooks",
     "missive.adapters.wsgi",
+    "missive.adapters.asgi",
     "missive.dlq.sqlite",
     "missive.dlq.postgresql",
     "missive.prometheus",

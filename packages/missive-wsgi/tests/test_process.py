@@ -199,7 +199,7 @@ def test_many_first_messages(client_of, processor):
 def test_open_after_close(adapter, hooks):
     """A request that was held up beyond the end begins nothing anew."""
     adapter.close()
-    assert adapter.process.open() is None
+    assert adapter.process.open() is False
     assert hooks == []
 
 

@@ -96,7 +96,9 @@ class Lifecycle(ABC):
 
     async def astart(self) -> None:
         """Do what ``start`` does, on the running event loop."""
+        before = copy_context()
         await run_async(self._passage.enter())
+        self.variables = changed_variables(before, copy_context())
         self._look_at_hooks()
         self._raise(None)
 
@@ -105,6 +107,9 @@ class Lifecycle(ABC):
         if error is not None:
             self._passage.fail(error)
         await run_async(self._passage.exit())
+        loop, self._loop = self._loop, None
+        if loop is not None:  # where a plain handler returned an awaitable
+            loop.close()
         self._raise(error)
 
     def _raise(self, known: BaseException | None) -> None:

@@ -120,9 +120,9 @@ class LoopThread:
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a plain function in a thread, in a copy of the task's context variables."""
         if self.threads is None:
-            return await _call_in_thread(function, *args)
+            return await call_in_thread(function, *args)
         async with self.threads:
-            return await _call_in_thread(function, *args)
+            return await call_in_thread(function, *args)
 
     def close(self) -> None:
         """Cancel what still runs on the loop, wait for it, and end the thread.
@@ -140,7 +140,8 @@ class LoopThread:
         self.loop.close()
 
 
-async def _call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+async def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a plain function in a thread of its own, in a copy of the task's context variables."""
     # A daemon, unlike the threads of an executor: one that hangs keeps no process from ending.
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()

@@ -14,6 +14,7 @@ from .around import batch_steps, closing_steps, delivery_steps
 from .batch import check_batches
 from .breaker import Breakers
 from .building import Builder
+from .callers_loop import OnCallersLoop
 from .delivery import Delivery
 from .error_notes import log_hook_error
 from .errors import SettlementFailed
@@ -24,14 +25,14 @@ from .matching import Handler, stage_of
 from .message import M
 from .original import OriginalCalls
 from .state import State
-from .steps import Steps, awaited, run_async, run_plainly
+from .steps import Steps, awaited, run_plainly
 from .waiting import Declared, Settles, check_retries, plan_pause
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 
-class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
+class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M]):
     """One run of a processor with one adapter: where deliveries are handled and settled.
 
     ``process`` may be called from several threads at once. ``settle`` and ``handle`` call the
@@ -199,21 +200,6 @@ class ProcessingContext(OriginalCalls[M], Lifecycle, Builder[M]):
             except Exception as error:
                 context.fail(error, stage_of(error))
         return context.handler is None or not context.handler.is_async
-
-    async def arun(self, context: HandlingContext[M]) -> None:
-        """Do what :meth:`run` does, on the running event loop."""
-        from .loop_thread import raised_in_callers_task  # a plain run imports no asyncio
-
-        raised = partial(raised_in_callers_task, context.message)
-        await run_async(delivery_steps(self, context), raised)
-
-    async def asettle(self, context: HandlingContext[M]) -> None:
-        """Do what :meth:`settle` does for one delivery, on the running event loop."""
-        error = settlement.settle((context,), self.adapter, self.dlq, self._sends, nullcontext())
-        await run_async(closing_steps(context))
-        await run_async(self._observing_steps(context))
-        if error is not None:
-            raise error
 
     def decide(self, context: HandlingContext[M]) -> None:
         """Plan the outcome of a delivery that was handled, or could not be."""

@@ -31,9 +31,10 @@ class Answer:
     :param body: the body.
 
     :ivar line: status code and phrase, as in a status line.
+    :ivar raw_headers: the headers as bytes, with names in small letters, as ASGI has them.
     """
 
-    __slots__ = ("body", "headers", "line", "parts", "status")
+    __slots__ = ("body", "headers", "line", "parts", "raw_headers", "status")
 
     def __init__(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         self.status = status
@@ -41,6 +42,10 @@ class Answer:
         self.headers = list(headers)
         if status not in (204, 304):
             self.headers.insert(1, ("Content-Length", str(len(body))))
+        self.raw_headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in self.headers
+        ]
         self.body = body
         self.parts = (body,)
 

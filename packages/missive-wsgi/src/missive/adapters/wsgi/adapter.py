@@ -139,10 +139,8 @@ class WSGIAdapter(WebhookAdapter[M]):
 
         :raises BaseException: what a hook raised.
         """
-        if not process.is_open:
-            process.open()
-            if process.is_open:
-                self.set_ready(process)
+        if not process.is_open and process.open():
+            self.set_ready(process)
 
     def set_ready(self, process: ServerProcess[M] | None = None) -> None:
         """Note that a message that is sent now would be handled."""

@@ -54,8 +54,8 @@ class ServerProcess(Generic[M]):
         """Whether the before-hooks have run, or the inbox is open."""
         return self.ctx is not None or self.inbox is not None
 
-    def open(self) -> None:
-        """Run the before-hooks, or open the inbox, unless that was done, or the end has come.
+    def open(self) -> bool:
+        """Run the before-hooks, or open the inbox, unless that was done; return False after the end.
 
         Threads that come meanwhile wait. Where a hook failed, the next call tries again.
 
@@ -63,7 +63,7 @@ class ServerProcess(Generic[M]):
         """
         with self._lock:
             if self.is_open or self._closed:
-                return
+                return not self._closed
             self.broken = True
             if self.stores:
                 self.inbox = self._open_inbox()
@@ -71,6 +71,7 @@ class ServerProcess(Generic[M]):
                 self.ctx = self._start_run()
             self.broken = False
             atexit.register(self._close_at_exit)
+            return True
 
     def _open_inbox(self) -> Inbox[M]:
         adapter = self._adapter

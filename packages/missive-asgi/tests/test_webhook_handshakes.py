@@ -1,0 +1,3 @@
+"""The suite that all adapters of webhooks share: handshakes."""
+
+from webhook_suite.handshakes import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The suite that all adapters of webhooks share: senders."""
+
+from webhook_suite.senders import *  # noqa: F403

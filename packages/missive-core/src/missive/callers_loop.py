@@ -1,0 +1,97 @@
+"""The caller's loop: deliveries handled on an event loop that is not the run's own."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from typing import Any, Generic
+
+from . import settlement
+from .around import closing_steps, delivery_steps
+from .callables import is_async
+from .delivery import Delivery
+from .handling import ACKED, HandlingContext
+from .lifecycle import set_variables
+from .message import M
+from .steps import Steps, awaited, call_here, run_async
+
+
+class OnCallersLoop(Generic[M]):
+    """What a :class:`ProcessingContext` does on the running event loop of its caller."""
+
+    async def adeliver(
+        self: Any, delivery: Delivery, threads: AbstractAsyncContextManager[Any]
+    ) -> HandlingContext[M]:
+        """Do what ``deliver`` does: async handlers on the running loop, plain ones in threads.
+
+        :param threads: entered while a thread is occupied: a semaphore.
+        :raises CancelledError: the caller's task was cancelled; the message is unsettled.
+        :raises Exception: what left the message unsettled; see the settlement table.
+        """
+        from .loop_thread import call_in_thread  # a plain run imports no asyncio
+
+        if self.variables:
+            set_variables(self.variables)
+        context: HandlingContext[M] = self.begin(delivery.raw_data, delivery)
+        if not self.is_async or self.is_plain((context,)):
+            async with threads:
+                await call_in_thread(_handle_and_settle, self, context)
+            return context
+        await self.arun(context, partial(_call, threads))
+        simple = self._ack is not None and context._routine and not self._observers
+        if simple and context.outcome is ACKED:
+            self.settle_one(context)  # as most messages end
+        else:
+            await self.asettle(context)
+        return context
+
+    async def arun(self: Any, context: HandlingContext[M], call: Any = call_here) -> None:
+        """Do what ``run`` does, on the running event loop.
+
+        :param call: calls the handler.
+        """
+        from .loop_thread import raised_in_callers_task
+
+        raised = partial(raised_in_callers_task, context.message)
+        await run_async(delivery_steps(self, context, call), raised)
+
+    async def asettle(self: Any, context: HandlingContext[M]) -> None:
+        """Do what ``settle`` does for one delivery, on the running event loop.
+
+        A letter is written in a thread, since a store may have to wait for its disk.
+        """
+        from .loop_thread import call_in_thread
+
+        settle = partial(
+            settlement.settle, (context,), self.adapter, self.dlq, self._sends, nullcontext()
+        )
+        error = settle() if context.letter is None else await call_in_thread(settle)
+        await run_async(closing_steps(context))
+        await run_async(self._observing_steps(context))
+        if error is not None:
+            raise error
+
+
+def _handle_and_settle(run: Any, context: HandlingContext[Any]) -> None:
+    run.run(context)
+    run.settle_one(context)
+
+
+def _call(threads: AbstractAsyncContextManager[Any], function: Any, *args: Any) -> Steps[None]:
+    """Call a handler: an async one here, a plain one among async hooks in a thread."""
+    return call_here(function, *args) if is_async(function) else _in_thread(threads, function, args)
+
+
+def _in_thread(
+    threads: AbstractAsyncContextManager[Any], function: Any, args: tuple[Any, ...]
+) -> Steps[None]:
+    yield from awaited((yield _occupy(threads, function, args)))
+
+
+async def _occupy(
+    threads: AbstractAsyncContextManager[Any], function: Any, args: tuple[Any, ...]
+) -> Any:
+    from .loop_thread import call_in_thread
+
+    async with threads:
+        return await call_in_thread(function, *args)
