@@ -11,6 +11,7 @@ from typing import Any
 
 import missive
 import pytest
+from memory_transport import MemoryTransport, running
 from missive import Capabilities, Delivery
 from missive.polling import EndOfInput, PollingAdapter
 
@@ -524,3 +525,27 @@ def test_a_transport_without_redelivery_keeps_what_it_received_of_a_lost_connect
     run_to_the_end(adapter)
     assert adapter.acked == [b"2"]
     assert outcomes == {b"1": None, b"2": missive.Outcome.ACKED}
+
+
+def test_a_lane_goes_on_while_another_message_is_handled() -> None:
+    """What waited in a lane begins as soon as that is free, whatever else is being handled."""
+    gate = threading.Event()
+    seen: list[bytes] = []
+    processor: missive.Processor[Any] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: Any, ctx: Any) -> None:
+        if message.raw_data == b"slow":
+            assert gate.wait(DEADLINE)
+        seen.append(message.raw_data)
+        if len(seen) == 20:
+            gate.set()
+        ctx.ack()
+
+    bodies = [b"slow", *(b"k%d" % number for number in range(20))]
+    key: dict[str, Any] = {"ordering_key": lambda message: message.raw_data[:1]}
+    adapter = MemoryTransport(processor, bodies, batch_size=30, endless=True, workers=3, **key)
+    adapter.poll_timeout = 3 * DEADLINE
+    with running(adapter):
+        assert gate.wait(DEADLINE)
+    assert seen == [*bodies[1:], b"slow"]

@@ -66,6 +66,12 @@ class Intake(Placing[M]):
         return begun < self._most and behind < max(self._most, self._port.waiting_room)
 
     @property
+    def may_begin(self) -> bool:
+        """Whether something waits that can begin before anything else has finished."""
+        waits = bool(self.backlog or self._ready)
+        return waits and self._executor.in_flight < self._port.max_in_flight
+
+    @property
     def _is_full_of_batches(self) -> bool:
         """Whether open batches take all the room, as they do where there are many keys."""
         if not self._batches or self.backlog or self._ready:

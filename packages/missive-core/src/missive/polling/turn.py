@@ -83,7 +83,7 @@ class Turns(Generic[M]):
         pause = self._pause()
         if pause is None and intake.has_room:
             self._receive()
-        elif self.executor.in_flight:
+        elif self.executor.in_flight and (pause is not None or not intake.may_begin):
             self._collect(self._timeout(self._port.poll_timeout))
         elif pause is not None:
             self._port.wait(self._timeout(pause))
