@@ -82,7 +82,10 @@ toc_object_entries_show_parents = "hide"
 # Looks. Nothing is loaded from another host: fonts are the reader's own.
 
 html_theme = "furo"
-html_title = "Missive"
+VERSION = (
+    (HERE.parent / "packages/missive-core/src/missive/__about__.py").read_text().split('"')[-2]
+)
+html_title = f"Missive {VERSION}"
 html_static_path = ["_static"]
 html_css_files = ["missive.css"]
 html_copy_source = False

@@ -65,5 +65,6 @@ def _write_page(path: Path, folder: Path) -> Path | None:
     own = folder / path.relative_to(ROOT).with_suffix("")
     own.mkdir(parents=True)
     for name, code in files.items():
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
         (own / name).write_text(code, encoding="utf-8")
     return own

@@ -30,11 +30,11 @@ def _make_again(cls: type[MissiveError], args: tuple[Any, ...]) -> MissiveError:
 @cache
 def documentation() -> str:
     """Return the address of the documentation, as ``missive-core`` states it; empty without one."""
-    from importlib.metadata import PackageNotFoundError, metadata  # 15 ms, for errors alone
-
     try:
+        from importlib.metadata import metadata  # 15 ms, for errors alone
+
         stated = metadata("missive-core").get_all("Project-URL") or []
-    except PackageNotFoundError:  # the sources alone, not installed
+    except (ImportError, OSError):  # not installed, or not readable for this user
         return ""
     return dict(url.split(", ", 1) for url in stated).get("Documentation", "")
 

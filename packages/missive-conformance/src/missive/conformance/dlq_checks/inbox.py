@@ -78,7 +78,7 @@ class InboxChecks:
     @check("D112", since="0.2", needs=INBOX, read=READ)
     def test_d112_another_message_with_the_id_is_kept_beside(self, lab: DLQLab) -> None:
         """An id that comes with another body is kept beside, and told from a new one; from another
-        source it is new. Each is known when it is received again.
+        source it is new; each is known when it is received again.
         """
         store = lab.open()
         first, other = received(1, b"one body"), received(1, b"another body")
