@@ -31,6 +31,7 @@ PACKAGES = (
     "missive.adapters.replay",
     "missive.adapters.deferred",
     "missive.adapters.redis",
+    "missive.adapters.nats",
     "missive.adapters.rabbitmq",
     "missive.webhooks",
     "missive.adapters.wsgi",

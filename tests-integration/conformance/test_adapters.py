@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from missive.conformance import AdapterConformance
 
-from . import harnesses
+from . import harnesses, nats_harnesses
 
 
 class TestTestAdapter(AdapterConformance):
@@ -37,3 +37,15 @@ class TestRabbitMQ(AdapterConformance):
 
 class TestQuorumQueues(AdapterConformance):
     harness = harnesses.QuorumHarness
+
+
+class TestJetStream(AdapterConformance):
+    harness = nats_harnesses.JetStreamHarness
+
+
+class TestSubjects(AdapterConformance):
+    harness = nats_harnesses.SubjectHarness
+
+
+class TestQueueGroups(AdapterConformance):
+    harness = nats_harnesses.QueueGroupHarness
