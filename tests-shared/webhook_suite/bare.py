@@ -90,6 +90,8 @@ class BareAdapter(WebhookAdapter[Any]):
         if answer is not None:
             return answer
         try:
+            if self.inbox_options is not None and self.inbox is None:
+                self.open()
             self.reception.check_store()
         except Exception as error:
             return self.reception.answer_not_ready(error)
