@@ -27,6 +27,7 @@ MODULES = {
     "wsgi": "wsgi",
     "import": "import_time",
     "dlq": "dlq",
+    "telemetry": "telemetry",
 }
 ROUNDS, QUICK_ROUNDS = 7, 3
 #: How much less nice than other programs it is to be.

@@ -39,6 +39,7 @@ PACKAGES = (
     "missive.dlq.sqlite",
     "missive.dlq.postgresql",
     "missive.prometheus",
+    "missive.opentelemetry",
     "missive.web",
     "missive.conformance",
 )

@@ -33,6 +33,8 @@ class ExitCode(enum.IntEnum):
     TRANSPORT = 3
     #: Messages were abandoned at the drain deadline.
     ABANDONED = 4
+    #: A process under a supervisor has done its share, and wants to be replaced.
+    RECYCLED = 5
     #: Ctrl-C before there was anything to stop cleanly; 128 and the signal, as shells have it.
     INTERRUPTED = 130
     #: The reader of the output went away; 128 and the signal, as shells have it.

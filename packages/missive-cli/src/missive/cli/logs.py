@@ -7,24 +7,40 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
+from .telemetry import current_span
 from .terminal import escaped
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class TextFormatter(logging.Formatter):
-    """One line an event: time, level, logger, message; control characters are escaped."""
+    """One line an event: time, level, logger, message; control characters are escaped.
+
+    :param process: the number of this process, where there are several.
+    """
+
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process = "" if process is None else f"[{process}] "
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
         line = (
-            f"{_time(record)} {record.levelname:<8} {record.name}: {escaped(record.getMessage())}"
+            f"{_time(record)} {record.levelname:<8} {self._process}{record.name}:"
+            f" {escaped(record.getMessage())}"
         )
         return line + "".join(f"\n{part}" for part in _details(self, record).values())
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line.
+
+    :param process: the number of this process, where there are several.
+    """
+
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process: dict[str, int] = {} if process is None else {"process": process}
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
@@ -32,8 +48,10 @@ class JSONFormatter(logging.Formatter):
             {
                 "time": _time(record),
                 "level": record.levelname.lower(),
+                **self._process,
                 "logger": record.name,
                 "message": record.getMessage(),
+                **current_span(),
                 **_details(self, record),
             }
         )
@@ -62,14 +80,15 @@ def command_logger(name: str) -> logging.Logger:
     return logger
 
 
-def set_up(level: str, form: str) -> None:
+def set_up(level: str, form: str, process: int | None = None) -> None:
     """Send the log of the whole process to standard error.
 
     :param level: one of ``LEVELS``.
     :param form: ``text`` or ``json``.
+    :param process: the number of this process, where there are several.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter((JSONFormatter if form == "json" else TextFormatter)(process))
     for logger in (logging.getLogger(), _command):
         logger.addHandler(handler)
         logger.setLevel(level.upper())

@@ -12,6 +12,8 @@ from .describe import describe_matcher, place
 
 #: How many handlers the report names.
 HANDLERS_SHOWN = 20
+#: What a process needs to end, beyond its drain: hooks, the last acks, the interpreter; in seconds.
+GRACE_MARGIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,27 @@ class Report:
     in_flight: int | None
     handlers: list[dict[str, str | None]]
     warnings: list[str]
+
+    def warn_of_drain(self, drain: float, grace: float | None) -> None:
+        """Warn where a drain may outlast the time between SIGTERM and SIGKILL.
+
+        :param drain: how long handlers may go on after a stop, in seconds.
+        :param grace: the time until the process is killed, in seconds; None where it is unknown.
+        """
+        if grace is not None and drain + GRACE_MARGIN > grace:
+            self.warnings.append(
+                f"the drain may take {drain:g} s, and the process is killed {grace:g} s after SIGTERM:"
+                f" give --drain-timeout {max(grace - GRACE_MARGIN, 0):g}, or a grace period of"
+                f" {drain + GRACE_MARGIN:g} s"
+            )
+
+    def warn_of_processes(self, count: int) -> None:
+        """Warn where several processes do not share the messages."""
+        if count > 1 and not self.capabilities["competing_consumers"]:
+            self.warnings.append(
+                f"{count} processes, but this transport lets no consumers compete: each of them gets"
+                " every message"
+            )
 
     def lines(self) -> Iterator[str]:
         """Return the report for reading."""

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 from missive import Runnable
 
 from .exits import ExitCode
-from .health import LOOPBACK
 from .loading import program_folder
 from .logs import conflicts, set_up
+from .member import Member, check_processes
 from .options import Settings
 from .preparing import prepare
+from .processes import run_processes
+from .recycling import Recycling
 from .reloading import is_child, run_reloading
 from .report import Report
 from .run_options import run_options
 from .running import Probes, run_to_end
 from .stopping import Stopping
-from .telemetry import export_metrics
+from .telemetry import export_metrics, share_metrics, trace_runs
 from .terminal import note, write, write_json
 
 HELP = """\
@@ -36,6 +37,7 @@ Run an adapter, or a processor on the transport that a URL names.
       --dlq sqlite:///letters.db --retry-attempts 5 --retry-delay 2
   missive run app:processor --from deferred: --message json --dlq sqlite:///letters.db
   missive run app:processor --from http://127.0.0.1:8000/hooks --message json
+  missive run app:adapter --processes 4 --metrics-port 9101
 
 TARGET is MODULE:NAME; the working directory is on the path. A URL with a password is best given in
 the environment, since any user can read the arguments of a process. What is in effect is said on
@@ -52,41 +54,90 @@ def run(
     target: str,
     check: bool,
     reload: bool,
+    processes: int | None,
     log_level: str,
     log_format: str | None,
-    health_file: Path | None,
-    health_host: str | None,
-    health_port: int | None,
-    metrics_port: int | None,
-    stall: float,
     as_json: bool,
     **options: Any,
 ) -> int:
     """Run what the arguments name."""
+    member = Member.of_environment()
     log_format = log_format or ("json" if as_json else "text")
-    set_up(log_level, log_format)
+    set_up(log_level, log_format, None if member is None else member.number)
     in_json = log_format == "json"
     click.get_current_context().ensure_object(Settings).log_errors = in_json
-    ports = sorted({port for port in (health_port, metrics_port) if port is not None})
-    if health_host is not None and not ports:
-        raise click.UsageError("--health-host is the address of a port; give --health-port too")
-    if reload and not check and not is_child():
-        drain_timeout: float | None = options["drain_timeout"]
-        return run_reloading(program_folder(), 30.0 if drain_timeout is None else drain_timeout)
+    probes = Probes.of_options(options)
+    drain_timeout = 30.0 if options["drain_timeout"] is None else options["drain_timeout"]
+    if reload and not check and member is None and not is_child():
+        return run_reloading(program_folder(), drain_timeout)
+    if processes is not None and not check and member is None:
+        return run_processes(processes, drain_timeout, probes)
+    as_what: Callable[[Any], None] | None = None
+    if check:
+        as_what = write_json if as_json else None
+    elif as_json or in_json:
+        as_what = _note_json
+    running = _Running(target, processes, probes, member, options)
     with Stopping() as stopping:
-        adapter, report = prepare(target, **options)
+        report = running.prepare()
         report.warnings.extend(conflicts(log_format))
-        if check:
-            _say(report, write, write_json if as_json else None)
-            return ExitCode.OK
-        _say(report, note, _note_json if as_json or in_json else None)
-        expose = export_metrics(adapter.processor) if metrics_port is not None else None
-        probes = Probes(health_file, health_host or LOOPBACK, ports, stall, expose)
+        if check or member is None or member.reports:
+            _say(report, write if check else note, as_what)
+        return ExitCode.OK if check else running.run(stopping)
+
+
+class _Running:
+    """A run in this process.
+
+    :param processes: how many processes there are; None without a supervisor.
+    :param member: which of them this one is.
+    :param options: the other options of the command.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        processes: int | None,
+        probes: Probes,
+        member: Member | None,
+        options: dict[str, Any],
+    ) -> None:
+        self._target = target
+        self._processes = processes
+        self._probes = probes if member is None else probes.of_member(member)
+        self._member = member
+        self._otel: bool = options.pop("otel")
+        self._grace: float | None = options.pop("grace_period")
+        self._recycling = Recycling(options.pop("max_messages"), options.pop("max_memory"))
+        self._options = options
+
+    def prepare(self) -> Report:
+        """Build what is to run, and look at it."""
+        if self._member is not None and self._probes.metrics:
+            share_metrics(self._member.number)  # before the program makes metrics of its own
+        self._adapter, self._report = prepare(self._target, **self._options)
+        report = self._report
+        report.warn_of_drain(getattr(self._adapter, "drain_timeout", 30.0), self._grace)
+        if self._processes is not None:
+            check_processes(self._adapter)
+            report.warn_of_processes(self._processes)
+        return report
+
+    def run(self, stopping: Stopping) -> ExitCode:
+        """Run it to its end."""
+        adapter, member = self._adapter, self._member
         assert isinstance(adapter, Runnable)  # as prepare checked
+        if self._otel:
+            trace_runs(adapter.processor)
+        expose = export_metrics(adapter.processor) if self._probes.metrics else None
         stopping.begin(adapter)
-        with probes.watch(adapter) as telling:
-            run_to_end(adapter, telling.close, report.workers)
-    return ExitCode.OK
+        if member is not None:
+            member.follow(adapter.stop)
+        self._recycling.watch(adapter)
+        with self._probes.watch(adapter, expose) as telling:
+            run_to_end(adapter, telling.close, self._report.workers)
+        replaced = member is not None and self._recycling.reached
+        return ExitCode.RECYCLED if replaced else ExitCode.OK
 
 
 def _say(

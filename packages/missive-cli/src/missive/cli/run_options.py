@@ -88,6 +88,32 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=Seconds(0, min_open=True),
         help="A handler that runs for longer is named in the log, and the run is not ready.",
     ),
+    click.option(
+        "--processes",
+        metavar="N",
+        type=click.IntRange(1),
+        help="Run in so many processes, under a supervisor that replaces those that end.",
+    ),
+    click.option(
+        "--max-messages",
+        metavar="N",
+        type=click.IntRange(1),
+        help="End a process after it has settled so many messages; --processes starts another.",
+    ),
+    click.option(
+        "--max-memory",
+        metavar="MIB",
+        type=click.IntRange(1),
+        help="End a process that has so much memory; --processes starts another.",
+    ),
+    click.option(
+        "--grace-period",
+        metavar="SECONDS",
+        type=Seconds(0, min_open=True),
+        envvar="MISSIVE_GRACE_PERIOD",
+        show_envvar=True,
+        help="How long after SIGTERM the process is killed; a drain that may take longer is warned of.",
+    ),
     click.option("--check", is_flag=True, help="Say what would be in effect, and do no more."),
     click.option("--reload", is_flag=True, help="Start again when a Python file here changes."),
     click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True),
@@ -114,6 +140,11 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=click.IntRange(0, 65535),
         help="Answer /metrics on this port, for Prometheus, and what the health port answers too; may"
         " be the health port.",
+    ),
+    click.option(
+        "--otel",
+        is_flag=True,
+        help="Trace and measure every delivery with OpenTelemetry.",
     ),
     click.option(
         "--stall",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import click
 from missive import Adapter, MissiveError, Runnable
 
 from .exits import CannotServe, Failed, kind_and_place
-from .health import Health, Looks
+from .health import LOOPBACK, Health, Looks
 from .logs import command_logger
+from .member import Member
 from .serving import runner
 from .systemd import Service
 from .telemetry import Expose
@@ -28,33 +30,54 @@ class Probes:
     """Where the health of a run is told.
 
     :ivar file: a JSON file, or None.
-    :ivar host: the address of the health port.
+    :ivar host: the address of the ports.
     :ivar ports: the ports that answer probes.
-    :ivar expose: returns the metrics; None where nobody wants them.
+    :ivar metrics: whether metrics are exported, which the ports answer too.
     :ivar stall: a run without progress for so many seconds is not live.
     """
 
     file: Path | None
     host: str
-    ports: Collection[int]
+    ports: tuple[int, ...]
+    metrics: bool
     stall: float
-    expose: Expose | None = None
 
-    def watch(self, adapter: Adapter[Any]) -> ExitStack:
-        """Return what tells the health until it is closed; enter it.
+    @classmethod
+    def of_options(cls, options: dict[str, Any]) -> Probes:
+        """Take what the options of the command say of this.
 
+        :raises click.UsageError: an address has no port.
+        """
+        health_port, metrics_port = options.pop("health_port"), options.pop("metrics_port")
+        host: str | None = options.pop("health_host")
+        ports = {port for port in (health_port, metrics_port) if port is not None}
+        if host is not None and not ports:
+            raise click.UsageError("--health-host is the address of a port; give --health-port too")
+        return cls(
+            options.pop("health_file"),
+            host or LOOPBACK,
+            tuple(sorted(ports)),
+            metrics_port is not None,
+            options.pop("stall"),
+        )
+
+    def of_member(self, member: Member) -> Probes:
+        """Return where one of several processes tells its health: to the supervisor."""
+        return replace(self, file=member.health_file, ports=())
+
+    def watch(self, adapter: Adapter[Any], expose: Expose | None) -> ExitStack:
+        """Return what tells the health of an adapter until it is closed; enter it.
+
+        :param expose: returns the metrics, where there are any.
         :raises click.UsageError: the file cannot be written, or the port not be listened on.
         """
         health = Health(adapter, self.stall)
-        stack = self.answer(health)
+        stack = self.answer(health, expose)
         stack.enter_context(Service(adapter, health))
         return stack
 
-    def answer(self, health: Looks) -> ExitStack:
-        """Return what tells a health until it is closed; enter it.
-
-        :raises click.UsageError: the file cannot be written, or a port not be listened on.
-        """
+    def answer(self, health: Looks, expose: Expose | None) -> ExitStack:
+        """Do the same for a health, without a service manager."""
         stack = ExitStack()
         try:
             if self.file is not None:
@@ -64,7 +87,7 @@ class Probes:
             for port in self.ports:
                 from .health_port import HealthPort  # http.server is costly to import
 
-                stack.enter_context(HealthPort(health, self.host, port, self.expose))
+                stack.enter_context(HealthPort(health, self.host, port, expose))
         except BaseException:
             stack.close()
             raise

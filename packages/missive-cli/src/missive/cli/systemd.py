@@ -11,11 +11,10 @@ import threading
 from collections.abc import Mapping
 from time import monotonic_ns
 from types import TracebackType
-from typing import Any
 
-from missive import Adapter, Runnable
+from missive import Runnable
 
-from .health import Health
+from .health import Looks
 from .logs import command_logger
 
 logger = command_logger("missive.cli.systemd")
@@ -78,8 +77,9 @@ class Service:
     :param health: looks at it.
     """
 
-    def __init__(self, adapter: Adapter[Any], health: Health) -> None:
-        self._adapter = adapter
+    def __init__(self, adapter: object, health: Looks) -> None:
+        assert isinstance(adapter, Runnable)
+        self._adapter: Runnable = adapter
         self._health = health
         self._notifier = Notifier.of(os.environ)
         watchdog = watchdog_interval(os.environ, os.getpid())
@@ -108,7 +108,6 @@ class Service:
     def _tell(self) -> None:
         notifier, adapter = self._notifier, self._adapter
         assert notifier is not None
-        assert isinstance(adapter, Runnable)
         told: set[str] = set()
         while not self._ended.is_set():
             if self._is_stopping():
@@ -133,9 +132,7 @@ class Service:
 
     def _wait(self) -> None:
         """Wait for the next look: until the run is ready at first, then for the interval."""
-        adapter: object = self._adapter
-        assert isinstance(adapter, Runnable)
-        ready: threading.Event = adapter.ready
+        ready = self._adapter.ready
         if ready.is_set():
             self._ended.wait(self._interval)
         else:

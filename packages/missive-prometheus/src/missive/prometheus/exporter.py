@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import nan
 from threading import Event, Lock, Thread
 from typing import Any
@@ -41,6 +41,8 @@ class Exporter(Collector):
         self._interval = interval
         self._is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._noted: deque[tuple[str | None, Outcome | None, float]] = deque()
+        #: By handler; to look up labels costs as much as to count (benchmarks/telemetry.py).
+        self._observe: dict[str, Callable[[float], None]] = {}
         self._lock = Lock()
         self._runs: list[Run] = []
         self._breakers: set[str] = set()
@@ -140,6 +142,10 @@ class Exporter(Collector):
             if outcome is not None:
                 outcomes[outcome] += 1
             if handler is not None:
-                self._metrics.seconds.labels(handler).observe(seconds)
+                observe = self._observe.get(handler)
+                if observe is None:
+                    observe = self._metrics.seconds.labels(handler).observe
+                    self._observe[handler] = observe
+                observe(seconds)
         for outcome, count in outcomes.items():
             self._metrics.settled.labels(outcome.value).inc(count)
