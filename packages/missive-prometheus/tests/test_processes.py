@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from missive import ConfigurationError
-from missive.prometheus import expose, forget_process, share_metrics
+from missive.prometheus import exposition, expose, forget_process, share_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 PROCESS = """\
@@ -98,3 +98,15 @@ def test_sharing_needs_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     with pytest.raises(ConfigurationError, match="PROMETHEUS_MULTIPROC_DIR"):
         share_metrics(0)
+
+
+def test_a_file_that_is_being_made_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that starts makes its files empty at first; the others are exposed all the same."""
+    run(tmp_path, "0", 3)
+    empty = tmp_path / "counter_1.db"
+    empty.touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(exposition, "_pause", empty.unlink)
+    assert values()["missive_messages_received_total"] == 3

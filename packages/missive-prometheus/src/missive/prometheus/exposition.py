@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 from importlib import import_module
+from time import sleep
 from typing import Any
 
 from missive import ConfigurationError
@@ -12,6 +14,8 @@ from prometheus_client.exposition import choose_encoder
 
 #: Names the folder in which processes share their metrics.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
+#: How often to read files that are being made, and the wait in between, in seconds.
+ATTEMPTS, PAUSE = 20, 0.05
 
 #: Modules of prometheus_client that have no annotations.
 _multiprocess: Any = import_module("prometheus_client.multiprocess")
@@ -27,11 +31,21 @@ def expose(accept: str = "", registry: CollectorRegistry = REGISTRY) -> tuple[st
     :param accept: the ``Accept`` header of who asks.
     :param registry: whose metrics; those of the default registry unless given.
     """
-    if SHARED in os.environ:
-        registry = CollectorRegistry()
-        _multiprocess.MultiProcessCollector(registry)
     encode, content_type = choose_encoder(accept)
-    return content_type, encode(registry)
+    if SHARED not in os.environ:
+        return content_type, encode(registry)
+    shared = CollectorRegistry()
+    _multiprocess.MultiProcessCollector(shared)
+    for _ in range(ATTEMPTS):
+        try:
+            return content_type, encode(shared)
+        except struct.error:  # a process that starts has made its file, and written nothing yet
+            _pause()
+    return content_type, encode(shared)
+
+
+def _pause() -> None:
+    sleep(PAUSE)
 
 
 def share_metrics(process: int) -> None:
