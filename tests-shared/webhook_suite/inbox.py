@@ -91,7 +91,9 @@ def inbox_of(client_of):
 
     def make(handled, **options):
         given = {"inbox": True, "id_header": "webhook-id", **options}
-        adapters.append(make_adapter(given.pop("message_cls", RawMessage), handled.processor, **given))
+        adapters.append(
+            make_adapter(given.pop("message_cls", RawMessage), handled.processor, **given)
+        )
         return client_of(adapters[-1])
 
     yield make
