@@ -91,6 +91,7 @@ PUBLIC_NAMES = {
     "missive.adapters.rabbitmq.options.SharedOptions": "missive.polling.PollingOptions",
     "missive.letters.mapping.LetterMapping": "missive.DeadLetterStore",
     "missive.dlq.postgresql.accounts.PostgreSQLAccounts": "missive.DeadLetterStore",
+    "missive.dlq.postgresql.connections.Pool": "missive.dlq.postgresql.Pool",
     "missive.dlq.postgresql.claims.PostgreSQLClaims": "missive.DeadLetterStore",
     "missive.dlq.postgresql.mapping.PostgreSQLMapping": "missive.DeadLetterStore",
     "missive.dlq.sqlite.mapping.SQLiteMapping": "missive.DeadLetterStore",

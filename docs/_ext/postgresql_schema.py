@@ -15,7 +15,7 @@ class Schema(SphinxDirective):
         """Return the script as a block of code."""
         self.env.note_reread()  # what it is made from is code
         script = creation(Names(None, "missive_letters")).replace('"', "").strip()
-        return list(self.parse_text_to_nodes(f"```sql\n{script}\n```"))
+        return list(self.parse_text_to_nodes(f"```postgresql\n{script}\n```"))
 
 
 def setup(app: Sphinx) -> dict[str, object]:

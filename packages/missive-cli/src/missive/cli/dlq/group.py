@@ -7,6 +7,7 @@ import click
 from .delete import delete
 from .export import export
 from .list import list_letters
+from .migrate import migrate
 from .purge import purge
 from .replay import replay
 from .restore import import_letters
@@ -27,7 +28,7 @@ likewise the deferred messages in it, which wait for another attempt.
   missive dlq replay sqlite:///dead-letters.db app:adapter --canary
   missive dlq serve sqlite:///dead-letters.db app:adapter
 
-URL names a store: sqlite:///relative.db, sqlite:////absolute.db.
+URL names a store: sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host/database.
 """
 
 
@@ -38,6 +39,6 @@ def dlq() -> None:
 
 for command in (
     *(summary, list_letters, show, replay, retry_now, give_up),
-    *(delete, purge, export, import_letters, serve),
+    *(delete, purge, export, import_letters, migrate, serve),
 ):
     dlq.add_command(command)

@@ -43,7 +43,7 @@ def from_record(record: object) -> DeadLetter:
         handler=fields.text_or_none("handler"),
         first_failed=fields.moment("first_failed"),
         last_failed=fields.moment("last_failed"),
-        failures=fields.count("failures"),
+        failures=fields.count("failures", least=0),
         history=tuple(_failure_from_record(failure) for failure in fields.list("history")),
         traceback=fields.text_or_none("traceback"),
         host=fields.text("host"),

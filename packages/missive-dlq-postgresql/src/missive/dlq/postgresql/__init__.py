@@ -1,6 +1,7 @@
 """Dead letters and deferred messages in a PostgreSQL database."""
 
 from .__about__ import __version__
+from .connections import Pool
 from .postgresql_dlq import PostgreSQLDLQ
 
-__all__ = ["PostgreSQLDLQ", "__version__"]
+__all__ = ["Pool", "PostgreSQLDLQ", "__version__"]

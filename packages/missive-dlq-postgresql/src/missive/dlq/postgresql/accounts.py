@@ -44,9 +44,7 @@ class PostgreSQLAccounts(DeadLetterStore):
         check_filters({"state": state})
         shown = LARGEST if limit is None else max(0, min(limit, LARGEST))
         statement = self._sql.groups(state)
-        rows = self._database.run(
-            lambda session, again: session.execute(statement, (shown,)).fetchall()
-        )
+        rows = self._database.rows(statement, (shown,))
         return numbered(map(_group, rows))
 
     def tally(self, times: Sequence[datetime], **filters: Unpack[LetterFilters]) -> list[int]:
@@ -55,9 +53,7 @@ class PostgreSQLAccounts(DeadLetterStore):
         names, values = filter_values(filters)
         given = (*values, list(times[:-1]), list(times[1:]))
         statement = self._sql.tally(names)
-        rows = self._database.run(
-            lambda session, again: session.execute(statement, given).fetchall()
-        )
+        rows = self._database.rows(statement, given)
         return [count for (count,) in rows]
 
     def record(self, action: Action) -> None:
@@ -84,9 +80,7 @@ class PostgreSQLAccounts(DeadLetterStore):
         """Return what was recorded, the newest first."""
         newest = LARGEST if before is None else max(-LARGEST, min(before, LARGEST))
         values = (newest, max(0, min(limit, LARGEST)))
-        rows = self._database.run(
-            lambda session, again: session.execute(self._sql.actions, values).fetchall()
-        )
+        rows = self._database.rows(self._sql.actions, values)
         return list(map(_action, rows))
 
 
@@ -99,5 +93,13 @@ def _group(row: tuple[Any, ...]) -> tuple[Kind, tuple[str, int, datetime, dateti
 
 def _action(row: tuple[Any, ...]) -> Action:
     number, at, who, what, which, letters, result, ids = row
-    texts = (from_text(text) or "" for text in (who, what, which))
-    return Action(at, *texts, letters, from_text(result) or "", tuple(ids), number)
+    return Action(
+        at,
+        from_text(who) or "",
+        from_text(what) or "",
+        from_text(which) or "",
+        letters,
+        from_text(result) or "",
+        tuple(ids),
+        number,
+    )

@@ -50,9 +50,7 @@ class PostgreSQLClaims(DeadLetterStore):
             "token": token,
             "offset": _NO_OFFSET,
         }
-        row = self._database.run(
-            lambda session, again: session.execute(self._claim_sql.claim, values).fetchone()
-        )
+        row = self._database.row(self._claim_sql.claim, values)
         return None if row is None else _claimed(row, token)
 
     def claim_due(
@@ -83,9 +81,7 @@ class PostgreSQLClaims(DeadLetterStore):
     def claim_of(self, id: bytes) -> Claim | None:
         """Return the claim that is in force on a letter, or None."""
         values = {"id": to_key(id), "offset": _NO_OFFSET}
-        row = self._database.run(
-            lambda session, again: session.execute(self._claim_sql.claim_of, values).fetchone()
-        )
+        row = self._database.row(self._claim_sql.claim_of, values)
         if row is None:
             return None
         failures, token, expires = row
@@ -99,9 +95,7 @@ class PostgreSQLClaims(DeadLetterStore):
             "lease": check_lease(lease),
             "offset": _NO_OFFSET,
         }
-        row = self._database.run(
-            lambda session, again: session.execute(self._claim_sql.renew, values).fetchone()
-        )
+        row = self._database.row(self._claim_sql.renew, values)
         return None if row is None else claim._replace(expires=row[0])
 
     def release(self, claim: Claim) -> bool:
@@ -139,15 +133,11 @@ class PostgreSQLClaims(DeadLetterStore):
 
     def _row(self, statement: bytes) -> tuple[Any, ...]:
         values = {"offset": _NO_OFFSET}
-        (row,) = self._database.run(
-            lambda session, again: session.execute(statement, values).fetchall()
-        )
+        (row,) = self._database.rows(statement, values)
         return row
 
     def _count(self, statement: bytes, values: Sequence[Any]) -> int:
-        return self._database.run(
-            lambda session, again: session.execute(statement, values).rowcount
-        )
+        return self._database.count(statement, values)
 
 
 def _chosen(ids: Iterable[bytes] | None, filters: LetterFilters) -> tuple[list[str], list[Any]]:

@@ -24,6 +24,7 @@ class Pool(Protocol):
 
     def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
         """Lend a connection."""
+        ...
 
     def putconn(self, conn: psycopg.Connection[Any]) -> None:
         """Take a connection back, whatever its state."""
@@ -98,8 +99,8 @@ class Connections:
     @contextmanager
     def _lent_by(self, pool: Pool, timeout: float) -> Generator[Session]:
         connection = pool.getconn(timeout)
+        session = Session(connection)
         try:
-            session = Session(connection)
             with session.borrowed(timeout):
                 yield session
         except psycopg.Error as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -32,6 +32,31 @@ class Database:
         self.connections = connections
         self.place = place
         self.busy_timeout = busy_timeout
+
+    def rows(
+        self, statement: bytes, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement.
+
+        :raises DeadLetterStoreError: it failed.
+        """
+        return self.run(lambda session, again: session.execute(statement, values).fetchall())
+
+    def row(
+        self, statement: bytes, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> tuple[Any, ...] | None:
+        """Return the first row of a statement, or None.
+
+        :raises DeadLetterStoreError: it failed.
+        """
+        return next(iter(self.rows(statement, values)), None)
+
+    def count(self, statement: bytes, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
+        """Execute a statement, and return how many rows it found or changed.
+
+        :raises DeadLetterStoreError: it failed.
+        """
+        return self.run(lambda session, again: session.execute(statement, values).rowcount)
 
     def run(self, work: Callable[[Session, bool], T]) -> T:
         """Do some work in a session; again where it failed for what passes, up to ``busy_timeout``.

@@ -36,20 +36,20 @@ class Keeper:
 
         :param beside: make sure that no letter is kept beside one of the ids.
         """
-        ids = {letter.id for letter in letters}
-        if len(ids) < len(letters) or sum(map(_size, letters)) > MAX_STATEMENT:
+        if len({letter.id for letter in letters}) < len(letters):
             return False
-        if beside:
-            ids.update(letter.beside_id() for letter in letters)
-        taken = list(map(to_key, ids))
+        if sum(map(_size, letters)) > MAX_STATEMENT:
+            return False
+        others = [to_key(letter.beside_id()) for letter in letters] if beside else []
         try:
             if len(letters) == 1:
-                values = (*letter_values(letters[0]), taken)
+                (values,) = map(letter_values, letters)
+                values = (*values, values[0], *(others or values[:1]))
                 return session.execute(self._sql.insert_new_one, values).rowcount == 1
             columns = map(list, zip(*map(letter_values, letters), strict=True))
-            values = (*columns, taken)
+            values = (*columns, others)
             return session.execute(self._sql.insert_new, values).rowcount == len(letters)
-        except UniqueViolation:  # another process was quicker
+        except UniqueViolation:
             return False
 
     def put_all(self, session: Session, letters: Sequence[DeadLetter], again: bool) -> None:

@@ -28,9 +28,7 @@ class PostgreSQLMapping(DeadLetterStore):
     _sql: Statements
 
     def __len__(self) -> int:
-        rows = self._database.run(
-            lambda session, again: session.execute(self._sql.count).fetchall()
-        )
+        rows = self._database.rows(self._sql.count)
         return int(rows[0][0])
 
     def __contains__(self, key: object) -> bool:
@@ -38,9 +36,7 @@ class PostgreSQLMapping(DeadLetterStore):
             found = to_key(check_key(key))
         except KeyError:
             return False
-        return self._database.run(
-            lambda session, again: session.execute(self._sql.exists, (found,)).rowcount > 0
-        )
+        return self._database.count(self._sql.exists, (found,)) > 0
 
     def __iter__(self) -> Iterator[bytes]:
         return (id for _, _, id in self._reader.chosen({}))
@@ -61,9 +57,7 @@ class PostgreSQLMapping(DeadLetterStore):
         return self._take(self._sql.take_newest, ())
 
     def _take(self, statement: bytes, values: tuple[bytes, ...]) -> DeadLetter | None:
-        row = self._database.run(
-            lambda session, again: session.execute(statement, values).fetchone()
-        )
+        row = self._database.row(statement, values)
         return None if row is None else to_letter(row)
 
     def setdefault(self, key: bytes, default: Any = None) -> Any:
@@ -89,6 +83,4 @@ class PostgreSQLMapping(DeadLetterStore):
         values = (self._reader.newest_position(), REMOVED_AT_ONCE)
         deleted = REMOVED_AT_ONCE
         while deleted >= REMOVED_AT_ONCE:
-            deleted = self._database.run(
-                lambda session, again: session.execute(self._sql.delete_some, values).rowcount
-            )
+            deleted = self._database.count(self._sql.delete_some, values)

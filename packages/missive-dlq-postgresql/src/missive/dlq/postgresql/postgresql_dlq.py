@@ -175,9 +175,7 @@ class PostgreSQLDLQ(PostgreSQLMapping, PostgreSQLClaims, PostgreSQLAccounts, Inb
     def forget_done(self, before: datetime, *, limit: int = 1000) -> int:
         """Forget received messages that were done before a time; return how many."""
         values = (before, max(0, min(limit, LARGEST)))
-        return self._database.run(
-            lambda session, again: session.execute(self._sql.forget_done, values).rowcount
-        )
+        return self._database.count(self._sql.forget_done, values)
 
     def _capped(self, letter: DeadLetter) -> DeadLetter:
         traceback = letter.traceback
@@ -271,9 +269,7 @@ class PostgreSQLDLQ(PostgreSQLMapping, PostgreSQLClaims, PostgreSQLAccounts, Inb
         chosen, count = iter(choice), 0
         while page := list(islice(chosen, REMOVED_AT_ONCE)):
             given = (*map(list, zip(*page, strict=True)), *values)
-            count += self._database.run(
-                lambda session, again, given=given: session.execute(statement, given).rowcount
-            )
+            count += self._database.count(statement, given)
         return count
 
     def check(self) -> None:

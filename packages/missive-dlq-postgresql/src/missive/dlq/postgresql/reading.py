@@ -32,16 +32,12 @@ class Reader:
     def letter(self, id: bytes) -> DeadLetter | None:
         """Return the letter with an id."""
         key = to_key(id)
-        row = self._database.run(
-            lambda session, again: session.execute(self._sql.letter, (key,)).fetchone()
-        )
+        row = self._database.row(self._sql.letter, (key,))
         return None if row is None else to_letter(row)
 
     def newest_position(self) -> int:
         """Return the highest position there is."""
-        found = self._database.run(
-            lambda session, again: session.execute(self._sql.newest_position).fetchone()
-        )
+        found = self._database.row(self._sql.newest_position)
         return int(found[0]) if found is not None and found[0] is not None else -LARGEST
 
     def pages(
@@ -65,9 +61,7 @@ class Reader:
             last = page[-1].position or 0
 
     def _page(self, statement: bytes, values: tuple[Any, ...]) -> list[DeadLetter]:
-        rows = self._database.run(
-            lambda session, again: session.execute(statement, values).fetchall()
-        )
+        rows = self._database.rows(statement, values)
         return list(map(to_letter, rows))
 
     def chosen(
@@ -79,9 +73,7 @@ class Reader:
         last, newest = _first(newest_first), self.newest_position()
         while True:
             found = (newest, last, *values, CHOSEN_AT_ONCE)
-            page = self._database.run(
-                lambda session, again, found=found: session.execute(statement, found).fetchall()
-            )
+            page = self._database.rows(statement, found)
             yield from page
             if len(page) < CHOSEN_AT_ONCE:
                 return
@@ -90,9 +82,7 @@ class Reader:
     def summary(self, limit: int, state: LetterState | None) -> list[SummaryRow]:
         """Count letters by error type, handler and reason, the most frequent first."""
         statement = self._sql.summary(state)
-        rows = self._database.run(
-            lambda session, again: session.execute(statement, (limit,)).fetchall()
-        )
+        rows = self._database.rows(statement, (limit,))
         return [
             SummaryRow(
                 from_text(error_type),

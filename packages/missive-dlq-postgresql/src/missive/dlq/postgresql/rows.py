@@ -12,6 +12,7 @@ from typing import Any, cast
 from missive import DeadLetter
 from missive.letters import (
     Failure,
+    Stage,
     headers_from_json,
     headers_to_json,
     kind_of,
@@ -143,7 +144,7 @@ def to_letter(row: Sequence[Any]) -> DeadLetter:
         id,
         body,
         from_text(reason) or "",
-        cast("Any", from_text(stage)) or "",
+        cast("Stage", from_text(stage) or ""),
         first_failed,
         last_failed,
         id if message_id is None else message_id,

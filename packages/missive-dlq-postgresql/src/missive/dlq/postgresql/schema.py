@@ -47,7 +47,7 @@ class Names(NamedTuple):
         """The function that notes what of an inbox is done."""
         return self._qualified("_deleted")
 
-    def index(self, suffix: str) -> str:
+    def index_name(self, suffix: str) -> str:
         """Return the name of an index; it is in the schema of its table."""
         return f'"{self.table}_{suffix}"'
 
@@ -102,9 +102,7 @@ CREATE TABLE {letters} (
     body bytea NOT NULL
 );
 CREATE UNIQUE INDEX {index_id} ON {letters} (id);
-CREATE INDEX {index_kind} ON {letters} (kind, last_failed, first_failed, position)
-    WHERE due IS NULL;
-CREATE INDEX {index_alike} ON {letters} (alike, last_failed, first_failed, position)
+CREATE INDEX {index_alike} ON {letters} (alike, kind, last_failed, first_failed, position)
     WHERE due IS NULL;
 CREATE INDEX {index_time} ON {letters} (last_failed) WHERE due IS NULL;
 -- Those that nobody has claimed, by when they are due; and the claimed, by when that ends.
@@ -147,7 +145,7 @@ CREATE TABLE {actions} (
 CREATE TABLE {version} (version integer NOT NULL);
 """
 
-_INDEXES = ("id", "kind", "alike", "time", "due", "claimed", "open", "done")
+_INDEXES = ("id", "alike", "time", "due", "claimed", "open", "done")
 
 #: What turns a version of the schema into the next, by the version that it starts from.
 MIGRATIONS: dict[int, str] = {}
@@ -171,5 +169,5 @@ def _filled(script: str, names: Names) -> str:
         actions=names.actions,
         deleted=names.deleted,
         version=names.version,
-        **{f"index_{suffix}": names.index(suffix) for suffix in _INDEXES},
+        **{f"index_{suffix}": names.index_name(suffix) for suffix in _INDEXES},
     )
