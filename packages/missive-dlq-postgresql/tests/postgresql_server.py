@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 #: How long anything that tests wait for may take, in seconds. Far above what it takes.
-DEADLINE = 60.0
+DEADLINE = 120.0
 #: Names of databases, each used once.
 _NUMBERS = count(1)
 

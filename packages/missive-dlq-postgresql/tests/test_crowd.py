@@ -54,19 +54,28 @@ class Crowd:
     def end(self) -> None:
         """Have all processes end by themselves."""
         for process in self.processes:
-            process.communicate("over\n", timeout=120)
+            process.communicate("over\n", timeout=150)
             assert process.returncode == 0
+
+    def kill(self) -> None:
+        """End what is left of them."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
 
 
 def test_sixteen_writers_and_sixteen_claimers(
     server: PostgreSQLServer, database: str, store: Callable[..., PostgreSQLDLQ], tmp_path: Path
 ) -> None:
-    """Every message is handled once, and none twice, whoever writes and claims meanwhile."""
+    """Every message is handled once, and none twice, while all write and claim."""
     opened = store()
     crowd = Crowd(server.conninfo(database), 12, tmp_path)
-    crowd.wait_written()
-    eventually(lambda: opened.counts().deferred == 0, "messages are left", 120)
-    crowd.end()
+    try:
+        crowd.wait_written()
+        eventually(lambda: opened.counts().deferred == 0, "messages are left", 150)
+        crowd.end()
+    finally:
+        crowd.kill()
     handled = crowd.handled()
     assert len(handled) == crowd.expected
     assert set(handled.values()) == {1}
@@ -78,14 +87,17 @@ def test_a_crowd_whose_server_is_killed(own_server: PostgreSQLServer, tmp_path: 
     """While the server is killed again and again, no message is lost, and none removed twice."""
     database = own_server.new_database()
     crowd = Crowd(own_server.conninfo(database), 100, tmp_path, 0.01)
-    for _ in range(10):
-        threading.Event().wait(2)  # while much happens
-        own_server.kill()
-        own_server.start()
-    crowd.wait_written()
-    with PostgreSQLDLQ(own_server.conninfo(database)) as opened:
-        eventually(lambda: opened.counts().deferred == 0, "messages are left", 300)
-    crowd.end()
+    try:
+        for _ in range(10):
+            threading.Event().wait(2)  # while much happens
+            own_server.kill()
+            own_server.start()
+        crowd.wait_written()
+        with PostgreSQLDLQ(own_server.conninfo(database)) as opened:
+            eventually(lambda: opened.counts().deferred == 0, "messages are left", 300)
+        crowd.end()
+    finally:
+        crowd.kill()
     handled = crowd.handled()
     assert len({id for id, _ in handled}) == crowd.expected
     assert max(count for (_, removed), count in handled.items() if removed) == 1
