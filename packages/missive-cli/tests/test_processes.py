@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import urllib.request
+from pathlib import Path
 
 import pytest
 from missive.cli.recycling import resident_memory
@@ -74,6 +75,14 @@ def pids(process) -> list[int]:
     return [int(pid) for pid in re.findall(r"process \d+ \(pid (\d+)\) started", process.stderr)]
 
 
+def health(process) -> dict:
+    """Ask the supervisor for the health of all."""
+    process.wait_for("/live and /ready", "stderr")
+    port = re.search(r"http://127\.0\.0\.1:(\d+)/live", process.stderr)[1]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+        return json.load(answer)
+
+
 def journal(folder) -> dict[str, int]:
     """Return what was handled, and by which process."""
     path = folder / "journal"
@@ -88,18 +97,22 @@ def send(folder, *names: str) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether a process has ended."""
+    """Return whether a process has ended, also where nobody has asked for its exit code yet."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    return False
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it has ended meanwhile, or this system has no such files
+        return False
+    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 def test_processes_share_the_work_and_stop_together(start, folder):
     """Each handles some; a signal to the supervisor drains all of them, and none is left."""
-    process = start("run", "folder:adapter", "--processes", 2)
-    process.wait_until(lambda: len(pids(process)) == 2, "two processes")
+    process = start("run", "folder:adapter", "--processes", 2, "--health-port", 0)
+    process.wait_until(lambda: health(process)["ready"], "two processes that are ready")
     numbers = [f"m{number:04d}" for number in range(40)]
     send(folder, *numbers)
     process.wait_until(lambda: set(journal(folder)) == set(numbers), "everything handled")
@@ -178,21 +191,14 @@ def test_a_run_without_a_supervisor_ends_at_its_limit(start, folder):
 def test_sighup_restarts_one_process_after_the_other(start, folder):
     """All are replaced, and the supervisor goes on."""
     process = start("run", "folder:adapter", "--processes", 2, "--health-port", 0)
-    process.wait_until(lambda: len(pids(process)) == 2, "two processes")
-    port = re.search(r"http://127\.0\.0\.1:(\d+)/live", process.stderr)[1]
-
-    def health():
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-            return json.load(answer)
-
-    process.wait_until(lambda: health()["ready"], "a group that is ready")
+    process.wait_until(lambda: health(process)["ready"], "a group that is ready")
     first = pids(process)
     process.popen.send_signal(signal.SIGHUP)
     process.wait_until(lambda: len(pids(process)) == 4, "two more processes")
-    process.wait_until(lambda: health()["ready"], "a group that is ready again")
+    process.wait_until(lambda: health(process)["ready"], "a group that is ready again")
     assert all(map(is_gone, first))
-    assert [one["restarts"] for one in health()["processes"]] == [1, 1]
-    assert [one["state"] for one in health()["processes"]] == ["ready", "ready"]
+    assert [one["restarts"] for one in health(process)["processes"]] == [1, 1]
+    assert [one["state"] for one in health(process)["processes"]] == ["ready", "ready"]
     process.popen.send_signal(signal.SIGTERM)
     assert process.ended() == 0
 
@@ -205,6 +211,7 @@ def test_processes_whose_supervisor_is_killed_drain_and_end(start, folder):
     process.wait_until(lambda: "one" in journal(folder), "a message handled")
     process.popen.kill()
     process.wait_until(lambda: all(map(is_gone, pids(process))), "processes that have ended")
+    process.popen.wait()
 
 
 def test_metrics_of_all_processes_are_answered_by_the_supervisor(start, folder):

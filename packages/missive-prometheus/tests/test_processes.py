@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from missive import ConfigurationError
-from missive.prometheus import exposition, expose, forget_process, share_metrics
+from missive.prometheus import expose, exposition, forget_process, share_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 PROCESS = """\
