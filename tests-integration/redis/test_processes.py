@@ -92,7 +92,7 @@ class Supervised:
         return code
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(34, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(44, marks=pytest.mark.soak)])
 def test_rolling_restarts_and_kills_under_load_lose_nothing(
     server: RedisServer, client: redis.Redis, tmp_path: Path, rounds: int
 ) -> None:
