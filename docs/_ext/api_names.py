@@ -33,6 +33,7 @@ PACKAGES = (
     "missive.adapters.redis",
     "missive.adapters.nats",
     "missive.adapters.rabbitmq",
+    "missive.adapters.sqs",
     "missive.webhooks",
     "missive.adapters.wsgi",
     "missive.adapters.asgi",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import http.client
+import logging
 import os
 import socket
 import sqlite3
@@ -25,6 +26,7 @@ from missive import DLQ, Adapter, DeadLetter, MemoryDLQ, Processor, RawMessage, 
 from missive.adapters.rabbitmq import RabbitMQAdapter
 from missive.adapters.redis import RedisPubSubAdapter, RedisStreamsAdapter
 from missive.adapters.replay import ReplayAdapter
+from missive.adapters.sqs import SQSAdapter, session
 from missive.adapters.stdin import StdinAdapter
 from missive.adapters.wsgi import WSGIAdapter
 from missive.conformance import AdapterHarness, BrokerMissing, DLQHarness
@@ -38,6 +40,8 @@ REDIS_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-redis/test
 RABBITMQ_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-rabbitmq/tests"
 #: Those of missive-dlq-postgresql too.
 POSTGRESQL_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-dlq-postgresql/tests"
+#: Those of missive-sqs likewise.
+SQS_TESTS = Path(__file__).resolve().parents[2] / "packages/missive-sqs/tests"
 #: What the first version of the SQLite store made.
 SCHEMA_1 = Path(__file__).resolve().parents[2] / "packages/missive-dlq-sqlite/tests/schema_1.sql"
 
@@ -679,3 +683,130 @@ class QuorumHarness(RabbitMQHarness):
         # The broker writes the list of its queues half a second late; a new one would be forgotten.
         self.server.control("eval", "[dets:sync(Table) || Table <- dets:all()].")
         self.server.kill()
+
+
+class SQSHarness(AdapterHarness):
+    """A standard queue of the session's server.
+
+    The server forgets everything when it stops, unlike SQS. So an outage is one of the way to it:
+    adapters reach it through a gate, which can be shut.
+    """
+
+    adapter_cls = SQSAdapter
+    patience = 40.0
+    stop_within = 3.0
+    url = "sqs://left?region=eu-west-1"
+    #: The server, and the folder that it lives in.
+    shared: ClassVar[Any] = None
+    own_folder: ClassVar[TemporaryDirectory[str] | None] = None
+
+    def __init__(self, folder: Path, address: Mapping[str, Any] | None = None) -> None:
+        super().__init__(folder, address)
+        sys.path.insert(0, str(SQS_TESTS))
+        try:
+            from sqs_server import ENVIRONMENT
+        finally:
+            sys.path.remove(str(SQS_TESTS))
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ.update(ENVIRONMENT)
+        # A poll that is left to itself at the end of a run gives back what it brings.
+        session.POLLS_END = 0.1
+        # Where boto3 logs what the kit sends; what it receives is the adapter's concern.
+        logging.getLogger("botocore.endpoint").setLevel(logging.INFO)
+
+    def start(self) -> None:
+        self.server = self.shared_server()
+        from sqs_server import Gate, TestQueue
+
+        self.gate = Gate(self.server.port)
+        self.queue = TestQueue(self.server)
+        self.address.update(queue=self.queue.name, endpoint=self.gate.endpoint)
+
+    @classmethod
+    def shared_server(cls) -> Any:
+        """Return the server that all checks share."""
+        if SQSHarness.shared is None:
+            sys.path.insert(0, str(SQS_TESTS))
+            from sqs_server import SQSServer, is_installed
+
+            if not is_installed():
+                raise BrokerMissing("no server for SQS; install moto[server,sqs,iam]")
+            SQSHarness.own_folder = TemporaryDirectory(prefix="missive-sqs-")
+            SQSHarness.shared = SQSServer(Path(SQSHarness.own_folder.name))
+            SQSHarness.shared.start()
+        return SQSHarness.shared
+
+    def stop(self) -> None:
+        if hasattr(self, "queue"):
+            self.server.enforce_permissions(on=False)
+            self.gate.close()
+            self.queue.close()
+
+    @classmethod
+    def close_all(cls) -> None:
+        shared, folder = SQSHarness.shared, SQSHarness.own_folder
+        SQSHarness.shared = SQSHarness.own_folder = None
+        if shared is not None:
+            shared.stop()
+        if folder is not None:
+            folder.cleanup()
+
+    def make_adapter(
+        self,
+        processor: Processor[Any],
+        message_cls: Callable[[bytes], Any] = RawMessage,
+        **options: Any,
+    ) -> Adapter[Any]:
+        given = {"visibility": 2, "wait_time": 1, "retry_after": 1, **options}
+        return self.adapter_cls(
+            message_cls,
+            processor,
+            self.address["queue"],
+            endpoint=self.address["endpoint"],
+            **given,
+        )
+
+    def publish(
+        self, body: bytes, *, headers: Mapping[str, str] | None = None, source: str | None = None
+    ) -> bool:
+        if not body:
+            raise ValueError("SQS takes no empty body; moto does")
+        attributes = {
+            name: {"DataType": "String", "StringValue": value}
+            for name, value in (headers or {}).items()
+        }
+        self.queue.send(body.decode(), attributes=attributes)
+        return True
+
+    def remaining(self) -> int:
+        return sum(self.queue.counts())
+
+    def refused_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        self.server.enforce_permissions(on=True)
+        return self.make_adapter(processor, **options)
+
+    def unreachable_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        self.address["endpoint"] = f"http://127.0.0.1:{port}"
+        return self.make_adapter(processor, **options)
+
+    def missing_adapter(self, processor: Processor[Any], **options: Any) -> Adapter[Any]:
+        self.address["queue"] = "not-there"
+        return self.make_adapter(processor, **options)
+
+    def down(self) -> None:
+        self.gate.shut()
+
+    def kill(self) -> None:
+        self.gate.shut()
+
+    def up(self) -> None:
+        self.gate.open()
+
+    def endpoint(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.server.port)
+
+    def proxied(self, host: str, port: int) -> None:
+        self.address["endpoint"] = f"http://{host}:{port}"

@@ -49,3 +49,7 @@ class TestSubjects(AdapterConformance):
 
 class TestQueueGroups(AdapterConformance):
     harness = nats_harnesses.QueueGroupHarness
+
+
+class TestSQS(AdapterConformance):
+    harness = harnesses.SQSHarness

@@ -42,6 +42,7 @@ def test_everything_is_judged() -> None:
         "NATSAdapter",
         "NATSSubjectAdapter",
         "QueueGroupAdapter",
+        "SQSAdapter",
         "dict",
         "MemoryDLQ",
         "SQLiteDLQ",
