@@ -106,9 +106,9 @@ class Intake(Placing[M]):
             self._take_deferred(self._pump)
 
     def look(self) -> None:
-        """Have the store looked into in the next turn; from any thread."""
-        if self._pump is not None:
-            self._pump.look()
+        """Have the store looked into in the next turn; from any thread, in a run that has one."""
+        assert self._pump is not None
+        self._pump.look()
 
     def _again(self, context: HandlingContext[M]) -> None:
         """Have a held message begin its next attempt, before others."""
