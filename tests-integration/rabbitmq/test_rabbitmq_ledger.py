@@ -30,12 +30,16 @@ class Publisher:
         self.bodies = [b"%d" % number for number in range(count)]
         #: What may be in the queue twice, since the broker died before it confirmed.
         self.unsure: set[bytes] = set()
-        self.thread = threading.Thread(target=self._publish)
+        #: Set while the broker can be reached.
+        self.may_connect = threading.Event()
+        self.may_connect.set()
+        self.thread = threading.Thread(target=self._publish, daemon=True)
 
     def _publish(self) -> None:
         left = [*self.bodies[:50], b"poison", *self.bodies[50:]]
         left.reverse()
         while left:
+            self.may_connect.wait()
             try:
                 client = self._server.client()
                 while left:
@@ -104,13 +108,14 @@ def test_kills_of_workers_and_the_broker_lose_nothing(
             eventually(lambda number=number: has_handled(number), "it is stuck", 300.0)  # type: ignore[misc]
             choose.choice(workers.processes).kill()
             if kill % (kills // broker_kills) == 0:
+                publisher.may_connect.clear()
                 server.kill()
                 server.start()
+                publisher.may_connect.set()
         eventually(lambda: has_handled(count) and not publisher.thread.is_alive(), "stuck", 300.0)
         eventually(lambda: (workers.revive(), server.messages(queue) == 0)[1], "stuck", 300.0)
     finally:
         workers.end()
-        publisher.thread.join()
     counts = Counter(handled.read_bytes().split())
     twice = [body for body, times in counts.items() if times > 1 and body not in publisher.unsure]
     print(

@@ -36,7 +36,7 @@ def documentation() -> str:
         stated = metadata("missive-core").get_all("Project-URL") or []
     except (ImportError, OSError):  # not installed, or not readable for this user
         return ""
-    return dict(url.split(", ", 1) for url in stated).get("Documentation", "")
+    return dict(str(url).split(", ", 1) for url in stated).get("Documentation", "")
 
 
 class ConfigurationError(MissiveError):

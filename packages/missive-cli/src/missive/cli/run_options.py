@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def run_options(command: F) -> F:
-    """Give a command the options of a run, in the order of this file."""
+    """Add to a command the options of a run, in the order of this file."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
