@@ -121,8 +121,8 @@ def most_received(redrive_policy: str | None) -> int | None:
     if not redrive_policy:
         return None
     found: Any = json.loads(redrive_policy)
-    count = found.get("maxReceiveCount") if isinstance(found, dict) else None
-    return int(count) if str(count).isdecimal() else None
+    count = str(found.get("maxReceiveCount") if isinstance(found, dict) else None)
+    return int(count) if count.isdecimal() else None
 
 
 def _is_queue_url(given: str) -> bool:
