@@ -44,7 +44,7 @@ def make_processor() -> Processor[JSONMessage]:
 
 def letter(number: int, item: str = "pen", **fields: Any) -> DeadLetter:
     """Return the letter of an order that failed in a line of its own for each item."""
-    at = datetime.now(timezone.utc) - HOUR + timedelta(seconds=number)
+    at = datetime.now(timezone.utc) - 12 * HOUR + timedelta(seconds=number)
     line = {"pen": 13, "ink": 40}.get(item, 57)
     given: dict[str, Any] = {
         "id": b"order-%d" % number,

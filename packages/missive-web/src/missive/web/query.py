@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from missive import DeadLetter, DeadLetterStore, format_id, parse_id
@@ -57,14 +57,14 @@ class Query(NamedTuple):
 
         :raises BadRequest: there is no such age or state.
         """
-        state = args.get("state", "dead")
-        age = args.get("age", "")
-        if state not in ("dead", "deferred"):
+        given, age = args.get("state", "dead"), args.get("age", "")
+        if given not in ("dead", "deferred"):
             raise BadRequest("The state of a letter is dead or deferred.")
         if age and age not in AGES:
             raise BadRequest("There is no such age; choose one from the list.")
+        state: LetterState = "deferred" if given == "deferred" else "dead"
         group, handler, source, error, text, id = (args.get(name, "") for name in _TEXTS)
-        return cls(cast("LetterState", state), group, handler, source, error, age, text, id)
+        return cls(state, group, handler, source, error, age, text, id)
 
     def address(self, **more: object) -> str:
         """Return the part of an address that asks for this; empty for all dead letters."""

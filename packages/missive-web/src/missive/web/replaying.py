@@ -19,7 +19,7 @@ from missive import (
     TestAdapter,
     format_id,
 )
-from missive.adapters.replay import Replayed, ReplayResult
+from missive.adapters.replay import Replayed
 from missive.letters import MAX_ACTION_IDS, Choice, Kind, divide, join, number_of
 
 from .jobs import Job, Tried
@@ -99,13 +99,14 @@ class Replaying:
         for kind, part in groups.items():
             if job.stopping.is_set():
                 break
-            result = self._try(job, kind, part)
-            if result.acked:
-                passed.append(part)
+            tried = self._try(job, kind, part)
+            if tried is not None:
+                passed.append(_without(part, tried.position))
             job.done = len(job.tried)
         job.rest, job.rest_ids = join(self._plan.choice, passed), self._plan.ids
 
-    def _try(self, job: Job, kind: Kind, part: Choice) -> ReplayResult:
+    def _try(self, job: Job, kind: Kind, part: Choice) -> DeadLetter | None:
+        """Replay one letter of a group, and return it if it was acked."""
         seen: list[Replayed] = []
 
         def note(replayed: Replayed) -> None:
@@ -113,8 +114,10 @@ class Replaying:
             if replayed.outcome is not None:
                 self._note(job, replayed)
 
-        result = self._run(job, part, note, limit=1, group=kind.digits())
+        # The limit leaves out those that are skipped, so this goes on to one that is not.
+        self._run(job, part, note, limit=1, group=kind.digits())
         last = seen[-1] if seen else None
+        passed = last is not None and last.outcome is Outcome.ACKED
         job.tried.append(
             Tried(
                 number_of(kind),
@@ -123,14 +126,14 @@ class Replaying:
                 kind.place or kind.reason or "",
                 len(part),
                 _outcome(last) if last is not None else "it left the store meanwhile",
-                passed=result.acked > 0,
+                passed,
             )
         )
-        return result
+        return last.letter if passed and last is not None else None
 
     def _run(
         self, job: Job, choice: Choice, note: Callable[[Replayed], None], **which: Any
-    ) -> ReplayResult:
+    ) -> None:
         filters: Any = {name: one for name, one in choice.filters.items() if name != "state"}
         adapter: ReplayAdapter[Any] = ReplayAdapter(
             self._target.message_cls,
@@ -142,9 +145,8 @@ class Replaying:
             **{**filters, **which},
         )
         job.stop_work = adapter.stop
-        if job.stopping.is_set():
-            return ReplayResult()
-        return adapter.run()
+        if not job.stopping.is_set():
+            adapter.run()
 
     def _pace(self, job: Job, replayed: Replayed, note: Callable[[Replayed], None]) -> None:
         """Note a letter, and wait until the next one may begin."""
@@ -169,6 +171,11 @@ class Replaying:
             job.ids.append(letter.id)
         if replayed.outcome is not Outcome.ACKED:
             job.say(letter, format_id(letter.id), _outcome(replayed))
+
+
+def _without(choice: Choice, position: int | None) -> Choice:
+    """Return a choice without the letter that was replayed already."""
+    return Choice(choice.filters, (pair for pair in choice if pair[0] != position))
 
 
 def _would(replayed: Replayed) -> str:

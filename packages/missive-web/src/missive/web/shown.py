@@ -105,7 +105,8 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    filters: Any = environment.filters
+    filters.update(
         time=time_tag,
         exact=exact,
         number=number,
@@ -114,5 +115,6 @@ def make_environment() -> Environment:
         cut=cut,
         upper_first=upper_first,
     )
-    environment.globals.update(plural=plural)
+    names: Any = environment.globals
+    names.update(plural=plural)
     return environment
