@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ def _start(options: Any) -> Any:
     return None
 
 
+def _text_of(driver: Any) -> str:
+    return " ".join(driver.find_element(By.CSS_SELECTOR, "main").text.split())
+
+
 class Browser:
     """A person with a browser in front of the page.
 
@@ -84,34 +89,50 @@ class Browser:
         return found
 
     def click(self, words: str) -> None:
-        """Click the link or button that says something."""
+        """Click the link or button that says something, once it is there."""
         path = f"//main//*[self::a or self::button][contains(normalize-space(.), '{words}')]"
-        element = WebDriverWait(self.driver, DEADLINE, 0.05).until(
-            lambda driver: driver.find_element(By.XPATH, path)
-        )
-        element.click()
+
+        def click(driver: Any) -> bool:
+            driver.find_element(By.XPATH, path).click()
+            return True
+
+        self._until(click, f"there is no {words!r} to click")
+
+    def click_on(self, selector: str) -> None:
+        """Click the first element of a selector, once it is there."""
+
+        def click(driver: Any) -> bool:
+            driver.find_element(By.CSS_SELECTOR, selector).click()
+            return True
+
+        self._until(click, f"there is no {selector} to click")
+
+    def _until(self, act: Callable[[Any], Any], otherwise: str) -> Any:
+        """Try something until it succeeds: a page may be replaced while it is looked at."""
+        try:
+            return WebDriverWait(self.driver, DEADLINE, 0.05, [WebDriverException]).until(act)
+        except TimeoutException:
+            raise AssertionError(otherwise) from None
 
     def choose(self, scope: str) -> None:
         """Choose which letters an action is about."""
-        self.find(f"input[name=scope][value={scope}]").click()
+        self.click_on(f"input[type=radio][value={scope}]")
 
     def read(self) -> str:
         """Return what the page says."""
-        return " ".join(self.find("main").text.split())
+        return str(self._until(_text_of, "the page is empty"))
 
     def wait_for(self, words: str) -> str:
         """Wait until the page says something, and return all that it says."""
         said = ""
 
-        def says(_: Any) -> bool:
+        def says(driver: Any) -> bool:
             nonlocal said
-            said = self.read()
+            said = _text_of(driver)
             return words in said
 
-        # A page that is just being replaced has elements that are gone when they are read.
-        waiting = WebDriverWait(self.driver, DEADLINE, 0.05, [WebDriverException])
         try:
-            waiting.until(says)
+            WebDriverWait(self.driver, DEADLINE, 0.05, [WebDriverException]).until(says)
         except TimeoutException:
             raise AssertionError(f"it says {said!r}, not {words!r}") from None
         return said

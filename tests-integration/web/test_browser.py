@@ -26,10 +26,10 @@ def test_a_failure_is_found_understood_and_replayed(open_page: Opens, store: SQL
     faults: dict[str, list[str]] = {}
     page.go("/")
     faults["overview"] = page.faults()
-    page.find(".groups a").click()
-    page.wait_for("40 letters")
+    page.click_on(".groups a")
+    page.wait_for("All that match")
     faults["list"] = page.faults()
-    page.find(".list .id a").click()
+    page.click_on(".list .id a")
     page.wait_for("It would go to page_tools.make_processor.<locals>.reserve")
     faults["letter"] = page.faults()
     page.click("Show")
@@ -77,7 +77,7 @@ def test_a_deletion_is_undone_and_old_letters_are_purged(
     page.wait_for("2 brought back")
     assert len(store) == 46
     page.go("/")
-    page.find("summary").click()
+    page.click_on("summary")
     page.find("#older").clear()
     page.find("#older").send_keys("0")
     page.click("Purge…")
@@ -106,6 +106,7 @@ def test_progress_comes_by_itself_and_a_replay_is_stopped(
     page.choose("all")
     page.click("Replay…")
     page.click("Replay 46")
+    page.wait_for("0 of 46")
     page.driver.execute_script("window.stayed = true")
     for number in range(3):
         assert handled.acquire(timeout=DEADLINE)
@@ -162,7 +163,7 @@ def test_without_javascript(open_page: Opens, store: SQLiteDLQ) -> None:
         page.click("Replay 46")
         page.wait_for("40 acked")
         page.click("Back to the letters")
-        page.find(".tick input[type=checkbox]").click()
+        page.click_on(".tick input[type=checkbox]")
         page.click("Delete…")
         page.click("Delete 1")
         page.click("Undo")
@@ -179,7 +180,9 @@ def test_with_a_keyboard_alone(open_page: Opens, store: SQLiteDLQ) -> None:
     page.press("TAB")
     assert page.focused == "Skip to the content"
     page.press("ENTER")
-    while page.driver.switch_to.active_element.get_attribute("name") != "key":
+    for _ in range(60):
+        if page.driver.switch_to.active_element.get_attribute("name") == "key":
+            break
         page.press("TAB")
     page.press("SPACE")
     page.find("button[value=delete]").send_keys("\n")
@@ -258,7 +261,6 @@ def test_the_letters_of_another_are_not_shown_twice(open_page: Opens, store: SQL
     seen = [link.text for link in page.driver.find_elements("css selector", ".list .id a")]
     store.put_many(letter(number) for number in range(200, 260))
     page.click("Older")
-    page.find("a[href^='/letters?']")
-    page.driver.find_element("link text", "Newest")
+    page.wait_for("Newest")
     seen += [link.text for link in page.driver.find_elements("css selector", ".list .id a")]
     assert len(seen) == len(set(seen)) == 100

@@ -42,7 +42,8 @@ def replay_all(page: Browser) -> None:
     page.go("/letters")
     page.choose("all")
     page.click("Replay…")
-    page.find("button[value=replay]").click()
+    page.wait_for("Leave it empty to go as fast as it can.")
+    page.click_on("button[name=how][value=replay]")
 
 
 def test_a_kill_loses_nothing_and_repeats_no_success(driver: Any, tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 "use strict";
 
 const box = document.querySelector("[data-progress]");
+let pressed = false; // a button must not be replaced under a finger
 const isOver = () => box.querySelector("[data-over]") !== null;
 
 async function look() {
   try {
     const answer = await fetch(box.dataset.progress, { credentials: "same-origin", redirect: "error" });
-    if (answer.ok) {
+    if (answer.ok && !pressed) {
       const held = box.contains(document.activeElement) && document.activeElement.textContent;
       box.innerHTML = await answer.text(); // escaped by the server, and no script in it could run
       if (held) {
@@ -21,4 +22,9 @@ async function look() {
   if (!isOver()) setTimeout(look, 1000);
 }
 
+if (box) {
+  box.addEventListener("pointerdown", () => { pressed = true; });
+  document.addEventListener("pointerup", () => { pressed = false; });
+  document.addEventListener("pointercancel", () => { pressed = false; });
+}
 if (box && !isOver()) setTimeout(look, 500);
