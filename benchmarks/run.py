@@ -27,6 +27,7 @@ MODULES = {
     "wsgi": "wsgi",
     "import": "import_time",
     "dlq": "dlq",
+    "postgresql": "postgresql",
     "telemetry": "telemetry",
 }
 ROUNDS, QUICK_ROUNDS = 7, 3

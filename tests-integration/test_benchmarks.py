@@ -168,7 +168,9 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
         [sys.executable, "-c", program], cwd=BENCHMARKS, capture_output=True, text=True, check=True
     )
     suites = json.loads(done.stdout)
-    assert set(suites) == {"dispatch", "stdin", "pubsub", "streams", "wsgi", "import", "dlq"}
+    assert set(suites) == {
+        *("dispatch", "stdin", "pubsub", "streams", "wsgi", "import", "dlq", "postgresql")
+    }
     for name in {environment for each in suites.values() for environment in each}:
         lines = (BENCHMARKS / "requirements" / f"{name}.txt").read_text().splitlines()
         assert lines

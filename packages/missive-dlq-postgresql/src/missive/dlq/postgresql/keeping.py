@@ -9,9 +9,10 @@ from missive import DeadLetter
 from missive.letters import Failure, Receipt, find_place, inbox_key
 from psycopg.errors import UniqueViolation
 
+from .arrays import array
 from .rows import letter_values, to_key, to_letter
 from .session import Session
-from .statements import Statements
+from .statements import COLUMNS, Statements
 
 #: The most that letters of one statement may hold, in bytes; PostgreSQL's own bound is 1 GB.
 MAX_STATEMENT = 64 * 1_048_576
@@ -46,8 +47,8 @@ class Keeper:
                 (values,) = map(letter_values, letters)
                 values = (*values, values[0], *(others or values[:1]))
                 return session.execute(self._sql.insert_new_one, values).rowcount == 1
-            columns = map(list, zip(*map(letter_values, letters), strict=True))
-            values = (*columns, others)
+            columns = zip(*map(letter_values, letters), strict=True)
+            values = (*map(array, COLUMNS.values(), columns), array("bytea", others))
             return session.execute(self._sql.insert_new, values).rowcount == len(letters)
         except UniqueViolation:
             return False

@@ -14,6 +14,7 @@ from psycopg import pq
 from psycopg.adapt import Buffer, Loader
 from psycopg.rows import tuple_row
 
+from .arrays import Array, ArrayDumper
 from .rows import from_micros
 
 _INT8 = struct.Struct("!q")
@@ -36,6 +37,7 @@ class Session:
         self._connection = connection
         self._cursor = psycopg.Cursor(connection, row_factory=tuple_row)
         self._cursor.adapters.register_loader("timestamptz", _UTCLoader)
+        self._cursor.adapters.register_dumper(Array, ArrayDumper)
         self._lock_timeout: float | None = None
 
     def execute(

@@ -79,10 +79,7 @@ class Statements:
             f" WHERE {taken % '%b'} IS NULL AND {taken % '%b'} IS NULL"
         )
         # JSON is sent as text.
-        arrays = ", ".join(
-            f"{'%b' if name in ('id', 'body') else '%t'}::{_sent(kind)}[]"
-            for name, kind in COLUMNS.items()
-        )
+        arrays = ", ".join(f"%b::{_sent(kind)}[]" for kind in COLUMNS.values())
         cast = ", ".join(
             f"{name}::json" if kind == "json" else name for name, kind in COLUMNS.items()
         )
