@@ -169,7 +169,17 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
     )
     suites = json.loads(done.stdout)
     assert set(suites) == {
-        *("dispatch", "stdin", "pubsub", "streams", "wsgi", "import", "dlq", "postgresql")
+        *(
+            "dispatch",
+            "stdin",
+            "pubsub",
+            "streams",
+            "wsgi",
+            "import",
+            "dlq",
+            "postgresql",
+            "telemetry",
+        )
     }
     for name in {environment for each in suites.values() for environment in each}:
         lines = (BENCHMARKS / "requirements" / f"{name}.txt").read_text().splitlines()
