@@ -28,16 +28,19 @@ class OnCallersLoop(Generic[M]):
         :raises CancelledError: the caller's task was cancelled; the message is unsettled.
         :raises Exception: what left the message unsettled; see the settlement table.
         """
-        from .loop_thread import call_in_thread  # a plain run imports no asyncio
-
         if self.variables:
             set_variables(self.variables)
         context: HandlingContext[M] = self.begin(delivery.raw_data, delivery)
         if not self.is_async or self.is_plain((context,)):
+            from .loop_thread import call_in_thread  # a plain run imports no asyncio
+
             async with threads:
                 await call_in_thread(_handle_and_settle, self, context)
             return context
-        await self.arun(context, partial(_call, threads))
+        if self._bare:
+            await _run_bare(self, context)
+        else:
+            await self.arun(context, partial(_call, threads))
         simple = self._ack is not None and context._routine and not self._observers
         if simple and context.outcome is ACKED:
             self.settle_one(context)  # as most messages end
@@ -70,6 +73,29 @@ class OnCallersLoop(Generic[M]):
         await run_async(self._observing_steps(context))
         if error is not None:
             raise error
+
+
+async def _run_bare(run: Any, context: HandlingContext[Any]) -> None:
+    """Call an async handler that stands alone: the same as its steps (benchmarks/asgi.py)."""
+    message = context.message
+    message._handling = context
+    try:
+        await context.handler.function(message, context)  # type: ignore[union-attr]
+    except Exception as error:
+        context.error = error
+    except BaseException as error:
+        from .loop_thread import raised_in_callers_task
+
+        raised = raised_in_callers_task(message, error)
+        if raised is error:
+            raise
+        context.fail(raised)
+    finally:
+        message._handling = None
+    if context._decision is ACKED and context.error is None:
+        context.outcome = ACKED
+    else:
+        run.decide(context)
 
 
 def _handle_and_settle(run: Any, context: HandlingContext[Any]) -> None:

@@ -89,6 +89,10 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         steps = hooks.delivery.active or hooks.handling.active or self.is_async
         self._plain = not (steps or any(handler.in_steps for handler in handlers))
         self._timed = bool(hooks.settled) or hooks.delivery.active
+        #: Whether an async handler stands alone: nothing is called around it.
+        self._bare = not (
+            self._timed or hooks.handling.active or any(handler.in_steps for handler in handlers)
+        )
 
     @property
     def dlq(self) -> DLQ | None:

@@ -60,7 +60,12 @@ class ASGIAdapter(WebhookAdapter[M]):
         """Answer a request, or live as long as the server; the interface of ASGI 3."""
         kind = scope["type"]
         if kind == "http":
-            answer = await self._reception.answer(scope, receive, self._run)
+            run = self._run
+            usual = scope["path"] == self.path and scope["method"] == "POST"
+            if usual and not scope.get("root_path") and not run.refusing:
+                answer = await self._reception.receive(scope, receive, run)
+            else:
+                answer = await self._reception.answer(scope, receive, run)
             if answer is not None:
                 await _send(answer, scope["method"], send)
         elif kind == "lifespan":

@@ -8,7 +8,7 @@ from missive.webhooks import Answer, answers
 from missive.webhooks.serving import ABSURD_DIGITS, TO_END, length_of
 
 from .delivery import RawHeaders
-from .protocol import Receive, Scope
+from .protocol import Event, Receive, Scope
 
 logger = logging.getLogger("missive.adapters.asgi.bodies")
 
@@ -30,15 +30,17 @@ def length_to_read(scope: Scope, headers: RawHeaders, limit: int) -> int | Answe
     )
 
 
-async def read_body(receive: Receive, length: int, limit: int) -> bytes | Answer | None:
+async def read_body(
+    event: Event, receive: Receive, length: int, limit: int
+) -> bytes | Answer | None:
     """Read the body of a request.
 
+    :param event: the first that the server gave.
     :param length: how many bytes were declared, or TO_END.
     :param limit: the longest body to read, in bytes; of a longer one no more is read than was sent
         in one piece.
     :returns: the whole body, the answer that refuses it, or None where the sender went away.
     """
-    event = await receive()
     if event["type"] != "http.request":
         _log_gone()
         return None

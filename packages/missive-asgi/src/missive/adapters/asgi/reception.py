@@ -34,7 +34,7 @@ class ASGIReception(Reception[M]):
             if run.refusing:
                 return answers.DRAINING
             if method == "POST":
-                return await self._receive(scope, receive, run)
+                return await self.receive(scope, receive, run)
             return self.answer_handshake(ScopeRequest(b"", scope))
         answer = self.answer_get(path, method)
         return await self._answer_probe(run) if answer is None else answer
@@ -56,7 +56,7 @@ class ASGIReception(Reception[M]):
             self.adapter.set_ready()
         return answers.ALIVE
 
-    async def _receive(self, scope: Scope, receive: Receive, run: ServerRun[M]) -> Answer | None:
+    async def receive(self, scope: Scope, receive: Receive, run: ServerRun[M]) -> Answer | None:
         """Take a message; this and what it calls runs for every one (benchmarks/asgi.py)."""
         headers = headers_of(scope)
         unusual = self.is_unusual or b"content-encoding" in headers
@@ -69,9 +69,13 @@ class ASGIReception(Reception[M]):
         length = length_to_read(scope, headers, self.limit)
         if isinstance(length, Answer):
             return length
-        body = await read_body(receive, length, self.limit)
-        if not isinstance(body, bytes):
-            return body
+        event = await receive()
+        body: bytes = event.get("body", b"")
+        if event.get("more_body") or event["type"] != "http.request" or len(body) != length:
+            whole = await read_body(event, receive, length, self.limit)
+            if not isinstance(whole, bytes):
+                return whole
+            body = whole
         mount = scope.get("root_path")
         source = mount + self.path if mount else self.path
         delivery = ScopeDelivery(body, scope, headers, source)
@@ -98,9 +102,12 @@ class ASGIReception(Reception[M]):
         """Have a message handled, and answer what became of it."""
         if run.stores:
             return await self._store(delivery, run)
-        context = await run.take(delivery)
-        if context is None:
+        if run.ctx is None:
+            await run.open()
+        ctx = run.ctx
+        if ctx is None:
             return answers.DRAINING
+        context = await ctx.adeliver(delivery, run.threads)
         if context.outcome is ACKED and not self.has_answer:
             return answers.ACKED
         return self.answer_outcome(context)

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic
 
-from missive import DrainTimeout, HandlingContext, M, ProcessingContext
+from missive import DrainTimeout, M, ProcessingContext
 from missive.webhooks.serving import Inbox
 
 from .delivery import ScopeDelivery
@@ -38,10 +38,13 @@ class ServerRun(Generic[M]):
         self.broken = False
         self.refusing = False
         self._adapter = adapter
-        self._ctx: ProcessingContext[M] | None = None
+        #: The processing context, where there is no inbox and the before-hooks have run.
+        self.ctx: ProcessingContext[M] | None = None
+        #: How many plain handlers may run at once.
+        self.threads = asyncio.Semaphore(adapter.threads)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._in_flight: dict[ScopeDelivery, asyncio.Task[Any] | None] = {}
         self._cancelled: set[ScopeDelivery] = set()
-        self._threads = asyncio.Semaphore(adapter.threads)
         self._opening = asyncio.Lock()
         self._idle = asyncio.Event()
         self._leave = asyncio.Event()
@@ -52,7 +55,7 @@ class ServerRun(Generic[M]):
     @property
     def is_open(self) -> bool:
         """Whether the before-hooks have run, or the inbox is open."""
-        return self._ctx is not None or self.inbox is not None
+        return self.ctx is not None or self.inbox is not None
 
     async def open(self) -> None:
         """Run the before-hooks, or open the inbox, unless that was done, or the end has come.
@@ -63,6 +66,7 @@ class ServerRun(Generic[M]):
             if self.is_open or self._closed:
                 return
             self.broken = True
+            self._loop = asyncio.get_running_loop()
             if self.stores:
                 self._open_inbox()
             else:
@@ -85,7 +89,7 @@ class ServerRun(Generic[M]):
         entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hooks = asyncio.create_task(self._live(ctx, entered), name="missive-hooks")
         await asyncio.shield(entered)
-        self._ctx = ctx
+        self.ctx = ctx
 
     async def _live(self, ctx: ProcessingContext[M], entered: asyncio.Future[None]) -> None:
         try:
@@ -105,17 +109,7 @@ class ServerRun(Generic[M]):
 
     def begin(self, delivery: ScopeDelivery) -> None:
         """Take note that a message is in flight, in the task that runs."""
-        self._in_flight[delivery] = asyncio.current_task()
-
-    async def take(self, delivery: ScopeDelivery) -> HandlingContext[M] | None:
-        """Have a delivery handled and settled; None after the end.
-
-        :raises BaseException: what left it unsettled.
-        """
-        if self._ctx is None:
-            await self.open()
-        ctx = self._ctx
-        return None if ctx is None else await ctx.adeliver(delivery, self._threads)
+        self._in_flight[delivery] = asyncio.current_task(self._loop)
 
     def end(self, delivery: ScopeDelivery) -> None:
         """Take note that a message is no longer in flight."""
@@ -145,7 +139,7 @@ class ServerRun(Generic[M]):
         late = await self._drain(timeout)
         async with self._opening:
             self._closed = True
-            self._ctx = None
+            self.ctx = None
             inbox, self.inbox = self.inbox, None
             hooks, self._hooks = self._hooks, None
         if late:
