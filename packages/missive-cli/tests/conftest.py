@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import queue
+import signal
 import struct
 import subprocess
 import sys
@@ -208,8 +209,13 @@ def start(project: Path) -> Iterator[Callable[..., Process]]:
 def terminal(project: Path) -> Callable[..., tuple[int, str]]:
     """The command on a pseudo-terminal: gives the exit code and all that the terminal showed."""
 
-    def call(*args: object, answer: str = "", columns: int = 120) -> tuple[int, str]:
-        """Run to the end; the answer is typed once a question stands there."""
+    def call(
+        *args: object, answer: str = "", columns: int = 120, until: str = ""
+    ) -> tuple[int, str]:
+        """Run to the end; the answer is typed once a question stands there.
+
+        A command that ends by itself never is interrupted once it shows ``until``.
+        """
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         process = subprocess.Popen(
@@ -231,6 +237,9 @@ def terminal(project: Path) -> Callable[..., tuple[int, str]]:
                 if answer and shown.rstrip().endswith("]:"):
                     os.write(ours, answer.encode())
                     answer = ""
+                if until and until in shown:
+                    process.send_signal(signal.SIGINT)
+                    until = ""
         except OSError:  # how Linux says that nobody has the terminal open any more
             code = process.wait()
         finally:

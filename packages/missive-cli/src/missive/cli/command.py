@@ -18,9 +18,11 @@ from .exits import ExitCode, ReaderGone, code_of, end, line_of
 from .explain import explain
 from .handlers import handlers
 from .health_probe import health
+from .lag import lag
 from .logs import command_logger
 from .options import Settings
 from .run import run
+from .status import status
 from .stopping import StoppedEarly
 
 logger = command_logger("missive.cli")
@@ -43,6 +45,7 @@ Exit codes:
   2    something given to the command cannot be used
   3    the transport could not be reached in time, or refused
   4    messages were abandoned at the drain deadline
+  5    one of several processes has done its share, and wants to be replaced
   130  interrupted before there was anything to stop
   141  the reader of the output went away
 """
@@ -82,7 +85,7 @@ def missive() -> None:
     """Hold the commands together."""
 
 
-for command in (run, dlq, explain, handlers, health, completion):
+for command in (run, status, lag, dlq, explain, handlers, health, completion):
     missive.add_command(command)
 
 

@@ -53,8 +53,7 @@ Unanswered = str
 @debug_option
 def health(where: str, ready: bool, max_age: float, timeout: float, as_json: bool) -> int:
     """Ask a run for its health."""
-    is_url = where.startswith(("http://", "https://"))
-    found = _ask(where, timeout) if is_url else _read(Path(where), max_age)
+    found = ask_run(where, max_age, timeout)
     if isinstance(found, str):
         note(f"missive: {found}")
         return ExitCode.FAILED
@@ -64,6 +63,17 @@ def health(where: str, ready: bool, max_age: float, timeout: float, as_json: boo
     else:
         write(escaped(_in_words(found)))
     return ExitCode.OK if found[question] is True else ExitCode.FAILED
+
+
+def ask_run(where: str, max_age: float, timeout: float) -> dict[str, Any] | Unanswered:
+    """Return what a run says of its health, or why it says nothing.
+
+    :param where: its health file, or the URL of its health port.
+    :param max_age: a file that is older, in seconds, counts as no answer.
+    :param timeout: how long the port may take to answer, in seconds.
+    """
+    is_url = where.startswith(("http://", "https://"))
+    return _ask(where, timeout) if is_url else _read(Path(where), max_age)
 
 
 def _ask(url: str, timeout: float) -> dict[str, Any] | Unanswered:

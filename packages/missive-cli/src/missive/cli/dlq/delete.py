@@ -8,6 +8,7 @@ from missive.letters import LetterFilters
 from ..options import debug_option, json_option
 from .asking import yes_option
 from .choosing import choose
+from .completing import complete_ids
 from .filters import filter_options, group_option, nothing_matches
 from .prefixes import find_ids, not_there
 from .removing import remove
@@ -26,7 +27,7 @@ removes: a letter that fails again or arrives meanwhile stays.
 
 @click.command(cls=StoreCommand, help=HELP, short_help="Remove letters by id or by filter.")
 @store_argument
-@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_ids)
 @filter_options
 @group_option
 @yes_option

@@ -15,6 +15,7 @@ from .serve import serve
 from .show import show
 from .summary import summary
 from .waiting import give_up, retry_now
+from .watch import watch
 
 HELP = """\
 Look through the dead letters of a store, and have them handled again once what failed is mended;
@@ -26,6 +27,7 @@ likewise the deferred messages in it, which wait for another attempt.
   missive dlq show sqlite:///dead-letters.db 0x5f3a
   missive dlq list sqlite:///dead-letters.db --state deferred
   missive dlq replay sqlite:///dead-letters.db app:adapter --canary
+  missive dlq watch sqlite:///dead-letters.db
   missive dlq serve sqlite:///dead-letters.db app:adapter
 
 URL names a store: sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host/database.
@@ -39,6 +41,6 @@ def dlq() -> None:
 
 for command in (
     *(summary, list_letters, show, replay, retry_now, give_up),
-    *(delete, purge, export, import_letters, migrate, serve),
+    *(delete, purge, export, import_letters, migrate, serve, watch),
 ):
     dlq.add_command(command)

@@ -80,12 +80,12 @@ def list_letters(
         page = Page(found, None if everything else limit)
         if as_json:
             for letter in page:
-                write_json(_summary(letter))
+                write_json(summary_of(letter))
         else:
             waiting = filters.get("state") == "deferred"
-            rows: Iterable[tuple[object, ...]] = map(_waiting_row if waiting else _row, page)
+            rows: Iterable[tuple[object, ...]] = map(_waiting_row if waiting else row_of, page)
             if is_terminal() and not everything:
-                rows = _shortened(store, rows)
+                rows = shortened_rows(store, rows)
             table(WAITING if waiting else COLUMNS, rows, flexible=FLEXIBLE, styles=STYLES)
         if page.more:
             note(f"there are more; go on with --after {page.last}")
@@ -117,7 +117,8 @@ class Page:
             yield letter
 
 
-def _row(letter: DeadLetter) -> tuple[object, ...]:
+def row_of(letter: DeadLetter) -> tuple[object, ...]:
+    """Return the cells of a letter, by ``COLUMNS``."""
     return (
         ago(letter.last_failed),
         format_id(letter.id),
@@ -130,10 +131,10 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
 
 
 def _waiting_row(letter: DeadLetter) -> tuple[object, ...]:
-    return (letter.due, format_id(letter.id), letter.attempt, *_row(letter)[3:])
+    return (letter.due, format_id(letter.id), letter.attempt, *row_of(letter)[3:])
 
 
-def _shortened(
+def shortened_rows(
     store: DeadLetterStore, rows: Iterable[tuple[object, ...]]
 ) -> list[tuple[object, ...]]:
     """Return rows whose ids are shown by their beginnings."""
@@ -144,7 +145,8 @@ def _shortened(
     ]
 
 
-def _summary(letter: DeadLetter) -> dict[str, Any]:
+def summary_of(letter: DeadLetter) -> dict[str, Any]:
+    """Return what ``--json`` says of a letter: all but its body, headers and history."""
     return {
         "position": letter.position,
         "id": format_id(letter.id),

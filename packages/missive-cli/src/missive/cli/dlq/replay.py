@@ -11,6 +11,7 @@ from ..options import debug_option, json_option, message_option, target_options
 from ..targets import load_target
 from ..terminal import note
 from .choosing import choose
+from .completing import complete_ids
 from .filters import filter_options, group_option, nothing_matches
 from .prefixes import find_ids, not_there
 from .replaying import Replaying
@@ -38,7 +39,7 @@ another replay has is named, with until when: a killed replay holds the one it w
 @click.command(cls=StoreCommand, help=HELP, short_help="Have letters handled again.")
 @store_argument
 @click.argument("target")
-@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_ids)
 @target_options
 @message_option
 @filter_options

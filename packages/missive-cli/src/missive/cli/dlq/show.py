@@ -13,6 +13,7 @@ from missive.letters import MAX_REASON, Claim, shortened, to_record
 
 from ..options import debug_option, json_option
 from ..terminal import ago, escaped, is_terminal, moment, plural, write, write_json
+from .completing import complete_ids
 from .list import REASON
 from .store import StoreCommand, held_by, letter_of, opened, store_argument
 
@@ -33,7 +34,7 @@ escaped; --raw gives just the body's bytes.
 
 @click.command(cls=StoreCommand, help=HELP, short_help="Show one letter whole.")
 @store_argument
-@click.argument("id", metavar="ID")
+@click.argument("id", metavar="ID", shell_complete=complete_ids)
 @click.option("--raw", is_flag=True, help="Write the bytes of the body, and nothing else.")
 @json_option("Write the whole record as JSON.")
 @debug_option

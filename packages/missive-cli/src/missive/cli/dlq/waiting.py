@@ -12,6 +12,7 @@ from missive.letters import LetterFilters
 from ..exits import Failed
 from ..options import debug_option, json_option
 from ..terminal import note, plural, write_json
+from .completing import complete_ids
 from .filters import filter_options
 from .prefixes import find_ids, not_there
 from .store import StoreCommand, opened, store_argument
@@ -43,7 +44,9 @@ def waiting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (debug_option, json_option("Write the count as JSON."), everything):
         command = option(command)
     command = filter_options(command)
-    return store_argument(click.argument("ids", metavar="[ID]...", nargs=-1)(command))
+    return store_argument(
+        click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_ids)(command)
+    )
 
 
 @click.command("retry-now", cls=StoreCommand, help=RETRY_NOW, short_help="Retry what waits.")
