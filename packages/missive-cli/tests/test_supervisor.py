@@ -141,6 +141,18 @@ def test_a_failure_after_a_long_life_is_no_loop() -> None:
     assert len(fleet.started) == 3 * CRASH_LOOP + 1
 
 
+def test_a_clean_end_breaks_the_row_of_failures() -> None:
+    """A process that is killed now and then between restarts and recycling is in no crash loop."""
+    fleet = Fleet(1)
+    for _ in range(2 * CRASH_LOOP):
+        fleet.exits(0, -9)
+        fleet.after(2 * FIRST_DELAY)
+        fleet.exits(0, ExitCode.RECYCLED)
+        fleet.ask("restart")
+        fleet.exits(0, 0)
+    assert len(fleet.started) == 1 + 3 * 2 * CRASH_LOOP
+
+
 def test_a_usage_error_is_not_tried_again() -> None:
     """What cannot be used now cannot be used in a second either."""
     fleet = Fleet(2)

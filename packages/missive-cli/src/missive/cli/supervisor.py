@@ -201,6 +201,8 @@ class Supervisor:
             if code not in ENDED_AS_ASKED and self.code == 0:
                 self.code = ExitCode.ABANDONED if code == -9 else exit_code(code)
         elif was_stopping or code == ExitCode.RECYCLED:
+            if code in ENDED_AS_ASKED:
+                slot.failures = 0  # so that those before it and after it are not in a row
             self._start(slot)
         elif code == ExitCode.OK:
             logger.info("%s ended", name)
