@@ -150,6 +150,7 @@ def test_a_clean_end_breaks_the_row_of_failures() -> None:
         fleet.exits(0, ExitCode.RECYCLED)
         fleet.ask("restart")
         fleet.exits(0, 0)
+        fleet.get_ready(0)
     assert len(fleet.started) == 1 + 3 * 2 * CRASH_LOOP
 
 
