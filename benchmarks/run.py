@@ -24,6 +24,7 @@ MODULES = {
     "stdin": "stdin",
     "pubsub": "redis_pubsub",
     "streams": "redis_streams",
+    "jetstream": "jetstream",
     "wsgi": "wsgi",
     "import": "import_time",
     "dlq": "dlq",

@@ -89,6 +89,7 @@ class NATSServer:
         self.folder = folder
         self.port = free_port()
         self.configuration = configuration
+        self.jetstream = True
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -103,11 +104,9 @@ class NATSServer:
 
     def start(self) -> None:
         """Start the server, and return when it serves."""
-        lines = [
-            f"listen: 127.0.0.1:{self.port}",
-            f'jetstream {{ store_dir: "{self.folder}/data" }}',
-            self.configuration,
-        ]
+        lines = [f"listen: 127.0.0.1:{self.port}", self.configuration]
+        if self.jetstream:
+            lines.append(f'jetstream {{ store_dir: "{self.folder}/data" }}')
         self.folder.joinpath("nats.conf").write_text("\n".join(lines))
         with (self.folder / "server.log").open("ab") as output:
             self.process = subprocess.Popen(

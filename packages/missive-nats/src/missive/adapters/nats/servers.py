@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -33,6 +34,8 @@ CONNECTION_OPTIONS: Mapping[str, Callable[[str], Any]] = {
 PORT = 4222
 #: How long a server may take to accept a connection, in seconds.
 CONNECT_TIMEOUT = 5
+#: How long the farewell to a server that was refused may take, in seconds.
+CLOSE_TIMEOUT = 1.0
 _REMEDY = (
     "the address of NATS cannot be read: give nats://user:password@host:4222, or tls:// for TLS,"
     " several hosts with commas between them, and percent-encode what is not a plain letter in a"
@@ -107,8 +110,8 @@ class Servers:
             )
             self._check_encryption(client)
         except BaseException as error:
-            with suppress(*NATS_ERRORS):
-                await client.close()
+            with suppress(*NATS_ERRORS):  # which waits for ever after a failed handshake of TLS
+                await asyncio.wait_for(client.close(), CLOSE_TIMEOUT)
             if isinstance(error, NoServersError) and last:
                 raise last[-1] from None
             raise
