@@ -31,6 +31,7 @@ PACKAGES = (
     "missive.adapters.replay",
     "missive.adapters.deferred",
     "missive.adapters.redis",
+    "missive.adapters.kafka",
     "missive.adapters.nats",
     "missive.adapters.rabbitmq",
     "missive.adapters.sqs",
@@ -89,6 +90,7 @@ def run_guarded_imports(module: typing.Any) -> None:
 #: What annotations say, by the public name that a reader is to look up.
 PUBLIC_NAMES = {
     "missive.adapter.Runs": "missive.Processor",
+    "missive.adapters.kafka.reader.GroupReader": "missive.polling.PollingAdapter",
     "missive.adapters.rabbitmq.options.SharedOptions": "missive.polling.PollingOptions",
     "missive.letters.mapping.LetterMapping": "missive.DeadLetterStore",
     "missive.dlq.postgresql.accounts.PostgreSQLAccounts": "missive.DeadLetterStore",

@@ -11,3 +11,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let a server be missing on a developer's machine, and only there."""
     if not os.environ.get("CI"):
         config.option.missive_allow_missing = True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow transports to the profiles that may take long."""
+    if config.getoption("missive_profile") != "quick":
+        return
+    slow = [item for item in items if _is_slow(item)]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    harness = getattr(getattr(item, "cls", None), "harness", None)
+    return getattr(harness, "is_slow", False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from missive.conformance import AdapterConformance
 
-from . import harnesses, nats_harnesses
+from . import harnesses, kafka_harnesses, nats_harnesses
 
 
 class TestTestAdapter(AdapterConformance):
@@ -53,3 +53,15 @@ class TestQueueGroups(AdapterConformance):
 
 class TestSQS(AdapterConformance):
     harness = harnesses.SQSHarness
+
+
+class TestKafka(AdapterConformance):
+    harness = kafka_harnesses.KafkaHarness
+
+
+class TestTansu(AdapterConformance):
+    harness = kafka_harnesses.TansuHarness
+
+
+class TestTansuWorkers(AdapterConformance):
+    harness = kafka_harnesses.TansuWorkersHarness

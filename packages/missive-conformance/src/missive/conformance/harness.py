@@ -75,6 +75,9 @@ class AdapterHarness(Harness, ABC):
     reaches_processes: ClassVar[bool] = True
     #: The longest that an idle ``run`` may take to return after ``stop``, in seconds.
     stop_within: ClassVar[float] = 2.0
+    #: ``remaining`` counts messages that were settled behind unsettled ones as settled; not so where
+    #: the transport keeps no more than a position.
+    counts_each: ClassVar[bool] = True
     #: A URL that ``adapter_cls.from_url`` takes, if it takes any; nothing is connected to.
     url: ClassVar[str | None] = None
 

@@ -87,7 +87,11 @@ class Workers:
         handled_by = {seen.thread for seen in recorder.seen}
         expect(running.thread not in handled_by, "a handler ran in the receiving thread")
 
-    @check("A63", needs=(*POLLING, "ordered_acks=False"), read="adapters#workers")
+    @check(
+        "A63",
+        needs=(*POLLING, "ordered_acks=False", "harness.counts_each"),
+        read="adapters#workers",
+    )
     def test_a63_acks_may_come_out_of_order(self, lab: AdapterLab) -> None:
         """A message that takes long does not keep later ones from being acked; it is
         acked itself.
