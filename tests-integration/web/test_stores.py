@@ -14,8 +14,9 @@ from missive import DeadLetterStore, JSONMessage, Processor, otherwise
 from missive.dlq.sqlite import SQLiteDLQ
 from missive.web import DeadLetterApp
 
-POSTGRESQL = Path(__file__).resolve().parents[2] / "packages/missive-dlq-postgresql/tests"
-sys.path.insert(0, str(POSTGRESQL))
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[2] / "packages/missive-dlq-postgresql/tests")
+)
 
 from page_tools import Page, letter, make_processor
 from test_safety import hostile_letters

@@ -1,6 +1,6 @@
 """Take the screenshots of the dead letter page that the documentation shows.
 
-Run it as ``./dev run python tools/screenshots.py``, with Chromium and its driver on the PATH, look at
+Run it as ``./dev run python docs/screenshots.py``, with Chromium and its driver on the PATH, look at
 what it wrote, and commit that. The letters are the same each time, but for the time of day.
 """
 
@@ -28,7 +28,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "guide" / "page"
+FOLDER = Path(__file__).resolve().parent / "guide" / "page"
 #: How large the pictures are, and a phone's.
 WIDTH, HEIGHT, PHONE = 1180, 800, (390, 760)
 
