@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from memory_transport import DEADLINE, MemoryTransport, running
 from missive import MemoryDLQ, Outcome, RawMessage, Retry
 from missive.errors import DrainTimeout, HandlerCancelled
-from missive.loop_thread import LoopThread, raised_in_callers_task
+from missive.loop_tasks import raised_in_callers_task
+from missive.loop_thread import LoopThread
 from missive.polling.event_loop import EventLoopExecutor
 from missive.polling.threads import ThreadExecutor
 
@@ -1256,3 +1257,20 @@ def test_a_cancellation_in_a_callers_task_is_the_handlers_own_only_where_that_is
     monkeypatch.setattr(asyncio, "current_task", lambda: task)
     error = raised_in_callers_task(missive.RawMessage(b"x"), asyncio.CancelledError())
     assert type(error) is kind
+
+
+def test_a_message_that_no_async_handler_matches_is_a_dead_letter() -> None:
+    """As where handlers are plain, and those that are matched go on."""
+    processor: Processor[RawMessage] = Processor()
+
+    @processor.handle_for(lambda message: message.raw_data == b"known")
+    async def handler(message: RawMessage, ctx: Any) -> None:
+        ctx.ack()
+
+    dlq = missive.MemoryDLQ()
+    processor.set_dlq(dlq)
+    adapter = MemoryTransport(processor, [b"unknown", b"known"], until_settled=True)
+    adapter.run()
+    assert sorted(adapter.acked) == [b"known", b"unknown"]
+    (letter,) = dlq.letters()
+    assert (letter.raw_data, letter.stage) == (b"unknown", "matching")

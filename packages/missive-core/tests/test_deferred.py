@@ -26,7 +26,7 @@ from missive import (
     Retry,
 )
 from missive.letters.deferred import Deferred
-from shelf_transport import ShelfTransport, finish, start, wait_until
+from shelf_transport import FORGETS, ShelfTransport, finish, start, wait_until
 
 SOON = Retry(attempts=3, delay=0.0, jitter=0.0)
 
@@ -53,7 +53,83 @@ def fill(store: MemoryDLQ, count: int) -> None:
         client.send(b"%d" % number, message_id=b"%d" % number)
 
 
+class Steps(MemoryDLQ):
+    """A store that notes how many letters are removed and deferred in each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.removed: list[int] = []
+        self.deferred: list[int] = []
+
+    def remove_many(self, claims: Any) -> list[bool]:
+        found = list(claims)
+        self.removed.append(len(found))
+        return super().remove_many(found)
+
+    def defer(self, letters: Any) -> None:
+        found = list(letters)
+        self.deferred.append(len(found))
+        super().defer(found)
+
+
+def test_messages_that_are_settled_together_leave_the_store_in_one_step() -> None:
+    """The acked are removed together, and the nacked deferred together."""
+    dlq = Steps()
+    fill(dlq, 5)
+    dlq.deferred.clear()
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        ctx.nack() if message.raw_data in b"01" else ctx.ack()
+
+    processor = processor_of(handle, dlq)
+    run = ProcessingContext(RawMessage, ShelfTransport(processor), processor)
+    run.settle([run.process(delivery) for delivery in Deferred(dlq).take(5)])
+    assert (dlq.removed, dlq.deferred) == ([3], [2])
+    assert dlq.counts().deferred == 2
+
+
 # In a run.
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_an_input_that_ends_has_its_retries_made_where_only_this_process_keeps_them(
+    workers: int,
+) -> None:
+    """A run whose store ends with the process waits for what it deferred; nothing is lost."""
+    attempts: Counter[bytes] = Counter()
+
+    def handle(message: RawMessage, ctx: Any) -> None:
+        attempts[message.raw_data] += 1
+        if ctx.attempt < 3:
+            raise ValueError("not yet")
+        ctx.ack()
+
+    dlq = MemoryDLQ()
+    retry = Retry(attempts=3, delay=0.05, jitter=0.0)
+    bodies = [b"a%d" % number for number in range(10)]
+    processor = processor_of(handle, dlq, retry)
+    ShelfTransport(processor, bodies, workers=workers, capabilities=FORGETS).run()
+    assert attempts == dict.fromkeys(bodies, 3)
+    assert dlq.counts() == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_run_does_not_wait_for_what_is_kept_or_once_it_is_stopped(keeps: bool) -> None:
+    """A store that outlives the process has it handled by the next; ``stop`` ends the wait."""
+
+    def fail(message: RawMessage, ctx: Any) -> None:
+        raise ValueError("not yet")
+
+    dlq = MemoryDLQ()
+    dlq.outlives_process = keeps
+    processor = processor_of(fail, dlq, Retry(attempts=3, delay=3600.0))
+    adapter = ShelfTransport(processor, [b"a"], capabilities=FORGETS)
+    thread, errors = start(adapter)
+    wait_until(lambda: dlq.counts().deferred == 1)
+    if not keeps:
+        adapter.stop()
+    finish(thread, errors)
+    assert dlq.counts().deferred == 1
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -30,7 +30,7 @@ LAYERS = {
     "declared": "keys matching hooks retry breaker",
     "life": (
         "handling building batch around waiting settlement lifecycle original run"
-        " loop_thread callers_loop adapter letters.deferred"
+        " loop_tasks loop_thread callers_loop adapter letters.deferred"
     ),
     "transport": (
         "testing testing.client processor polling polling.acks polling.adapter polling.batches"

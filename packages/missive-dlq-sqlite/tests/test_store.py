@@ -404,3 +404,18 @@ class TestDamage:
                 connection.execute("DROP TABLE contents")
             with pytest.raises(DeadLetterStoreError, match="no such table"):
                 store.put(make_letter())
+
+
+def test_a_database_in_memory_ends_with_the_process(store: SQLiteDLQ) -> None:
+    """A run knows from the store whether it has to make its retries before it ends."""
+    assert store.outlives_process == (store.path != ":memory:")
+
+
+def test_letters_are_removed_together(store: SQLiteDLQ) -> None:
+    """Each as it would be alone: one whose claim is lost stays, and the answer says which."""
+    store.put_many([whole_letter(id=b"%d" % number) for number in range(3)])
+    held = [found[0] for found in (store.claim(b"%d" % number) for number in range(3)) if found]
+    assert store.release(held[1])
+    assert store.remove_many(held) == [True, False, True]
+    assert [letter.id for letter in store.letters()] == [b"1"]
+    assert store.remove_many([]) == []

@@ -53,7 +53,7 @@ class OnCallersLoop(Generic[M]):
 
         :param call: calls the handler.
         """
-        from .loop_thread import raised_in_callers_task
+        from .loop_tasks import raised_in_callers_task
 
         raised = partial(raised_in_callers_task, context.message)
         await run_async(delivery_steps(self, context, call), raised)

@@ -280,7 +280,12 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         self._generation, self._ack = generation, None
 
     def _observe(self, context: HandlingContext[M]) -> None:
-        run_plainly(self._observing_steps(context), self.wait)
+        for observer in self._observers:
+            try:
+                if (result := observer(self, context)) is not None:
+                    run_plainly(awaited(result), self.wait)
+            except Exception as error:
+                log_hook_error("on_settled", error)
 
     def _observing_steps(self, context: HandlingContext[M]) -> Steps[None]:
         for observer in self._observers:

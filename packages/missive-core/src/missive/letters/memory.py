@@ -39,6 +39,8 @@ class MemoryDLQ(MemoryMapping, InboxStore):
     :param message_cls: makes the messages that the mapping gives; RawMessage unless given.
     """
 
+    outlives_process = False
+
     def __init__(self, *, message_cls: Callable[[bytes], Any] | None = None) -> None:
         self.message_cls = message_cls
         self._lock = _lock

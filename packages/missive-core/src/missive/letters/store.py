@@ -39,6 +39,9 @@ class DeadLetterStore(LetterAccounts):
     The author of a store writes the abstract methods; all else follows from them.
     """
 
+    #: Whether what is kept is still there after the process has ended.
+    outlives_process = True
+
     @classmethod
     def from_url(cls, url: str) -> DeadLetterStore:
         """Open the store that a URL describes; the class documents its form.
@@ -140,6 +143,13 @@ class DeadLetterStore(LetterAccounts):
     @abstractmethod
     def remove(self, claim: Claim) -> bool:
         """Remove a claimed letter, unless the claim was lost or the letter failed again since."""
+
+    def remove_many(self, claims: Iterable[Claim]) -> list[bool]:
+        """Do what :meth:`remove` does for each claim; return which letters were removed.
+
+        A store that can do it in one step overrides this.
+        """
+        return [self.remove(claim) for claim in claims]
 
     # Upkeep.
 

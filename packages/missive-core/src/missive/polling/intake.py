@@ -53,6 +53,11 @@ class Intake(Placing[M]):
         return len(self.backlog) + len(self._ready) + self._behind
 
     @property
+    def waits_at_end(self) -> bool:
+        """Whether something waits that no other run will have, once the input has ended."""
+        return self.waits > 0 or (self._pump is not None and self._pump.holds_alone)
+
+    @property
     def _behind(self) -> int:
         return len(self.held) + len(self._batches) + len(self._lanes.parked())
 

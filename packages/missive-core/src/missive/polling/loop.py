@@ -52,11 +52,7 @@ class Loop(Turns[M]):
         port, executor = self._port, self.executor
         if self._failure is None:
             self.intake.close_batches()
-        while (
-            executor.in_flight
-            or executor.has_finished
-            or (self._ended and self._failure is None and self.intake.waits)
-        ):
+        while executor.in_flight or executor.has_finished or self._is_unfinished:
             wait = port.poll_timeout
             began = port.stopped_at if self._failure is None else self._failed_at
             if began is not None:
@@ -77,6 +73,16 @@ class Loop(Turns[M]):
                 self.fail(error)
         executor.close()
         self._give_up()
+
+    @property
+    def _is_unfinished(self) -> bool:
+        """Whether the input has ended, and something of it waits to be handled here."""
+        if not self._ended or self._failure is not None:
+            return False
+        # Such an input cannot be read again, so no other run would have its deferred messages.
+        port = self._port
+        last = port.stopped_at is None and not port.capabilities.crash_redelivery
+        return self.intake.waits_at_end if last else self.intake.waits > 0
 
     def _give_up(self) -> None:
         executor = self.executor

@@ -77,6 +77,12 @@ class Pump:
             )
         self._failing, self._due_at = True, monotonic() + LOOK_EVERY
 
+    @property
+    def holds_alone(self) -> bool:
+        """Whether messages wait here that would be lost with this process."""
+        store = self._deferred.store
+        return not store.outlives_process and store.next_due() is not None
+
     def look_within(self, seconds: float) -> None:
         """Look into the store in so many seconds at the latest: something is due then."""
         self._due_at = min(self._due_at, monotonic() + seconds)

@@ -90,6 +90,7 @@ class SQLiteDLQ(SQLiteMapping, InboxStore):
         settings = Settings.of(self.path, synchronous, busy_timeout, read_only)
         if read_only:
             self._refuse_missing(self.path)
+        self.outlives_process = not settings.in_memory
         self._database = Database(settings)
         self._keeper = Keeper(self._database.origins)
         self._reader = Reader(self._database)
@@ -315,6 +316,14 @@ class SQLiteDLQ(SQLiteMapping, InboxStore):
         values = (claim.id, claim.token, claim.failures)
         with self._database.writing() as connection:
             return connection.execute(sql.REMOVE, values).rowcount > 0
+
+    def remove_many(self, claims: Iterable[Claim]) -> list[bool]:
+        """Do what ``remove`` does for each claim, in one commit; return which were removed."""
+        with self._database.writing() as connection:
+            return [
+                connection.execute(sql.REMOVE, (each.id, each.token, each.failures)).rowcount > 0
+                for each in claims
+            ]
 
     # Upkeep.
 
