@@ -55,7 +55,8 @@ class LetterAccounts(LetterMapping):
         """
         check_tally(times, filters)
         counts = [0] * (len(times) - 1)
-        for letter in self.letters(**{**filters, "since": times[0], "until": times[-1]}):
+        bounded: LetterFilters = {**filters, "since": times[0], "until": times[-1]}
+        for letter in self.letters(**bounded):
             counts[bisect_right(times, letter.last_failed) - 1] += 1
         return counts
 
