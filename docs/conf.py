@@ -45,10 +45,11 @@ nitpick_ignore_regex = [
     ("py:.*", r"(missive\..*\.)?(A|F|K|V|T|M_co)"),
     # Functions of the conformance kit that its docstrings name and that are not public.
     ("py:func", "check|describe_check"),
-    # Its documentation does not list the classes that deliveries consist of.
-    ("py:class", r"pika\..*"),
-    # Named in two signatures; their documentations are found by anybody.
-    ("py:class", r"(opentelemetry|prometheus_client)\..*"),
+    # Clients whose inventories are not among ours.
+    ("py:class", r"(pika|nats|confluent_kafka|opentelemetry|prometheus_client|psycopg.*)\..*"),
+    ("py:class", r"ssl\.SSLContext|collections\.abc\.AsyncGenerator"),
+    # Bases that are private to a distribution.
+    ("py:class", r"missive\..*\.(ConnectedAdapter|JudgingOptions|Pool|WebhookDelivery)"),
 ]
 
 # Pages.
