@@ -26,6 +26,7 @@ MODULES = {
     "streams": "redis_streams",
     "jetstream": "jetstream",
     "wsgi": "wsgi",
+    "asgi": "asgi",
     "import": "import_time",
     "dlq": "dlq",
     "postgresql": "postgresql",

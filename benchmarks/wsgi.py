@@ -160,8 +160,7 @@ def served(server: str, factory: str) -> Iterator[tuple[int, int]]:
     :param factory: the name of the function.
     :returns: the port, and the id of the process.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     address = f"127.0.0.1:{port}"
     if server == "waitress":
         program = f"import waitress, wsgi; waitress.serve(wsgi.{factory}(), listen={address!r})"
@@ -176,6 +175,12 @@ def served(server: str, factory: str) -> Iterator[tuple[int, int]]:
             yield port, process.pid
         finally:
             process.terminate()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

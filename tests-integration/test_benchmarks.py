@@ -176,6 +176,7 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
             "streams",
             "jetstream",
             "wsgi",
+            "asgi",
             "import",
             "dlq",
             "postgresql",
