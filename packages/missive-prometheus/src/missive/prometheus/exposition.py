@@ -28,7 +28,7 @@ def expose(accept: str = "", registry: CollectorRegistry = REGISTRY) -> tuple[st
     Where ``PROMETHEUS_MULTIPROC_DIR`` names a folder, these are the metrics of all processes that
     share it, and the registry does not matter.
 
-    :param accept: the ``Accept`` header of who asks.
+    :param accept: the ``Accept`` header of the request.
     :param registry: whose metrics; those of the default registry unless given.
     """
     encode, content_type = choose_encoder(accept)
