@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 #: How long anything may take before a test gives up, in seconds.
-DEADLINE = 60.0
+DEADLINE = 120.0
 #: How often the driver is started before a test gives up.
 _ATTEMPTS = 5
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -112,7 +112,8 @@ class Browser:
         try:
             return WebDriverWait(self.driver, DEADLINE, 0.05, [WebDriverException]).until(act)
         except TimeoutException:
-            raise AssertionError(otherwise) from None
+            said = self.driver.find_element(By.CSS_SELECTOR, "body").text
+            raise AssertionError(f"{otherwise}: {said!r}") from None
 
     def choose(self, scope: str) -> None:
         """Choose which letters an action is about."""

@@ -52,7 +52,7 @@ def open_page(driver: Any) -> Iterator[Callable[..., Browser]]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLiteDLQ]:
     """A store with forty orders of pens that will be acked, and six of ink that will not."""
-    with SQLiteDLQ(tmp_path / "letters.db") as dlq:
+    with SQLiteDLQ(tmp_path / "letters.db", synchronous="OFF") as dlq:
         dlq.put_many(
             letter(number, "ink" if number % 8 == 7 or number == 45 else "pen")
             for number in range(45, -1, -1)

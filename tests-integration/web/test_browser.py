@@ -71,7 +71,7 @@ def test_a_deletion_is_undone_and_old_letters_are_purged(
     page.click("Delete…")
     page.wait_for("Delete 2 letters? 2 selected dead letters")
     page.click("Delete 2")
-    page.wait_for("2 deleted")
+    assert "2 deleted" in page.wait_for("Done.")
     assert len(store) == 44
     page.click("Undo")
     page.wait_for("2 brought back")
@@ -188,7 +188,7 @@ def test_with_a_keyboard_alone(open_page: Opens, store: SQLiteDLQ) -> None:
     page.find("button[value=delete]").send_keys("\n")
     page.wait_for("Delete 1 letter?")
     page.find(".confirm button").send_keys("\n")
-    page.wait_for("1 deleted")
+    assert "1 deleted" in page.wait_for("Done.")
     assert b"order-7" not in store
 
 

@@ -34,8 +34,8 @@ def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
     if request.param == "postgresql":
         yield request.getfixturevalue("open_postgresql")
         return
-    with SQLiteDLQ(tmp_path / "letters.db") as kept:
-        yield lambda: SQLiteDLQ(kept.path)
+    with SQLiteDLQ(tmp_path / "letters.db", synchronous="OFF") as kept:
+        yield lambda: SQLiteDLQ(kept.path, synchronous="OFF")
 
 
 def test_every_action_works_on_postgresql(open_postgresql: Callable[..., Any]) -> None:

@@ -20,7 +20,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DeadLetter
     """A store with six orders that failed, of two groups, the newest last."""
     dlq: DeadLetterStore
     if request.param == "sqlite":
-        dlq = pytest.importorskip("missive.dlq.sqlite").SQLiteDLQ(tmp_path / "letters.db")
+        sqlite = pytest.importorskip("missive.dlq.sqlite")
+        dlq = sqlite.SQLiteDLQ(tmp_path / "letters.db", synchronous="OFF")
     else:
         dlq = MemoryDLQ()
     with dlq:

@@ -181,6 +181,7 @@ def test_old_letters_are_purged(page: Page, store: DeadLetterStore) -> None:
     plan = page.plan("purge", older="30", unit="days")
     assert "Purge 1 letter?" in text_of(page.get(plan))
     assert "1 purged" in page.wait(page.post(plan).headers["Location"])
+    assert store.actions()[0].ids == (b"order-20",)
     assert len(store) == 6
     for older in ("", "x", "-1", "1.5", "٣", "9999999"):
         assert page.post("/plan", do="purge", older=older).status_code == 400

@@ -174,12 +174,12 @@ class Jobs:
 
     def get(self, name: str) -> Job | None:
         """Return a job; None where it is not known here."""
-        for job in list(self._jobs.values()):
-            job.forget_removed()
         return self._jobs.get(name)
 
     def running(self) -> list[Job]:
-        """Return the jobs that are being done."""
+        """Return the jobs that are being done, and let go of what can be undone no more."""
+        for job in list(self._jobs.values()):
+            job.forget_removed()
         return [job for job in list(self._jobs.values()) if job.is_running]
 
     def close(self, patience: float = 30.0) -> None:

@@ -21,8 +21,7 @@ _LEASE = 30.0
 def delete(store: DeadLetterStore, plan: Plan, job: Job) -> None:
     """Delete the letters of a plan, and keep those that can be brought back."""
     if not plan.undoable:
-        job.count("deleted", store.remove_chosen(plan.choice))
-        _count_changed(job)
+        _remove_all(store, plan, job, "deleted")
         return
     for letter in letters_of(store, plan.choice, plan.ids):
         if job.stopping.is_set():
@@ -47,7 +46,13 @@ def delete(store: DeadLetterStore, plan: Plan, job: Job) -> None:
 
 def purge(store: DeadLetterStore, plan: Plan, job: Job) -> None:
     """Remove the letters of a plan for good."""
-    job.count("purged", store.remove_chosen(plan.choice))
+    _remove_all(store, plan, job, "purged")
+
+
+def _remove_all(store: DeadLetterStore, plan: Plan, job: Job, became: str) -> None:
+    for letter in islice(letters_of(store, plan.choice, plan.ids), MAX_ACTION_IDS):
+        _name(job, letter.id)
+    job.count(became, store.remove_chosen(plan.choice))
     _count_changed(job)
 
 
