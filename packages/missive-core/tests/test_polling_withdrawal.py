@@ -304,3 +304,33 @@ def test_deliveries_may_be_chosen_one_by_one() -> None:
     adapter = Chosen(processor, workers=2, max_in_flight=2, ordering_key=lambda message: "one")
     adapter.run()
     assert seen == adapter.acked == [b"a1", b"b1"]
+
+
+@pytest.mark.parametrize("kind", [Partitions, Ordered])
+def test_what_is_taken_away_while_its_letter_is_written_is_not_settled(
+    kind: type[Partitions],
+) -> None:
+    """A keepalive may find that a source is gone while a store is waited for; others are acked."""
+
+    class Withdrawing(missive.MemoryDLQ):
+        def put_many(self, letters: Any) -> None:
+            super().put_many(letters)
+            adapter.withdraw(["a"])
+            adapter.ends.set()
+
+    processor: missive.Processor[Any] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        if message.raw_data == b"a1":
+            raise LookupError("not known")
+        ctx.ack()
+
+    dlq = Withdrawing()
+    processor.set_dlq(dlq)
+    adapter = kind(processor)
+    adapter.run()
+    assert b"a1" not in adapter.acked
+    assert b"b1" in adapter.acked
+    assert adapter.status().dead_lettered == 0
+    assert dlq.counts().dead == 1

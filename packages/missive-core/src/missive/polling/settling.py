@@ -89,13 +89,13 @@ class Settling(Generic[M]):
             return
         if self._in_order is not None:
             batch = self._in_order.release(batch)
-        self._batch = batch
+        before, self._batch = self._batch, [*self._batch, *batch]
         try:
             self._ctx.settle(batch)
         except SettlementFailed as error:
             self.recover(error)
         finally:
-            self._batch = []
+            self._batch = before
             for context in batch:
                 if context.held and self._gone is not None and self._gone(context.delivery):
                     context.held, context.outcome = False, None  # it is delivered again instead
@@ -155,6 +155,9 @@ class Settling(Generic[M]):
 
         :param in_flight: what is being handled; nothing has to wait until that is settled.
         """
+        for context in self._batch:  # while a letter of it is written
+            if gone(context.delivery):
+                context.delivery.generation = -1  # of no connection that will ever be used
         forgotten = [context for context in self._unsettled if gone(context.delivery)]
         self._unsettled = [c for c in self._unsettled if not gone(c.delivery)]
         forgotten += self.refused.drop(gone)

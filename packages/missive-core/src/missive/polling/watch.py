@@ -29,9 +29,12 @@ class Turnstile:
         self._lock = threading.Lock()
         self._lock.acquire()
         self.open, self.shut = self._lock.release, self._lock.acquire
+        self._inside: int | None = None  # the thread that was let in
 
     def __enter__(self) -> None:
-        self._lock.release()
+        # Not for the watch, as where a keepalive finds that messages have to be settled.
+        if self._inside != threading.get_ident():
+            self._lock.release()
 
     def __exit__(
         self,
@@ -39,7 +42,8 @@ class Turnstile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._lock.acquire()
+        if self._inside != threading.get_ident():
+            self._lock.acquire()
 
     def pass_through(self, timeout: float, action: Callable[[], None]) -> bool:
         """Do something while it is open; return whether there was an occasion.
@@ -48,9 +52,11 @@ class Turnstile:
         """
         if not self._lock.acquire(timeout=timeout):
             return False
+        self._inside = threading.get_ident()
         try:
             action()
         finally:
+            self._inside = None
             self._lock.release()
         return True
 
