@@ -23,7 +23,7 @@ HEARTBEAT = 0.5
 class NATSHarness(AdapterHarness):
     """A NATS server of its own, the newest there is."""
 
-    patience = 15.0
+    patience = 20.0
     sources = ("left", "right")
 
     def start(self) -> None:
@@ -88,7 +88,7 @@ class JetStreamHarness(NATSHarness):
         self.address["stream"] = "work"
         manager = self.client.jetstream
         self.client.run(manager.add_stream(name="work", subjects=[*self.sources]))
-        self.client.consumer("work")
+        self.client.consumer("work", ack_wait=3)
 
     def make_adapter(
         self,
