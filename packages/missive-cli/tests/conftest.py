@@ -20,7 +20,7 @@ from typing import IO, Any
 import pytest
 
 #: How long anything may take before a test gives up, in seconds.
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 APP = '''\
 """A processor as a user would write it."""
@@ -143,9 +143,9 @@ class Process:
             except queue.Empty:
                 continue
 
-    def ended(self) -> int:
+    def ended(self, deadline: float = DEADLINE) -> int:
         """Wait for its end, and give the exit code."""
-        code = self.popen.wait(DEADLINE)
+        code = self.popen.wait(deadline)
         for reader in self._readers:
             reader.join(DEADLINE)
         return code

@@ -144,7 +144,7 @@ def test_a_crash_loop_ends_with_the_error(start, folder):
         "from folder import *\n\n@processor.before_processing\ndef fail(ctx):\n    raise OSError\n"
     )
     process = start("run", "failing:adapter", "--processes", 1)
-    assert process.ended() == 1
+    assert process.ended(150) == 1  # five interpreters, one after the other
     assert "failed 5 times in a row" in process.stderr
     assert len(pids(process)) == 5
 
