@@ -29,6 +29,6 @@ def test_pages_and_examples_become_programs(tmp_path: Path) -> None:
     for folder in folders:
         for program in folder.glob("*.py"):
             ast.parse(program.read_text(encoding="utf-8"))
-    assert (tmp_path / "docs/guide/hooks/test_orders.py").is_file()
+    assert (tmp_path / "docs/howto/sqlalchemy/test_orders.py").is_file()
     assert (tmp_path / "docs/extending/adapter/spool_adapter.py").is_file()
     assert (tmp_path / "examples/folder_dlq/folder_dlq.py").is_file()
