@@ -1274,3 +1274,26 @@ def test_a_message_that_no_async_handler_matches_is_a_dead_letter() -> None:
     assert sorted(adapter.acked) == [b"known", b"unknown"]
     (letter,) = dlq.letters()
     assert (letter.raw_data, letter.stage) == (b"unknown", "matching")
+
+
+def test_an_observer_that_fails_on_the_callers_loop_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in a run: it changes no outcome."""
+
+    async def handler(message: RawMessage, ctx: Any) -> None:
+        ctx.ack()
+
+    processor = processor_of(handler)
+
+    @processor.on_settled
+    def observe(run: Any, ctx: Any) -> None:
+        raise LookupError("no such metric")
+
+    async def main() -> None:
+        async with processor.test_client() as client:
+            assert await client.asend(b"good") is Outcome.ACKED
+
+    asyncio.run(main())
+    assert "on_settled" in caplog.text
+    assert "LookupError" in caplog.text

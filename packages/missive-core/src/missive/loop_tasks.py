@@ -64,12 +64,14 @@ def _is_bare(run: Any, context: HandlingContext[Any]) -> bool:
     """Return whether there is nothing but an async handler to call for a message."""
     if context.error is not None or run.hooks.delivery.active or run.hooks.handling.active:
         return False
-    if context.handler is None:
+    handler = context.handler
+    if handler is None:
         try:
-            context.handler = run.match(context.message)
+            handler = context.handler = run.match(context.message)
         except Exception:  # raised again, and kept, in steps
             return False
-    return context.handler.is_async and not context.handler.in_steps
+    assert handler is not None
+    return handler.is_async and not handler.in_steps
 
 
 async def _live_bare(run: Any, context: HandlingContext[Any]) -> None:

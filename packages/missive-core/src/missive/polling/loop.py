@@ -132,9 +132,8 @@ class Loop(Turns[M]):
         """
 
         def gone(delivery: Any) -> bool:
-            if delivery.settler is not None:
-                return False
-            return sources(delivery) if callable(sources) else delivery.source in sources
+            chosen = sources(delivery) if callable(sources) else delivery.source in sources
+            return delivery.settler is None and chosen
 
         self.intake.drop(gone)
         deadline = monotonic() + timeout
