@@ -63,7 +63,7 @@ def complete(conninfo: str, seconds: float) -> str:
     settings: dict[str, Any] = {
         "fallback_application_name": "missive",
         "client_encoding": "utf8",
-        "connect_timeout": max(2, min(10, int(seconds))),
+        "connect_timeout": max(5, min(10, int(seconds))),
         # A peer that went away without a word is noticed.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
