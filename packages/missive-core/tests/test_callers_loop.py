@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from contextvars import ContextVar
 from typing import Any
@@ -176,3 +177,44 @@ def test_observers_on_the_loop() -> None:
 
     deliver(processor, b"a")
     assert seen == [Outcome.ACKED]
+
+
+def test_a_cancelled_caller() -> None:
+    """Where the caller's task is cancelled, so is the handler, and nothing is settled."""
+    processor: Processor[RawMessage] = Processor()
+    processor.set_dlq(MemoryDLQ())
+    adapter = Noting(processor)
+    entered = asyncio.Event()
+
+    @processor.handle_for(otherwise)
+    async def handle(message: RawMessage, ctx: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        ctx = ProcessingContext(RawMessage, adapter, processor)
+        await ctx.astart()
+        task = asyncio.create_task(ctx.adeliver(Delivery(b"a"), asyncio.Semaphore(1)))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await ctx.afinish()
+
+    asyncio.run(run())
+    assert adapter.told == []
+    assert processor.dlq == {}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot tell who cancelled")
+def test_a_handler_that_is_cancelled_from_within() -> None:
+    """A CancelledError of the handler's own is a failure of its message."""
+    processor: Processor[RawMessage] = Processor()
+    processor.set_dlq(MemoryDLQ())
+
+    @processor.handle_for(otherwise)
+    async def handle(message: RawMessage, ctx: Any) -> None:
+        raise asyncio.CancelledError
+
+    (context,), _ = deliver(processor, b"a")
+    assert context.outcome is Outcome.DEAD_LETTERED

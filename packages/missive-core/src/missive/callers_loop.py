@@ -84,7 +84,7 @@ async def _run_bare(run: Any, context: HandlingContext[Any]) -> None:
     except Exception as error:
         context.error = error
     except BaseException as error:
-        from .loop_thread import raised_in_callers_task
+        from .loop_tasks import raised_in_callers_task
 
         raised = raised_in_callers_task(message, error)
         if raised is error:
