@@ -81,7 +81,7 @@ class Tansu(Broker):
     keeps_metadata = False
 
     def __init__(self, program: str, advertised: int | None = None) -> None:
-        self._program = program
+        self.program = program
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.start(advertised)
@@ -102,7 +102,7 @@ class Tansu(Broker):
             self.bootstrap = f"127.0.0.1:{port}"
             self.process = subprocess.Popen(
                 [
-                    self._program,
+                    self.program,
                     "broker",
                     *("--listener-url", f"tcp://127.0.0.1:{self.port}"),
                     *("--advertised-listener-url", f"tcp://127.0.0.1:{port}"),
@@ -231,7 +231,7 @@ class Client:
         """
         remaining = sum(published)
         for position, metadata in self.committed(topic, group, len(published)):
-            if position > 0:
+            if position >= 0:
                 ahead = read_note(position, metadata).settled
                 remaining -= position + sum(last - first + 1 for first, last in ahead)
         return remaining

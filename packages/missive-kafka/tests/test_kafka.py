@@ -10,7 +10,7 @@ import missive
 import pytest
 from kafka_recorder import Recorder
 from kafka_running import Running
-from kafka_server import Broker, Client, eventually
+from kafka_server import Broker, Client, MockCluster, Tansu, eventually
 from missive.adapters.kafka import KafkaAdapter, KafkaRefused
 
 
@@ -248,3 +248,68 @@ def test_what_was_settled_is_committed_when_run_fails(cluster: Broker, client: C
     with pytest.raises(LookupError):
         adapter_of(Recorder(act), cluster, topic).run()
     assert client.committed(topic, "group")[0][0] == 1
+
+
+def test_a_wrong_password_is_refused(tansu: Tansu) -> None:
+    """Credentials that the broker does not take end run at once; no password is in the error."""
+    guarded = Tansu(tansu.program)
+    try:
+        guarded.stop()
+        guarded.start(arguments=("--authentication",))
+        config = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanisms": "SCRAM-SHA-256",
+            "sasl.username": "ada",
+            "sasl.password": "hush-hush",
+        }
+        with pytest.raises(KafkaRefused, match=r"check sasl\.username") as caught:
+            adapter_of(Recorder(), guarded, "t", config=config).run()
+        assert "hush" not in str(caught.value)
+    finally:
+        guarded.stop()
+
+
+def test_partitions_move_without_loss_and_without_doubles(cluster: Broker, client: Client) -> None:
+    """A second member gets some partitions; what was in flight is settled before, and once."""
+    topic = client.topic(4)
+    first, second = Recorder(), Recorder()
+    for number in range(200):
+        client.publish(topic, b"%d" % number, key=b"%d" % (number % 8), partition=number % 4)
+    with Running(adapter_of(first, cluster, topic, workers=2)) as running:
+        first.wait_for(200)
+        with Running(adapter_of(second, cluster, topic)) as other:
+            for number in range(200, 400):
+                client.publish(topic, b"%d" % number, key=b"%d" % (number % 8), partition=number % 4)
+            eventually(
+                lambda: len(first.bodies) + len(second.bodies) >= 400, "not all were handled"
+            )
+            mine, others = running.adapter.assignment(), other.adapter.assignment()
+            assert len(mine) + len(others) == 4
+            assert not set(mine) & set(others)
+        eventually(lambda: len(running.adapter.assignment()) == 4, "they did not come back")
+    assert sorted(map(int, first.bodies + second.bodies)) == list(range(400))
+    assert client.remaining(topic, "group", [100] * 4) == 0
+
+
+def test_lag_and_settled_ahead_are_told(mock: MockCluster) -> None:
+    """lag() counts from the committed offset on, and a process after this one knows what is done."""
+    client, gate = mock.client(), threading.Event()
+    topic = client.topic()
+
+    def act(message: Any, ctx: Any) -> None:
+        if message.raw_data == b"slow":
+            assert gate.wait(60)
+        ctx.ack()
+
+    recorder = Recorder(act)
+    client.publish(topic, b"slow", key=b"s")
+    client.publish(topic, *[b"quick"] * 9, key=b"q")
+    adapter = adapter_of(recorder, mock, topic, workers=2)
+    assert adapter.lag().waiting == 10
+    with Running(adapter):
+        eventually(lambda: client.remaining(topic, "group", [10]) == 1, "nothing was noted")
+        assert adapter.lag().partitions[f"{topic}-0"] == 10
+        assert adapter.lag_by_source() == {topic: 10}
+        gate.set()
+        eventually(lambda: adapter.lag().waiting == 0, "it was not committed")
+    client.close()
