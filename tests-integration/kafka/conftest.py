@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "packages/missive-kafka/tests"))
 
-import pytest
 from kafka_fixtures import client, cluster, mock, tansu
 
 __all__ = ["client", "cluster", "mock", "tansu"]

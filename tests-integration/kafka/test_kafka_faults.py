@@ -40,7 +40,13 @@ class Fleet:
         """Start one more."""
         handled = self.folder / f"handled-{uuid.uuid4().hex}"
         timeout = self.broker.settings()["session.timeout.ms"]
-        arguments: list[object] = [self.broker.bootstrap, self.topic, self.group, handled, self.letters]
+        arguments: list[object] = [
+            self.broker.bootstrap,
+            self.topic,
+            self.group,
+            handled,
+            self.letters,
+        ]
         arguments += [workers, timeout]
         process = subprocess.Popen([sys.executable, str(WORKER), *map(str, arguments)])
         self.processes.append(process)

@@ -279,7 +279,9 @@ def test_partitions_move_without_loss_and_without_doubles(cluster: Broker, clien
         first.wait_for(200)
         with Running(adapter_of(second, cluster, topic)) as other:
             for number in range(200, 400):
-                client.publish(topic, b"%d" % number, key=b"%d" % (number % 8), partition=number % 4)
+                client.publish(
+                    topic, b"%d" % number, key=b"%d" % (number % 8), partition=number % 4
+                )
             eventually(
                 lambda: len(first.bodies) + len(second.bodies) >= 400, "not all were handled"
             )
