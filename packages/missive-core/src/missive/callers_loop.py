@@ -81,15 +81,13 @@ async def _run_bare(run: Any, context: HandlingContext[Any]) -> None:
     message._handling = context
     try:
         await context.handler.function(message, context)  # type: ignore[union-attr]
-    except Exception as error:
-        context.error = error
     except BaseException as error:
         from .loop_tasks import raised_in_callers_task
 
         raised = raised_in_callers_task(message, error)
-        if raised is error:
+        if not isinstance(raised, Exception):
             raise
-        context.fail(raised)
+        context.error = raised
     finally:
         message._handling = None
     if context._decision is ACKED and context.error is None:
