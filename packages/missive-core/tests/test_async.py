@@ -1297,3 +1297,20 @@ def test_an_observer_that_fails_on_the_callers_loop_is_logged(
     asyncio.run(main())
     assert "on_settled" in caplog.text
     assert "LookupError" in caplog.text
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot tell who cancelled")
+def test_a_handler_that_cancels_itself_on_the_callers_loop_fails_its_message_alone() -> None:
+    """A CancelledError of its own is a failure of the message where nobody cancelled the task."""
+
+    async def handler(message: RawMessage, ctx: Any) -> None:
+        raise asyncio.CancelledError
+
+    processor = processor_of(handler)
+    processor.set_dlq(MemoryDLQ())
+
+    async def main() -> None:
+        async with processor.test_client() as client:
+            assert await client.asend(b"bad") is Outcome.DEAD_LETTERED
+
+    asyncio.run(main())
