@@ -298,10 +298,7 @@ class Network:
         recorder = lab.record()
         with LogTrap(logging.WARNING) as trap, lab.running(recorder) as running:
             expect(not trap.text.getvalue(), "there was a warning before anything was wrong")
-            # What keeps no connection open may have none to lose at the moment.
-            wait_until(
-                lambda: proxy.reset() is not None and trap.text.getvalue(),
-                lab.patience,
-                "no warning was logged when the connection was lost",
-            )
-            running.wait_ready()
+            accepted = proxy.accepted
+            proxy.reset()
+            self._back(proxy, accepted, running)
+        expect(trap.text.getvalue(), "no warning was logged when the connection was lost")
