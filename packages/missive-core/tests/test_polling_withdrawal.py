@@ -334,3 +334,25 @@ def test_what_is_taken_away_while_its_letter_is_written_is_not_settled(
     assert b"b1" in adapter.acked
     assert adapter.status().dead_lettered == 0
     assert dlq.counts().dead == 1
+
+
+def test_what_is_being_settled_stays_when_another_source_is_taken_away() -> None:
+    """While a letter is written, the loss of another source does not touch its message."""
+
+    class Withdrawing(missive.MemoryDLQ):
+        def put_many(self, letters: Any) -> None:
+            super().put_many(letters)
+            adapter.withdraw(["b"])
+            adapter.ends.set()
+
+    processor: missive.Processor[Any] = missive.Processor()
+    processor.set_dlq(Withdrawing())
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        raise LookupError("not known")
+
+    adapter = Partitions(processor)
+    adapter.run()
+    assert b"a1" in adapter.acked
+    assert b"b1" not in adapter.acked
