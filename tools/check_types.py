@@ -48,6 +48,7 @@ def check_documented(folder: Path) -> bool:
         "--config-file=",
         "--check-untyped-defs",
         "--ignore-missing-imports",
+        "--explicit-package-bases",
         "--no-strict-optional",
         "--disable-error-code=var-annotated",
         "--disable-error-code=no-redef",  # the programs of a page are one module here

@@ -99,3 +99,16 @@ def test_a_letter_that_is_gone_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> 
     assert letter is not None
     assert letter.id == b"1"
     assert take(store, b"3") is None
+
+
+def test_a_letter_that_cannot_be_taken_is_not_popped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store may say so by KeyError: ``pop`` raises that, or returns its default."""
+    store = missive.MemoryDLQ()
+
+    def refuse(key: bytes) -> missive.DeadLetter | None:
+        raise KeyError(key)
+
+    monkeypatch.setattr(store, "take", refuse)
+    with pytest.raises(KeyError):
+        store.pop(b"1")
+    assert store.pop(b"1", None) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from missive import ConfigurationError, DeadLetter
 from missive.letters import MAX_ACTION_IDS, Action, kind_of
@@ -15,19 +16,16 @@ GROUPS = "dead-letters#groups"
 ACTIONS = "dead-letters#actions"
 
 
-def failed_at(number: int, line: int, **fields: object) -> DeadLetter:
+def failed_at(number: int, line: int, **fields: Any) -> DeadLetter:
     """Make a letter that failed in a line of a handler."""
     trace = f'Traceback:\n  File "/srv/shop/app.py", line {line}, in sell\nKeyError: {number}\n'
-    return letter(
-        number,
-        **{
-            "reason": f"no customer {number}",
-            "error_type": "KeyError",
-            "handler": "app.sell",
-            "traceback": trace,
-            **fields,
-        },
-    )
+    known: dict[str, Any] = {
+        "reason": f"no customer {number}",
+        "error_type": "KeyError",
+        "handler": "app.sell",
+        "traceback": trace,
+    }
+    return letter(number, **{**known, **fields})
 
 
 class AccountChecks:

@@ -120,7 +120,7 @@ class SQSAdapter(PollingAdapter[M]):
         self.retry_after = retry_after
         self.max_deliveries = max_deliveries
         self.sns = sns
-        self.body_encoding = body_encoding
+        self.body_encoding: BodyEncoding | None = body_encoding
         self._senders = max(2, receivers)
         self._queue = Queue(
             queue_url,
@@ -151,7 +151,8 @@ class SQSAdapter(PollingAdapter[M]):
         :raises ConfigurationError: the URL cannot be read, or names no queue.
         """
         queue, own = read_url(url, cls.url_options)
-        return cls(message_cls, processor, **{"queue_url": queue, **own, **options})
+        given: dict[str, Any] = {"queue_url": queue, **own, **options}
+        return cls(message_cls, processor, **given)
 
     # Connecting.
 

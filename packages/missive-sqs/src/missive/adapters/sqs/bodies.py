@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 #: How the sender encoded bodies; None: they are text.
 BodyEncoding = Literal["base64"]
@@ -69,9 +69,10 @@ def _unwrap(text: str) -> tuple[str, Mapping[str, str | bytes]]:
         found: Any = json.loads(text)
     except (ValueError, RecursionError):
         return text, {}
-    if not isinstance(found, dict) or found.get("Type") != "Notification":
+    if not isinstance(found, dict):
         return text, {}
-    message = found.get("Message")
+    found = cast("dict[str, Any]", found)
+    message = found.get("Message") if found.get("Type") == "Notification" else None
     if not isinstance(message, str) or "TopicArn" not in found:
         return text, {}
     headers: dict[str, str | bytes] = {"x-amz-sns-topic-arn": str(found["TopicArn"])}
@@ -80,11 +81,9 @@ def _unwrap(text: str) -> tuple[str, Mapping[str, str | bytes]]:
             headers[f"x-amz-sns-{name}"] = found[key]
     attributes = found.get("MessageAttributes")
     if isinstance(attributes, dict):
-        headers.update(
-            (str(name), _value(attribute))
-            for name, attribute in attributes.items()
-            if isinstance(attribute, dict)
-        )
+        for name, attribute in cast("dict[str, Any]", attributes).items():
+            if isinstance(attribute, dict):
+                headers[name] = _value(cast("dict[str, Any]", attribute))
     return message, headers
 
 

@@ -1,3 +1,6 @@
+# boto3 has no types of its own.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 """What SQS answers when it will not serve, and which of that a new attempt may mend."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# boto3 has no types of its own.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 """The queue: where it is, and the client of boto3 that reads it."""
 
 from __future__ import annotations
@@ -7,7 +10,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
+import boto3.session
 from botocore.config import Config
 from missive import ConfigurationError
 

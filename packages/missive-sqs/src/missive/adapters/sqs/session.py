@@ -65,7 +65,7 @@ class Session:
         self._batch_size = batch_size
         self._max_deliveries = max_deliveries
         self._sns = sns
-        self._encoding = encoding
+        self._encoding: BodyEncoding | None = encoding
         self._throttled = Backoff()
         self._most_unsent = MOST_UNSENT * BATCH * receivers
         self._outbox = Outbox(lambda: queue.client, lambda: queue.url, senders, wake)
