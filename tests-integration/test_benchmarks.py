@@ -175,6 +175,7 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
             "pubsub",
             "streams",
             "jetstream",
+            "sqs",
             "wsgi",
             "asgi",
             "import",

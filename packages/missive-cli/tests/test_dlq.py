@@ -500,7 +500,7 @@ def test_export_filters_and_writes_to_a_file(missive, project):
         ({"stage": "thinking"}, "its 'stage' is none of"),
         ({"first_failed": "yesterday"}, "its 'first_failed' is no ISO time"),
         ({"first_failed": "2026-03-01T12:00:00"}, "its 'first_failed' has no time zone"),
-        ({"failures": 0}, "its 'failures' is less than 1"),
+        ({"failures": -1}, "its 'failures' is less than 0"),
         ({"failures": 10**22}, "its 'failures' is more than can be counted"),
         ({"last_failed": "0001-01-01T00:00:00+05:00"}, "its 'last_failed' is before the year 1"),
         ({"last_failed": "9999-12-31T23:00:00-05:00"}, "or after 9999"),

@@ -137,6 +137,27 @@ def test_a_deletion_can_be_undone(page: Page, store: DeadLetterStore) -> None:
     assert [one.what for one in store.actions()] == ["undo", "delete"]
 
 
+def test_a_job_that_ends_while_its_page_is_made_is_shown_as_running(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is about one moment, so it asks again and finds what can be done then."""
+    page.do("delete")
+    job = page.last.request.path
+    found = page.app.jobs.get(job.rpartition("/")[2])
+    assert found is not None
+    found.over.clear()
+
+    def end_meanwhile() -> float:
+        assert found is not None
+        found.over.set()
+        return 0.0
+
+    monkeypatch.setattr(found, "undo_left", end_meanwhile)
+    assert "data-over" not in page.get(f"{job}/progress").text
+    monkeypatch.undo()
+    assert "data-over" in page.get(f"{job}/progress").text
+
+
 def test_after_a_minute_it_is_too_late(
     page: Page, store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

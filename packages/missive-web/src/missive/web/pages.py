@@ -233,10 +233,13 @@ def _job(visit: Visit, name: str, template: str) -> Response:
             "This page was restarted since, or another process serves it. What was done is in the"
             " record of actions."
         )
+    # First: what is left over of a job that ends while the page is made would be missing.
+    is_running = found.is_running
     left = time_left(found)
     return visit.page(
         template,
         job=found,
+        is_running=is_running,
         left=plural(int(left.total_seconds()) + 1, "second") if left is not None else "",
         undo_left=int(found.undo_left()),
         rest=len(found.rest) if found.rest is not None else 0,
