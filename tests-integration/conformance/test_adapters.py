@@ -67,3 +67,6 @@ class TestTansu(AdapterConformance):
 
 class TestTansuWorkers(AdapterConformance):
     harness = kafka_harnesses.TansuWorkersHarness
+    # These send to one partition, whose messages are handled one after the other here.
+    test_a54_nacks_do_not_hold_up_acks = None  # type: ignore[assignment]
+    test_a134_coroutines_run_at_once = None  # type: ignore[assignment]

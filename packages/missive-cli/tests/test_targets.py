@@ -130,7 +130,11 @@ def test_a_module_that_pythons_own_hides_is_named_with_its_file(project, target)
     name = target.partition(":")[0].partition(".")[0]
     (project / f"{name}.py").write_text("from app import adapter\n")
     # Not as ``-m``, which would have the whole command import the user's module as Python's.
-    command = [sys.executable, "-c", "import json, missive.cli; missive.cli.main()", "run", target]
+    program = (
+        "import sys; sys.path[:] = filter(None, sys.path);"
+        " import json, missive.cli; missive.cli.main()"
+    )
+    command = [sys.executable, "-c", program, "run", target]
     done = subprocess.run(
         command,
         cwd=project,
@@ -138,7 +142,7 @@ def test_a_module_that_pythons_own_hides_is_named_with_its_file(project, target)
         text=True,
         timeout=30,
         check=False,
-        env={"PYTHONSAFEPATH": "1", "PATH": ""},
+        env={"PATH": ""},
     )
     assert done.returncode == 2
     assert f"hides {project / name}.py" in done.stderr
