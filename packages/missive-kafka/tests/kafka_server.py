@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -136,14 +137,22 @@ class Tansu(Broker):
 
 
 class MockCluster(Broker):
-    """librdkafka's mock cluster, which lives in this process; others can reach it."""
+    """librdkafka's mock cluster, in a process of its own."""
 
-    def __init__(self, brokers: int = 1) -> None:
-        self._owner = Producer(
-            {"test.mock.num.brokers": brokers, "bootstrap.servers": "none", "log_level": 0}
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("kafka_mock.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
-        known = self._owner.list_topics(timeout=DEADLINE).brokers.values()
-        self.bootstrap = ",".join(f"{broker.host}:{broker.port}" for broker in known)
+        assert self._process.stdout is not None
+        self.bootstrap = self._process.stdout.readline().decode().strip()
+        assert self.bootstrap, "the mock cluster did not start"
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate(timeout=DEADLINE)
 
     def client(self) -> Client:
         """Return a client; here every topic that is asked for is made, with four partitions."""
