@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -14,3 +16,12 @@ settings.register_profile("quick", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("soak", deadline=None, max_examples=5000)
 settings.load_profile("ci" if os.environ.get("CI") else "quick")
+
+
+@pytest.fixture(autouse=True)
+def _same_log_level() -> Iterator[None]:
+    """Set the level back that a test, or a page of the documentation, gives Missive's logger."""
+    logger = logging.getLogger("missive")
+    level = logger.level
+    yield
+    logger.setLevel(level)
