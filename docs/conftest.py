@@ -7,11 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs/tests"))
+TRANSPORTS = ("kafka", "nats", "rabbitmq", "sqs")
+# Where the tests of the transports start servers of their own.
+sys.path.extend(str(ROOT / f"packages/missive-{name}/tests") for name in TRANSPORTS)
 
 if sys.platform == "win32":  # no bash, and no pseudo-terminals
     collect_ignore = ["tests"]
@@ -56,3 +60,61 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         pytest.skip("no Redis server on this machine")
     with running_server(tmp_path_factory.mktemp("redis")) as port:
         yield port
+
+
+def _without(name: str) -> NoReturn:
+    """Skip a page whose server is not on this machine; in CI, fail."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {name} server on this machine")
+
+
+@pytest.fixture
+def kafka_port() -> Iterator[int]:
+    """Run a broker that speaks Kafka's protocol for one page."""
+    from kafka_server import MockCluster
+
+    cluster = MockCluster()
+    yield int(cluster.bootstrap.rpartition(":")[2])
+    cluster.stop()
+
+
+@pytest.fixture
+def nats_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run a NATS server for one page."""
+    from nats_server import NATSServer, find_servers
+
+    programs = find_servers() or _without("NATS")
+    server = NATSServer(programs[0], tmp_path_factory.mktemp("nats"))
+    try:
+        server.start()
+        yield server.port
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def rabbitmq_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run a RabbitMQ server for one page."""
+    from rabbitmq_server import RabbitMQServer, find_server
+
+    program = find_server() or _without("RabbitMQ")
+    server = RabbitMQServer(program, tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+        yield server.port
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def sqs_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run a server that stands in for SQS for one page."""
+    from sqs_server import SQSServer, is_installed
+
+    if not is_installed():
+        _without("SQS")
+    server = SQSServer(tmp_path_factory.mktemp("sqs"))
+    try:
+        server.start()
+        yield server.port
+    finally:
+        server.stop()

@@ -24,6 +24,14 @@ PAGES = [
     if "_build" not in path.parts
 ]
 
+#: The servers of the pages whose programs connect to one: the port shown, and the fixture.
+SERVERS = {
+    "docs/start/kafka.md": {"9092": "kafka_port"},
+    "docs/start/nats.md": {"4222": "nats_port"},
+    "docs/start/rabbitmq.md": {"5672": "rabbitmq_port"},
+    "docs/start/sqs.md": {"5000": "sqs_port"},
+}
+
 #: For machines without Redis's own command-line client.
 REDIS_CLI = """\
 #!{python}
@@ -66,9 +74,11 @@ def test_the_page_does_what_it_says(
     lacking = programs_lacking(text)
     if lacking and not os.environ.get("CI"):
         pytest.skip(f"this machine has no {', '.join(lacking)}")
-    ports = {"8000": free_port(), "8001": free_port(), "9101": free_port()}
+    ports = {port: free_port() for port in ("8000", "8001", "9101")}
     if "redis" in text.lower() and "6379" in text:
         ports["6379"] = request.getfixturevalue("redis_port")
+    for port, fixture in SERVERS.get(name_of(path), {}).items():
+        ports[port] = request.getfixturevalue(fixture)
 
     def substitute(source: str) -> str:
         for shown, real in ports.items():
