@@ -142,6 +142,20 @@ def test_the_least_privileges(server: PostgreSQLServer, database: str, user: str
         assert len(opened.summary()) == 0
 
 
+def test_rows_with_policies(server: PostgreSQLServer, database: str, user: str) -> None:
+    """Where policies on rows forbid COPY, a batch is kept all the same."""
+    PostgreSQLDLQ(server.conninfo(database)).close()
+    server.execute(
+        "ALTER TABLE missive_letters ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY every ON missive_letters USING (true) WITH CHECK (true);"
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {user}",
+        database,
+    )
+    with PostgreSQLDLQ(server.conninfo(database, user)) as opened:
+        opened.put_many(letter(number) for number in range(3))
+        assert list(opened) == [b"letter-0", b"letter-1", b"letter-2"]
+
+
 def test_a_user_who_may_only_look(server: PostgreSQLServer, database: str, user: str) -> None:
     """With SELECT alone letters can be looked at; what writes is refused by name."""
     with PostgreSQLDLQ(server.conninfo(database)) as opened:

@@ -237,9 +237,12 @@ def test_a_real_standby(own: PostgreSQLServer, name: str) -> None:
         (own.data / "standby.signal").unlink(missing_ok=True)
 
 
-def lose_answer(monkeypatch: pytest.MonkeyPatch, statement: bytes) -> None:
-    """Have the connection end between a statement's commit and its answer, the first time."""
-    execute = Session.execute
+def lose_answer(monkeypatch: pytest.MonkeyPatch, statement: bytes, way: str = "execute") -> None:
+    """Have the connection end between a statement's commit and its answer, the first time.
+
+    :param way: the method of a session that executes the statement.
+    """
+    execute = getattr(Session, way)
     lost: list[bytes] = []
 
     def executed(self: Session, given: bytes, values: Any = ()) -> Any:
@@ -250,7 +253,7 @@ def lose_answer(monkeypatch: pytest.MonkeyPatch, statement: bytes) -> None:
             raise psycopg.OperationalError("the connection is lost")
         return result
 
-    monkeypatch.setattr(Session, "execute", executed)
+    monkeypatch.setattr(Session, way, executed)
 
 
 def test_an_answer_that_is_lost(opened: PostgreSQLDLQ, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +262,7 @@ def test_an_answer_that_is_lost(opened: PostgreSQLDLQ, monkeypatch: pytest.Monke
     lose_answer(monkeypatch, sql.insert_new_one)
     opened.put(letter(1))
     assert opened.letter(b"letter-1").failures == 1
-    lose_answer(monkeypatch, sql.insert_new)
+    lose_answer(monkeypatch, sql.copy, "copy")
     opened.put_many([letter(2), letter(3)])
     assert [one.failures for one in opened.letters()] == [1, 1, 1]
     lose_answer(monkeypatch, claims.claim)

@@ -7,12 +7,12 @@ from functools import partial
 
 from missive import DeadLetter
 from missive.letters import Failure, Receipt, find_place, inbox_key
-from psycopg.errors import UniqueViolation
+from psycopg.errors import FeatureNotSupported, UniqueViolation
 
-from .arrays import array
+from .copying import copied
 from .rows import letter_values, to_key, to_letter
 from .session import Session
-from .statements import COLUMNS, Statements
+from .statements import Statements
 
 #: The most that letters of one statement may hold, in bytes; PostgreSQL's own bound is 1 GB.
 MAX_STATEMENT = 64 * 1_048_576
@@ -30,7 +30,7 @@ class Keeper:
     def insert_new(
         self, session: Session, letters: Sequence[DeadLetter], *, beside: bool = True
     ) -> bool:
-        """Insert letters in one statement, all or none; return whether they were.
+        """Insert letters by one INSERT or COPY, all or none; return whether they were.
 
         They are not where an id is taken, where they are too large for one statement, or where it
         is not known that nothing is kept beside an id.
@@ -47,11 +47,12 @@ class Keeper:
                 (values,) = map(letter_values, letters)
                 values = (*values, values[0], *(others or values[:1]))
                 return session.execute(self._sql.insert_new_one, values).rowcount == 1
-            columns = zip(*map(letter_values, letters), strict=True)
-            values = (*map(array, COLUMNS.values(), columns), array("bytea", others))
-            return session.execute(self._sql.insert_new, values).rowcount == len(letters)
-        except UniqueViolation:
+            if others and session.execute(self._sql.any_taken, (others,)).rowcount:
+                return False
+            session.copy(self._sql.copy, copied(letters))
+        except (UniqueViolation, FeatureNotSupported):  # of COPY, where rows have policies
             return False
+        return True
 
     def put_all(self, session: Session, letters: Sequence[DeadLetter], again: bool) -> None:
         """Keep letters whose ids may be taken, one by one in one transaction.

@@ -138,7 +138,7 @@ class PostgreSQLDLQ(PostgreSQLMapping, PostgreSQLClaims, PostgreSQLAccounts, Inb
     # Keeping letters.
 
     def put_many(self, letters: Iterable[DeadLetter]) -> None:
-        """Keep dead letters, all or none, in one statement where their ids are new.
+        """Keep dead letters, all or none, by one COPY where their ids are new.
 
         :raises DeadLetterStoreBusy: another transaction held a letter for longer than
             ``busy_timeout``.
@@ -148,7 +148,7 @@ class PostgreSQLDLQ(PostgreSQLMapping, PostgreSQLClaims, PostgreSQLAccounts, Inb
         self._put_all([self._capped(letter.given_up()) for letter in letters])
 
     def defer(self, letters: Iterable[DeadLetter]) -> None:
-        """Keep messages until they are due, all or none, in one statement where their ids are new.
+        """Keep messages until they are due, all or none, by one COPY where their ids are new.
 
         :raises ConfigurationError: a letter has no due time, or one without a time zone.
         :raises DeadLetterStoreError: nothing was kept; as for :meth:`put_many`.

@@ -93,8 +93,13 @@ def letter_values(letter: DeadLetter) -> tuple[Any, ...]:
 def _history_to_json(letter: DeadLetter) -> str | None:
     """Return the history as JSON; None where it is what the letter says itself of its failure."""
     history = letter.history
-    if not history or history == letter._replace(history=()).with_history().history:
+    if not history:
         return None
+    if len(history) == 1:
+        at, *rest = history[0]
+        own = [letter.stage, letter.reason, letter.error_type, letter.handler]
+        if at == letter.last_failed and rest == own:
+            return None
     return json.dumps([(failure.at.isoformat(), *failure[1:]) for failure in history])
 
 

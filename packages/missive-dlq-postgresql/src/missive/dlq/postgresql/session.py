@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,6 @@ from psycopg import pq
 from psycopg.adapt import Buffer, Loader
 from psycopg.rows import tuple_row
 
-from .arrays import Array, ArrayDumper
 from .rows import from_micros
 
 _INT8 = struct.Struct("!q")
@@ -37,7 +36,6 @@ class Session:
         self._connection = connection
         self._cursor = psycopg.Cursor(connection, row_factory=tuple_row)
         self._cursor.adapters.register_loader("timestamptz", _UTCLoader)
-        self._cursor.adapters.register_dumper(Array, ArrayDumper)
         self._lock_timeout: float | None = None
 
     def execute(
@@ -45,6 +43,12 @@ class Session:
     ) -> psycopg.Cursor[tuple[Any, ...]]:
         """Execute a statement; its rows are to be fetched before the next one."""
         return self._cursor.execute(statement, values, binary=True)
+
+    def copy(self, statement: bytes, pieces: Iterable[bytes]) -> None:
+        """Execute a COPY that takes these bytes."""
+        with self._cursor.copy(statement) as copy:
+            for piece in pieces:
+                copy.write(piece)
 
     def run(self, script: str) -> None:
         """Execute a script without parameters, whose braces and percent signs stand for themselves."""

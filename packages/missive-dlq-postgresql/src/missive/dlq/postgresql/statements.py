@@ -78,16 +78,10 @@ class Statements:
             f"INSERT INTO {letters} ({columns}) SELECT {one}"
             f" WHERE {taken % '%b'} IS NULL AND {taken % '%b'} IS NULL"
         )
-        # JSON is sent as text.
-        arrays = ", ".join(f"%b::{_sent(kind)}[]" for kind in COLUMNS.values())
-        cast = ", ".join(
-            f"{name}::json" if kind == "json" else name for name, kind in COLUMNS.items()
-        )
-        self.insert_new = made(
-            f"INSERT INTO {letters} ({columns})"
-            f" SELECT {cast} FROM unnest({arrays}) AS given ({columns})"
-            " WHERE NOT EXISTS (SELECT FROM unnest(%b::bytea[]) AS beside (id)"
-            f" WHERE {taken % 'beside.id'} IS NOT NULL)"
+        self.copy = made(f"COPY {letters} ({columns}) FROM STDIN (FORMAT BINARY)")
+        self.any_taken = made(
+            f"SELECT FROM unnest(%b::bytea[]) AS given (id) WHERE {taken % 'given.id'} IS NOT NULL"
+            " LIMIT 1"
         )
         self.insert = made(
             f"INSERT INTO {letters} ({columns}) VALUES ({one}) ON CONFLICT (id) DO NOTHING"
@@ -248,10 +242,6 @@ class Statements:
             FROM unnest(%s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY
                 AS times (since, until, number) ORDER BY number
         """)
-
-
-def _sent(kind: str) -> str:
-    return "text" if kind == "json" else kind
 
 
 def made(text: str) -> bytes:
