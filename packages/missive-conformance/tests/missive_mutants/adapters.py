@@ -1029,6 +1029,15 @@ class EndsWhenPaused(SoundAdapter):
         return super().wait(timeout, readable)
 
 
+@MUTANTS.add(sound, "A127", "A128")
+class KnowsNoBreakers(OwnProcessor, SoundAdapter):
+    """Handles messages as if no handler had a breaker."""
+
+    def meddle(self, processor: Any) -> None:
+        for handler in processor.handlers:
+            handler.breaker = None
+
+
 # Handlers.
 
 

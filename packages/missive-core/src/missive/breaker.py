@@ -17,6 +17,8 @@ logger = logging.getLogger("missive.breaker")
 
 #: How many messages that a breaker refused a store has due as soon as one may be tried.
 SCOUTS = 10
+#: How many messages a breaker remembers that failed while it was closed, the latest.
+EXCUSED = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,11 @@ class Breaker:
     ``pause`` seconds no message is handled, and those that failed are kept, not counted as
     attempts. Then one message is tried (half-open). If it fails, the pause starts again; if not,
     the breaker closes. Handlers that share a dependency share one ``Breaker``.
+
+    Before it opens, such a failure is an attempt like any other while the handler's ``Retry`` has
+    attempts left. Where the message would be a dead letter, it waits for ``pause`` seconds instead,
+    not counted. It is a dead letter when it fails so again, although other messages have succeeded
+    since and the breaker has not opened.
 
     :param on: the exception types that mean the dependency is down.
     :param failures: how many of them open the breaker.
@@ -78,6 +85,9 @@ class BreakerState:
         self._probing = False
         self._scouts = 0
         self._closed = False
+        self._answers = 0
+        #: The messages that failed while it was closed, and how many had not failed by then.
+        self._excused: dict[bytes, int] = {}
         self._lock = Lock()
 
     @property
@@ -140,8 +150,28 @@ class BreakerState:
             )
         return failed and is_open
 
+    def excuses(self, error: BaseException, message_id: bytes) -> bool:
+        """Return whether a message may have failed by an outage that has only begun.
+
+        So it may the first time, and for as long as no other message was handled well since.
+        """
+        if not self.breaker.covers(error):
+            return False
+        with self._lock:
+            if self.is_open:  # meanwhile
+                return True
+            before = self._excused.pop(message_id, self._answers)
+            if before != self._answers:
+                return False
+            self._excused[message_id] = before
+            if len(self._excused) > EXCUSED:
+                del self._excused[next(iter(self._excused))]
+            return True
+
     def _advance(self, failed: bool) -> None:
         now, policy = self._clock(), self.breaker
+        if not failed:
+            self._answers += 1
         if self._open_until is not None:
             if not self._probing:  # it began before the breaker opened
                 return
@@ -157,6 +187,7 @@ class BreakerState:
             if full and now - self._failed_at[0] <= policy.window:
                 self._opened_at = now
                 self._open_until, self._scouts = now + policy.pause, 0
+                self._excused.clear()
 
     def take_closed(self) -> bool:
         """Return whether it closed since the last call."""
@@ -179,17 +210,18 @@ class Guarded(Protocol):
 class Breakers:
     """The breakers of one run: one state for each :class:`Breaker`, shared by its handlers.
 
+    :param handlers: the handlers of the run.
     :param clock: returns the time in seconds; monotonic.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, handlers: Iterable[Guarded], clock: Callable[[], float]) -> None:
+        self._handlers = handlers
         self._clock = clock
         self._states: dict[Breaker, BreakerState] = {}
 
-    def of_handler(self, handler: Guarded) -> BreakerState | None:
+    def of_handler(self, handler: Guarded | None) -> BreakerState | None:
         """Return the state of a handler's breaker; None where it has none."""
-        breaker = handler.breaker
-        if breaker is None:
+        if handler is None or (breaker := handler.breaker) is None:
             return None
         state = self._states.get(breaker)
         if state is None:
@@ -208,7 +240,7 @@ class Breakers:
             return []
         return [state for state in list(self._states.values()) if state.take_closed()]
 
-    def any_up(self, handlers: Iterable[Guarded]) -> bool:
+    def any_up(self) -> bool:
         """Return whether one of the handlers has no breaker that is open."""
-        states = map(self.of_handler, handlers)
+        states = map(self.of_handler, self._handlers)
         return any(state is None or not state.is_open for state in states)

@@ -52,7 +52,7 @@ class HandlingContext(Generic[M]):
     :ivar held: whether this process keeps it, unsettled, to handle it again after ``delay``.
     :ivar in_place: whether later messages of its ordering key, or else its source, wait behind it.
     :ivar next_attempt: which attempt the next one is, where there is one.
-    :ivar paused: whether an open breaker gave it back, so that this was not an attempt.
+    :ivar paused: whether its breaker gave it back, so that this was not an attempt.
     :ivar seconds: how long handling took; 0.0 where no hook asks (``on_settled``,
         ``around_delivery``).
     """

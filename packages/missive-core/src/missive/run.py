@@ -26,7 +26,7 @@ from .message import M
 from .original import OriginalCalls
 from .state import State
 from .steps import Steps, awaited, run_plainly
-from .waiting import Declared, Settles, check_retries, plan_pause
+from .waiting import Declared, Settles, check_retries
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -65,11 +65,11 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         self.processor = processor
         self.holds = holds
         self._dlq = dlq
-        self.breakers = Breakers(clock)
         self.match: Callable[[M], Handler[M]] = processor.router.match
         self.hooks = processor.hooks
         self._observers = processor.hooks.settled
         handlers = processor.router.handlers
+        self.breakers = Breakers(handlers, clock)
         self._generation: int | None = None
         #: Entered while this thread waits for a store, and the transport has to be kept alive.
         self.elsewhere: AbstractContextManager[None] = nullcontext()
@@ -212,21 +212,7 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         handler = context.handler
         retry = self.processor.retry if handler is None else handler.retry or self.processor.retry
         adapter = self.adapter_of(context)
-        if handler is not None and context.paused:
-            breaker = self.breakers.of_handler(handler)
-            assert breaker is not None
-            # To a store where other handlers go on; else it waits here, and the intake with it.
-            goes_to_store = not self.holds or self.breakers.any_up(self.processor.router.handlers)
-            plan_pause(
-                context,
-                adapter,
-                self.dlq if goes_to_store else None,
-                breaker,
-                in_order=retry is not None and retry.in_order,
-                holds=self.holds,
-            )
-        else:
-            settlement.decide(context, adapter, self.dlq, retry, holds=self.holds)
+        settlement.decide(context, adapter, self.dlq, retry, self.breakers, holds=self.holds)
 
     def adapter_of(self, context: HandlingContext[M]) -> Settles:
         """Return what settles a delivery: the adapter, unless the delivery names another."""

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from .breaker import Breakers, BreakerState
 from .error_notes import named, note_later_error
 from .errors import (
+    BreakerOpen,
     DeadLetterWriteFailed,
     MessageRejected,
     NackUnsupported,
@@ -24,7 +26,7 @@ from .ids import format_id
 from .letters.store import DLQ, DeadLetterStore
 from .message import M
 from .retry import Retry
-from .waiting import Settles, letter_of, plan_wait
+from .waiting import Settles, letter_of, plan_pause, plan_wait
 
 logger = logging.getLogger("missive.settlement")
 
@@ -34,14 +36,23 @@ def decide(
     adapter: Settles,
     dlq: DLQ | None,
     retry: Retry | None,
+    breakers: Breakers,
     *,
     holds: bool = False,
 ) -> None:
     """Plan what is to be done with a delivery: the settlement table, and its only place.
 
     :param retry: the policy of its handler, or else of the processor.
+    :param breakers: those of the run.
     :param holds: whether this process can keep a message unsettled until it is due.
     """
+    breaker = breakers.of_handler(context.handler)
+    if breaker is not None and context.paused:
+        # To a store where other handlers go on; else it waits here, and the intake with it.
+        store = dlq if not holds or breakers.any_up() else None
+        if not plan_pause(context, adapter, store, retry, breaker, holds=holds):
+            context.fail(context.error or BreakerOpen(context.message))
+        return
     error, decision = context.error, context.decision
     if error is None and decision is ACKED:
         context.outcome = ACKED
@@ -58,19 +69,37 @@ def decide(
     elif error is None:  # nothing was raised: a fault of the handler, which no retry mends
         error = NotSettled(context.message, context.handler.name if context.handler else None)
         context.fail(error)
-        retry = None
-    if retry is not None and context.stage == "handling" and retry.covers(error):
-        attempt = context.attempt
-        if attempt < retry.attempts:
-            context.delay = retry.delay_after(attempt)
-            if plan_wait(context, adapter, dlq, retry.in_order, holds):
-                return
+        retry = breaker = None
+    if context.stage == "handling" and _is_tried_again(
+        context, error, adapter, dlq, retry, breaker, holds
+    ):
+        return
     context.delay = None
     if dlq is None:
         context.outcome = None
     else:
         context.letter = letter_of(context, error)
         context.outcome = DEAD_LETTERED
+
+
+def _is_tried_again(
+    context: HandlingContext[M],
+    error: Exception,
+    adapter: Settles,
+    dlq: DLQ | None,
+    retry: Retry | None,
+    breaker: BreakerState | None,
+    holds: bool,
+) -> bool:
+    """Plan another attempt at a message that failed, where its policies have one left."""
+    attempt = context.attempt
+    if retry is not None and attempt < retry.attempts and retry.covers(error):
+        context.delay = retry.delay_after(attempt)
+        if plan_wait(context, adapter, dlq, retry.in_order, holds):
+            return True
+    if breaker is None or not breaker.excuses(error, context.message.message_id):
+        return False
+    return plan_pause(context, adapter, dlq, retry, breaker, holds=holds)
 
 
 def _delay_by_adapter(context: HandlingContext[Any], adapter: Any) -> bool:
@@ -210,7 +239,8 @@ def _log_letter(context: HandlingContext[M]) -> None:
     assert letter is not None
     if context.outcome is DEFERRED:
         logger.log(
-            logging.DEBUG if context.paused else logging.INFO,  # the breaker logs each change
+            # The breaker logs each change; what it refuses is not logged too.
+            logging.DEBUG if context.paused and error is None else logging.INFO,
             "deferred %s for %.3g s after attempt %d: handler %s, %s",
             format_id(letter.id),
             context.delay,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .breaker import BreakerState
 from .capabilities import Capabilities
-from .errors import BreakerOpen, ConfigurationError, MissiveError
+from .errors import ConfigurationError, MissiveError
 from .handling import DEFERRED, NACKED, HandlingContext
 from .hooks import ProcessorHooks
 from .letters.letter import DeadLetter, utc_now
@@ -46,26 +46,33 @@ def plan_pause(
     context: HandlingContext[M],
     adapter: Settles,
     dlq: DLQ | None,
+    retry: Retry | None,
     breaker: BreakerState,
     *,
-    in_order: bool,
     holds: bool,
-) -> None:
-    """Plan that a message is given back while a breaker is open, not counted as an attempt.
+) -> bool:
+    """Plan that a message is given back by its breaker, not counted as an attempt.
 
     :param dlq: where it may wait; None keeps it where it is.
+    :returns: False where nothing can keep it.
     """
-    context.delay, context.next_attempt = breaker.wait_time(), context.attempt
+    capabilities = adapter.capabilities
+    in_order = retry is not None and retry.in_order
+    was_open, context.paused = context.paused, True  # else an outage may just have begun
+    context.delay = breaker.wait_time() if was_open else breaker.breaker.pause
+    context.next_attempt = context.attempt
     if isinstance(dlq, DeadLetterStore) and not (in_order and holds):
-        context.delay = breaker.keep_for()
+        if was_open:
+            context.delay = breaker.keep_for()
         _defer(context)
     elif holds:
         context.held, context.in_place, context.outcome = True, in_order, DEFERRED
-    elif adapter.capabilities.nack != "drop-refused":
+    elif capabilities.nack != "drop-refused" and (capabilities.stable_id or was_open):
         context.outcome = NACKED
     else:
-        context.fail(context.error or BreakerOpen(context.message))
-        context.outcome = None
+        context.paused = was_open
+        return False
+    return True
 
 
 def plan_wait(

@@ -29,7 +29,7 @@ class Gate:
         :param is_empty: whether this process has no message to try a breaker with.
         """
         states = self._breakers.open()
-        if not states or (self._defers and self._breakers.any_up(self._handlers)):
+        if not states or (self._defers and self._breakers.any_up()):
             return None
         wait = min(state.wait_time() for state in states)
         if wait == 0.0 and is_empty:

@@ -60,9 +60,7 @@ class Refused(Generic[M]):
             return []
         taken, self.contexts = self.contexts, []
         for context in taken:
-            breaker = (
-                None if context.handler is None else self._breakers.of_handler(context.handler)
-            )
+            breaker = self._breakers.of_handler(context.handler)
             if context.letter is not None and breaker is not None and not breaker.is_open:
                 context.delay, context.letter = 0.0, context.letter._replace(due=utc_now())
         return taken

@@ -229,6 +229,31 @@ class Waiting:
         expect(not letters.writes, "it became a dead letter")
         expect(attempts == [1, 1, 1], f"its attempts were {attempts}")
 
+    @check("A128", needs=POLLING, read="settlement#the-table")
+    def test_a128_an_outage_begins_without_a_dead_letter(self, lab: AdapterLab) -> None:
+        """What its handler's breaker counts before it opens makes no dead letter and is not counted
+        as an attempt, also without a Retry; the message is handled again after the breaker's pause.
+        """
+        attempts: list[int] = []
+        letters = lab.letters()
+        recorder = lab.record(matcher=None, dlq=letters)
+        breaker = Breaker(on=(Failure,), failures=10, pause=DELAY)
+
+        @recorder.processor.handle_for(lambda message: True, breaker=breaker)
+        def handle(message: Message, ctx: HandlingContext[Any]) -> None:
+            recorder.note(message)
+            attempts.append(ctx.attempt)
+            if len(attempts) < 3:
+                raise Failure("the database is down")
+            ctx.ack()
+
+        with lab.running(recorder):
+            publication = lab.publish(b"the first of an outage")
+            recorder.wait_seen(3)
+            lab.expect_settled(publication)
+        expect(not letters.writes, "it became a dead letter")
+        expect(attempts == [1, 1, 1], f"its attempts were {attempts}")
+
 
 def _retrying(lab: AdapterLab, store: Store) -> Recorder:
     """Make a recorder whose handler has a retry policy."""
