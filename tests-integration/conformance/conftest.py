@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from missive.conformance.contract import check_of
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -13,8 +14,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.missive_allow_missing = True
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow transports to the profiles that may take long."""
+    """Leave slow transports to the profiles that may take long.
+
+    Where the tests of faults are asked for, mark what the quick profile leaves out as such.
+    """
+    if config.option.markexpr.startswith("faults"):
+        for item in items:
+            check = check_of(getattr(item, "function", None))
+            if check is not None and (check.profile != "quick" or _is_slow(item)):
+                item.add_marker("faults")
+        return
     if config.getoption("missive_profile") != "quick":
         return
     slow = [item for item in items if _is_slow(item)]

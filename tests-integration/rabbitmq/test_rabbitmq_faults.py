@@ -18,6 +18,8 @@ from rabbitmq_recorder import Recorder
 from rabbitmq_running import Running
 from rabbitmq_server import Client, RabbitMQServer, eventually
 
+pytestmark = pytest.mark.faults
+
 WORKER = Path(__file__).with_name("rabbitmq_worker.py")
 
 

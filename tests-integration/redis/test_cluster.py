@@ -11,6 +11,8 @@ from recorder import Recorder
 from redis_server import RedisServer, eventually, free_port
 from running import Running
 
+pytestmark = pytest.mark.faults
+
 SLOTS = 16384
 
 

@@ -14,6 +14,8 @@ from redis.sentinel import Sentinel
 from redis_server import DEADLINE, RedisServer, eventually, free_port
 from running import Running
 
+pytestmark = pytest.mark.faults
+
 
 class SentinelServer(RedisServer):
     """A Sentinel that watches one master, and is alone to decide."""

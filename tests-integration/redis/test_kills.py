@@ -15,6 +15,8 @@ import redis
 from redis_server import RedisServer, eventually
 from worker import body_of, read_journal
 
+pytestmark = pytest.mark.faults
+
 HERE = Path(__file__).resolve().parent
 MESSAGES = 20_000
 

@@ -16,6 +16,8 @@ from recorder import Recorder
 from redis_server import DEADLINE, RedisServer, eventually
 from running import Running
 
+pytestmark = pytest.mark.faults
+
 RESUMED = 10.0
 
 

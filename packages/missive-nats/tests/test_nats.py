@@ -205,11 +205,17 @@ def test_what_was_not_handled_is_given_back_at_once(server: NATSServer, client: 
 
 def test_a_paused_adapter_takes_nothing_off_the_server(server: NATSServer, client: Client) -> None:
     """During a pause messages stay for other processes."""
-    stream, recorder, other = client.stream(), Recorder(), Recorder()
+    stream, other = client.stream(), Recorder()
+
+    def pause_at_first(message: Any, ctx: Any) -> None:
+        ctx.ack()
+        if message.raw_data == b"1":  # in the thread that would ask for more
+            running.adapter.pause()
+
+    recorder = Recorder(pause_at_first)
     with Running(adapter_of(recorder, server, stream)) as running:
         client.publish(f"{stream}.a", b"1")
-        recorder.wait_for(1)
-        running.adapter.pause()
+        eventually(lambda: running.adapter.pauses, "it is not paused")
         eventually(lambda: client.info(stream).num_waiting == 0, "it still asks for messages")
         client.publish(f"{stream}.a", b"2")
         with Running(adapter_of(other, server, stream)):
