@@ -123,8 +123,9 @@ def test_a_paused_run_can_be_stopped(workers: int) -> None:
     assert adapter.acked == []
 
 
+@pytest.mark.parametrize("flush_interval", [None, 30.0])
 @pytest.mark.parametrize("by_key", [False, True])
-def test_an_adapter_may_delay_nacks_itself(by_key: bool) -> None:
+def test_an_adapter_may_delay_nacks_itself(by_key: bool, flush_interval: float | None) -> None:
     """With a ``nack_delay`` a nacked message is handled again, before later ones of its key."""
     processor: missive.Processor[Any] = missive.Processor()
     seen: list[tuple[bytes, int]] = []
@@ -140,6 +141,7 @@ def test_an_adapter_may_delay_nacks_itself(by_key: bool) -> None:
     key: dict[str, Any] = {"ordering_key": lambda message: message.raw_data[:1]} if by_key else {}
     adapter = MemoryTransport(processor, [b"a1", b"a2", b"b1"], until_settled=True, **key)
     adapter.nack_delay = 0.02
+    adapter.flush_interval = flush_interval
     adapter.run()
     assert [attempt for body, attempt in seen if body == b"a1"] == [1, 2, 3]
     assert adapter.nacked == []

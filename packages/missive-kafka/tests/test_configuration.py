@@ -105,6 +105,7 @@ def test_librdkafka_is_told_what_the_contract_needs() -> None:
     assert settings["isolation.level"] == "read_committed"
     assert settings["partition.assignment.strategy"] == "cooperative-sticky"
     assert settings["auto.offset.reset"] == "latest"
+    assert settings["fetch.queue.backoff.ms"] == 20  # a second, librdkafka's own, is a stall
     newer = member_settings("b", "g", "latest", {"group.protocol": "consumer"})
     assert "partition.assignment.strategy" not in newer
 

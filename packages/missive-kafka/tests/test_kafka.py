@@ -147,11 +147,13 @@ def test_the_gap_is_bounded_and_other_partitions_go_on(cluster: Broker, client: 
     with Running(adapter):
         recorder.wait_for(3001)
         assert recorder.bodies.count(b"right") == 3000
-        state = adapter.assignment()[f"{topic}-0"]
+        state = adapter.status().assignment[f"{topic}-0"]
         assert state.paused
-        assert state.gap < 100 + 500
+        assert (state.position, 100 <= state.gap < 100 + 500) == (0, True)
+        assert not adapter.status().assignment[f"{topic}-1"].paused
         gate.set()
         recorder.wait_for(6001)
+    assert adapter.status().assignment == {}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -123,6 +123,13 @@ def test_what_is_given_up_in_order_is_no_suspect() -> None:
     assert (position, read_note(position, metadata).suspects) == (1, 2)
 
 
+def settle(assignment: Assignment, record: Any) -> None:
+    """Settle a message, as the reader does."""
+    record.partition.settle(record.offset)
+    if record is assignment.alone:
+        assignment.alone = None
+
+
 class Group:
     """Processes that have one partition after the other, and what they handle.
 
@@ -176,7 +183,7 @@ class Group:
             return False
         else:
             self.handled.append(record.offset)
-        assignment.settle(record)
+        settle(assignment, record)
         return True
 
     def commit(self, partition: Partition) -> None:
@@ -222,7 +229,7 @@ def test_one_suspect_is_handled_at_a_time() -> None:
         assert assignment.next_suspects(lambda: False, commit) == []
         note = read_note(record.offset, noted[-1][0][3])
         assert (note.alone, note.deliveries) == (record.offset, 2)
-        assignment.settle(record)
+        settle(assignment, record)
     assert len(noted) == 6
 
 

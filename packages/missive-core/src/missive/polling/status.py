@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from time import time
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..handling import ACKED, DEAD_LETTERED, DEFERRED, NACKED, HandlingContext
@@ -30,6 +31,8 @@ class Status(NamedTuple):
     :ivar overdue: the handlers that have run for longer than ``handler_timeout``.
     :ivar oldest_unsettled: how long ago the oldest delivery was received that is not settled, in
         seconds; None without one. Messages that are held for another attempt do not count.
+    :ivar assignment: what this process has of a transport that shares partitions out, by name, as
+        that adapter describes it; empty elsewhere.
     """
 
     connected: bool
@@ -48,6 +51,7 @@ class Status(NamedTuple):
     paused: tuple[str, ...] = ()
     overdue: tuple[str, ...] = ()
     oldest_unsettled: float | None = None
+    assignment: Mapping[str, Any] = MappingProxyType({})
 
 
 class Counters:

@@ -134,6 +134,8 @@ class Turns(Generic[M]):
                     if acked > counted:
                         settling.nacks_in_a_row, counted = 0, acked
                     settling.take([context])
+                    if context.held:  # so that its lane is taken before the next begins
+                        settling.settle()
                     if not self.intake.is_plain or settling.nack_pause() is not None:
                         break
                 if batches and monotonic() >= settling.flush_due:

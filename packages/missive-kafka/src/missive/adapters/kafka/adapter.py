@@ -26,7 +26,7 @@ from .urls import split_url
 
 if TYPE_CHECKING:
     from missive import Processor
-    from missive.polling import PollingOptions
+    from missive.polling import PollingOptions, Status
     from typing_extensions import Unpack
 
 #: What is handled in order where several messages are handled at once.
@@ -207,6 +207,10 @@ class KafkaAdapter(GroupReader[M]):
             p.name: AssignedPartition(p.position, p.gap, p.is_paused, p.careful)
             for p in list(self._assignment.partitions.values())
         }
+
+    def status(self) -> Status:
+        """Return how the adapter is doing, with its partitions; from any thread."""
+        return super().status()._replace(assignment=self.assignment())
 
     def lag(self) -> Lag:
         """Return how far the group is behind; from any thread, on a connection of its own.

@@ -22,6 +22,7 @@ class Assignment:
 
     :ivar partitions: by topic and number.
     :ivar longest: the most bytes of metadata that the broker takes.
+    :ivar alone: the message that is being handled alone.
     """
 
     def __init__(self, max_deliveries: int, max_gap: int) -> None:
@@ -30,8 +31,7 @@ class Assignment:
         self._max_deliveries = max_deliveries
         self._max_gap = max_gap
         self._careful = False
-        #: The message that is being handled alone.
-        self._alone: Record | None = None
+        self.alone: Record | None = None
 
     def add(self, partition: Partition) -> None:
         """Take a partition."""
@@ -41,8 +41,8 @@ class Assignment:
     def remove(self, places: Iterable[tuple[str, int]]) -> list[Partition]:
         """Forget partitions; return those that were here."""
         removed = [p for p in (self.partitions.pop(place, None) for place in places) if p]
-        if self._alone is not None and self._alone.partition in removed:
-            self._alone = None
+        if self.alone is not None and self.alone.partition in removed:
+            self.alone = None
         return removed
 
     # Receiving.
@@ -53,14 +53,16 @@ class Assignment:
         :param messages: confluent-kafka's.
         :param complain: called with the errors among them.
         """
-        partitions = self.partitions
         records: list[Record] = []
+        topic = number = partition = None
         for native in messages:
-            error = native.error()
-            if error is not None:
-                complain(error)
+            if native.error() is not None:
+                complain(native.error())
                 continue
-            partition = partitions.get((native.topic(), native.partition()))
+            # Most messages are of the same partition as the one before them.
+            if native.partition() != number or native.topic() != topic:
+                topic, number = native.topic(), native.partition()
+                partition = self.partitions.get((topic, number))
             if partition is None:  # revoked meanwhile
                 continue
             offset = native.offset()
@@ -81,7 +83,7 @@ class Assignment:
         :param is_calm: returns whether nothing is being handled.
         :param commit: commits, waits, and returns whether it was taken.
         """
-        if not self._careful or (self._alone is not None and not is_calm()):
+        if not self._careful or (self.alone is not None and not is_calm()):
             return []
         careful = [p for p in self.partitions.values() if p.careful]
         self._careful = bool(careful)
@@ -97,17 +99,9 @@ class Assignment:
                 partition.put_back(record)
                 partition.uncommit()
                 continue
-            self._alone = record
+            self.alone = record
             return [*released, record]
         return released
-
-    def settle(self, record: Record) -> bool:
-        """Note that a message is settled; return whether that is to be committed at once."""
-        record.partition.settle(record.offset)
-        if record is not self._alone:
-            return False
-        self._alone = None
-        return True
 
     # Pausing.
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from missive import Delivery, M
@@ -286,8 +286,10 @@ class GroupReader(PollingAdapter[M]):
 
     def ack(self, message: M) -> None:
         """Note that the message is settled; offsets are committed together."""
-        record = cast("Record", message.envelope)
-        if self._assignment.settle(record):
+        record: Any = message.envelope
+        record.partition.settle(record.offset)
+        if record is self._assignment.alone:
+            self._assignment.alone = None
             self._commit_at = 0.0
         self._settled += 1
         if self._settled >= self.commit_every and self._member is not None:
