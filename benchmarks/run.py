@@ -24,6 +24,7 @@ MODULES = {
     "stdin": "stdin",
     "pubsub": "redis_pubsub",
     "streams": "redis_streams",
+    "handlers": "handlers",
     "sqs": "sqs",
     "jetstream": "jetstream",
     "wsgi": "wsgi",

@@ -174,6 +174,7 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
             "stdin",
             "pubsub",
             "streams",
+            "handlers",
             "jetstream",
             "sqs",
             "wsgi",

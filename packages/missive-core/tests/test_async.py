@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import subprocess
 import sys
@@ -1240,6 +1241,59 @@ def test_a_cancelled_executor_of_threads_gives_up_what_has_not_begun() -> None:
         executor.join()
         assert [job[0] for job in executor.collect(0)] == [first]
     assert handled == [b"1"]
+
+
+def test_a_cancelled_executor_of_tasks_gives_up_what_has_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the loop comes to only after that is not handled, nor collected."""
+    monkeypatch.setattr("missive.polling.event_loop.GRACE", 0.01)
+    begun, release = threading.Event(), threading.Event()
+    handled: list[bytes] = []
+
+    async def handler(message: RawMessage, ctx: Any) -> None:
+        handled.append(message.raw_data)
+        begun.set()
+        assert release.wait(DEADLINE)
+        ctx.ack()
+
+    processor = processor_of(handler)
+    with processor.context(RawMessage, processor.test_client()) as ctx:
+        first, second = (ctx.begin(body, missive.Delivery(body, body)) for body in (b"1", b"2"))
+        executor: EventLoopExecutor[Any] = EventLoopExecutor(ctx, 1, lambda: None)
+        executor.submit([first])
+        assert begun.wait(DEADLINE)
+        executor.submit([second], last=True)
+        executor.close()
+        executor.cancel()
+        assert executor.skipped == [second]
+        release.set()
+        while len(executor._handed) < 2:
+            ctx.loop.run(asyncio.sleep(0), DEADLINE)
+        assert [job[0] for job in executor.collect(DEADLINE)] == [first]
+        assert not executor.in_flight
+        executor.join()
+    assert handled == [b"1"]
+
+
+def test_a_batch_that_goes_on_after_its_cancellation_is_not_acked() -> None:
+    """At the drain deadline a batch is cancelled, and stays unsettled whatever its handler does."""
+    begun = threading.Event()
+
+    async def handler(messages: Sequence[RawMessage], ctx: Any) -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        ctx.ack_rest()
+
+    processor: missive.Processor[Any] = missive.Processor()
+    processor.handle_batch_for(missive.otherwise, size=2)(handler)
+    adapter = MemoryTransport(processor, [b"1", b"2"], endless=True, drain_timeout=0.0)
+    with running(adapter) as errors:
+        assert begun.wait(DEADLINE)
+        adapter.stop()
+    assert isinstance(errors[0], DrainTimeout)
+    assert not adapter.acked
 
 
 @pytest.mark.parametrize(

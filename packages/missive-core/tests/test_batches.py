@@ -213,6 +213,41 @@ def test_what_cannot_be_decoded_or_matched_never_spoils_a_batch() -> None:
     assert sorted(adapter.acked) == numbered(6)
 
 
+def test_what_matches_no_handler_is_in_no_batch_of_its_key() -> None:
+    """Where there is an ordering key, an unroutable message fails alone too."""
+    batches: list[int] = []
+
+    def handler(messages: Sequence[RawMessage], ctx: Any) -> None:
+        batches.append(len(messages))
+        ctx.ack_rest()
+
+    processor = batch_processor(handler, lambda message: message.raw_data != b"1", size=9)
+    store = MemoryDLQ()
+    processor.set_dlq(store)
+    adapter = MemoryTransport(processor, numbered(4), ordering_key=lambda message: b"one key")
+    adapter.run()
+    assert sum(batches) == 3
+    assert [letter.raw_data for letter in store.letters()] == [b"1"]
+
+
+def test_open_batches_are_given_back_in_order_when_a_run_fails() -> None:
+    """What waits in a batch when a run ends with an error goes back as it was delivered."""
+    processor: Processor = missive.Processor()
+
+    @processor.handle_batch_for(lambda message: message.raw_data != b"3", size=9, wait=60)
+    def together(messages: Sequence[RawMessage], ctx: Any) -> None:
+        raise AssertionError
+
+    @processor.handle_for(missive.otherwise)
+    def alone(message: RawMessage, ctx: Any) -> None:
+        raise Broken
+
+    adapter = MemoryTransport(processor, numbered(6))
+    with pytest.raises(Broken):
+        adapter.run()
+    assert adapter.given_back == [b"0", b"1", b"2", b"4", b"5"]
+
+
 def test_batches_are_by_handler() -> None:
     """Messages of two batch handlers never share a batch; single ones pass beside them."""
     processor: Processor = missive.Processor()
@@ -535,6 +570,9 @@ def test_a_decision_after_the_handler_has_returned_is_refused() -> None:
     ((message, ctx),) = kept
     with pytest.raises(DecisionTooLate):
         ctx.ack(message)
+    ctx.contexts[0]._decision = None
+    with pytest.raises(DecisionTooLate):
+        ctx.ack_rest()
     assert repr(ctx) == "<BatchContext of 1 messages>"
 
 

@@ -88,13 +88,17 @@ class Adapter(ABC, Generic[M]):
         :raises SettlementFailed: the transport did not take one of them.
         """
         failures: list[SettlementFailed] = []
+        ack = self.ack
         for context in batch:
-            call = "nack" if context.outcome is NACKED else "ack"
+            nacks = context.outcome is NACKED
             try:
-                getattr(self, call)(context.message)
+                if nacks:
+                    self.nack(context.message)
+                else:
+                    ack(context.message)
             except Exception as error:
                 context.outcome = None
-                failure = SettlementFailed(context.message, call)
+                failure = SettlementFailed(context.message, "nack" if nacks else "ack")
                 failure.__cause__ = error
                 failures.append(failure)
         for later in failures[1:]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from .batch import BatchContext
 from .breaker import Breakers, BreakerState
 from .error_notes import log_hook_error
-from .handling import HandlingContext
+from .handling import ACKED, HandlingContext
 from .hooks import Passage, ProcessorHooks
 from .matching import Handler, stage_of
 from .message import M
@@ -21,6 +21,7 @@ class Run(Protocol[M]):
 
     hooks: ProcessorHooks
     breakers: Breakers
+    timed: bool
 
     def match(self, message: M, /) -> Handler[M]:
         """Return the one handler of a message."""
@@ -132,12 +133,14 @@ def batch_steps(
     """
     handler = contexts[0].handler
     assert handler is not None
+    sound = contexts
     try:
-        for context in contexts:
-            context._started = perf_counter()
-            if run.hooks.delivery.active:
-                yield from _enter_delivery(run, context)
-        sound = [context for context in contexts if context.error is None]
+        if run.timed:
+            for context in contexts:
+                context._started = perf_counter()
+                if run.hooks.delivery.active:
+                    yield from _enter_delivery(run, context)
+            sound = [context for context in contexts if context.error is None]
         if sound:
             yield from _guarded(run, sound, handler, call)
     except BaseException as error:
@@ -145,7 +148,10 @@ def batch_steps(
             yield from _abandon(context, error)
         raise
     for context in contexts:
-        run.decide(context)
+        if context._decision is ACKED and context.error is None and not run.timed:
+            context.outcome = ACKED  # as most messages end, without another call
+        else:
+            run.decide(context)
 
 
 def _guarded(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Generic
 
 from .errors import ConfigurationError, DecisionTooLate
-from .handling import HandlingContext
+from .handling import ACKED, HandlingContext
 from .matching import Handler
 from .message import M
 
@@ -23,16 +23,20 @@ class BatchContext(Generic[M]):
     def __init__(self, contexts: Sequence[HandlingContext[M]]) -> None:
         self.contexts = tuple(contexts)
         self.processing_ctx: Any = contexts[0].processing_ctx
-        # By identity: two deliveries of one message are equal.
-        self._by_message = {id(context.message): context for context in contexts}
+        self._by_message: dict[int, HandlingContext[M]] | None = None
 
     def context_of(self, message: M) -> HandlingContext[M]:
         """Return the handling context of one message of the batch.
 
         :raises DecisionTooLate: the message is not of this batch.
         """
+        known = self._by_message
+        if known is None:
+            # By identity: two deliveries of one message are equal.
+            known = {id(context.message): context for context in self.contexts}
+            self._by_message = known
         try:
-            return self._by_message[id(message)]
+            return known[id(message)]
         except KeyError:
             raise DecisionTooLate(message) from None
 
@@ -47,7 +51,9 @@ class BatchContext(Generic[M]):
     def ack_rest(self) -> None:
         """Ack every message that is not decided yet."""
         for context in self.contexts:
-            if context.decision is None:
+            if context._decision is None and context.message._handling is context:
+                context._decision = ACKED  # the usual case, without another call
+            elif context._decision is None:
                 context.ack()
 
     def __repr__(self) -> str:

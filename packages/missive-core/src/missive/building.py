@@ -49,6 +49,7 @@ class Builder(Generic[M]):
             built = self.begin(context.message.raw_data, context.message.envelope)
             context.message, context.stage = built.message, built.stage
             context.error, context._unbuilt = built.error, False
+            context._routine = built._routine
 
     def _rejected(self, raw_data: bytes, envelope: Envelope) -> HandlingContext[M]:
         assert envelope.rejection is not None

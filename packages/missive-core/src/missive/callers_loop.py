@@ -37,7 +37,7 @@ class OnCallersLoop(Generic[M]):
             async with threads:
                 await call_in_thread(_handle_and_settle, self, context)
             return context
-        if self._bare:
+        if self.bare:
             await _run_bare(self, context)
         else:
             await self.arun(context, partial(_call, threads))

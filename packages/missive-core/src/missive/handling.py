@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic
 
@@ -33,6 +33,11 @@ ACKED = Outcome.ACKED
 NACKED = Outcome.NACKED
 DEAD_LETTERED = Outcome.DEAD_LETTERED
 DEFERRED = Outcome.DEFERRED
+
+
+def all_acked(batch: Sequence[HandlingContext[Any]]) -> bool:
+    """Return whether every message of a batch is acked, as most are."""
+    return [context.outcome for context in batch].count(ACKED) == len(batch)
 
 
 class HandlingContext(Generic[M]):

@@ -11,7 +11,7 @@ from typing import Any
 from .around import batch_steps, closing_steps, delivery_steps
 from .callables import is_async
 from .errors import HandlerCancelled
-from .handling import HandlingContext
+from .handling import ACKED, HandlingContext
 from .message import Message
 from .steps import Steps, awaited, call_here, run_async
 
@@ -35,8 +35,8 @@ async def live(
         run.complete(context)
     raised = partial(_raised, contexts[0].message)
     call = call_here if not run.hooks.is_async else partial(_call_on_loop, run.loop)
-    if len(contexts) == 1 and _is_bare(run, contexts[0]):
-        await _live_bare(run, contexts[0])
+    if len(contexts) == 1 and is_bare(run, contexts[0]):
+        await live_bare(run, contexts[0])
     elif len(contexts) == 1:
         await run_async(delivery_steps(run, contexts[0], call), raised)
     else:
@@ -60,7 +60,7 @@ async def live(
         await run_async(closing_steps(context), raised)
 
 
-def _is_bare(run: Any, context: HandlingContext[Any]) -> bool:
+def is_bare(run: Any, context: HandlingContext[Any]) -> bool:
     """Return whether there is nothing but an async handler to call for a message."""
     if context.error is not None or run.hooks.delivery.active or run.hooks.handling.active:
         return False
@@ -74,9 +74,10 @@ def _is_bare(run: Any, context: HandlingContext[Any]) -> bool:
     return handler.is_async and not handler.in_steps
 
 
-async def _live_bare(run: Any, context: HandlingContext[Any]) -> None:
+async def live_bare(run: Any, context: HandlingContext[Any]) -> None:
     """Do what ``delivery_steps`` does, where there is only the handler: in a third of the time."""
-    context._started = perf_counter()
+    if run.timed:
+        context._started = perf_counter()
     message, handler = context.message, context.handler
     assert handler is not None
     message._handling = context
@@ -89,7 +90,10 @@ async def _live_bare(run: Any, context: HandlingContext[Any]) -> None:
         context.fail(error)
     finally:
         message._handling = None
-    run.decide(context)
+    if context._decision is ACKED and context.error is None and not run.timed:
+        context.outcome = ACKED  # as most messages end, without another call
+    else:
+        run.decide(context)
 
 
 def _call_on_loop(thread: Any, function: Callable[..., Any], *args: Any) -> Steps[None]:

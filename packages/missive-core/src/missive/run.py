@@ -18,7 +18,7 @@ from .callers_loop import OnCallersLoop
 from .delivery import Delivery
 from .error_notes import log_hook_error
 from .errors import SettlementFailed
-from .handling import ACKED, HandlingContext, Outcome
+from .handling import ACKED, HandlingContext, Outcome, all_acked
 from .letters.store import DLQ
 from .lifecycle import Lifecycle, set_variables
 from .matching import Handler, stage_of
@@ -86,13 +86,12 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         """Find the quickest way that runs all hooks there are; more may come until the start."""
         hooks, handlers = self.hooks, self.processor.router.handlers
         self.is_async = hooks.is_async or self.processor.router.is_async
-        steps = hooks.delivery.active or hooks.handling.active or self.is_async
-        self._plain = not (steps or any(handler.in_steps for handler in handlers))
-        self._timed = bool(hooks.settled) or hooks.delivery.active
+        in_steps = hooks.handling.active or any(handler.in_steps for handler in handlers)
+        self._plain = not (hooks.delivery.active or in_steps or self.is_async)
+        #: Whether a hook may ask how long a message took.
+        self.timed = bool(hooks.settled) or hooks.delivery.active
         #: Whether an async handler stands alone: nothing is called around it.
-        self._bare = not (
-            self._timed or hooks.handling.active or any(handler.in_steps for handler in handlers)
-        )
+        self.bare = not (self.timed or in_steps)
 
     @property
     def dlq(self) -> DLQ | None:
@@ -141,7 +140,7 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         if not self._plain or context.error is not None:
             self._run_in_steps((context,))
             return
-        if self._timed:
+        if self.timed:
             context._started = perf_counter()
         # The same as delivery_steps, where there is only the handler (benchmarks/dispatch.py).
         message = context.message
@@ -162,7 +161,7 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
             message._handling = None
         if context._decision is ACKED and context.error is None:
             context.outcome = ACKED  # as most messages end, without another call
-            if self._timed:
+            if self.timed:
                 context.seconds = perf_counter() - context._started
         else:
             self.decide(context)
@@ -207,7 +206,7 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
 
     def decide(self, context: HandlingContext[M]) -> None:
         """Plan the outcome of a delivery that was handled, or could not be."""
-        if self._timed:
+        if self.timed:
             context.seconds = perf_counter() - context._started
         handler = context.handler
         retry = self.processor.retry if handler is None else handler.retry or self.processor.retry
@@ -243,6 +242,12 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         :raises Exception: what left a message unsettled where there is no DLQ. Of several errors
             the first is raised; the others are logged and noted on it.
         """
+        plain = self._generation is None and not self._observers
+        if plain and all_acked(batch) and False not in [each._routine for each in batch]:
+            failure = settlement.tell(batch, self.adapter)  # as most messages end
+            if failure is not None:
+                raise failure
+            return [ACKED] * len(batch)
         error = settlement.settle(batch, self.adapter, self.dlq, self._sends, self.elsewhere)
         for context in batch:
             close, context._close = context._close, None

@@ -165,11 +165,19 @@ def _tell(
     for context in batch:
         groups.setdefault(context.delivery.settler or adapter, []).append(context)
     for settler, group in groups.items():
-        try:
-            with nullcontext() if settler is adapter else elsewhere:
-                settler.settle(group)
-        except Exception as error:
-            yield _settlement_failure(group, error)
+        with nullcontext() if settler is adapter else elsewhere:
+            error = tell(group, settler)
+        if error is not None:
+            yield error
+
+
+def tell(batch: Sequence[HandlingContext[M]], adapter: Settles) -> SettlementFailed | None:
+    """Tell an adapter of outcomes, all together; return the error if it did not take them."""
+    try:
+        adapter.settle(batch)
+    except Exception as error:
+        return _settlement_failure(batch, error)
+    return None
 
 
 def _settlement_failure(batch: Sequence[HandlingContext[M]], error: Exception) -> SettlementFailed:

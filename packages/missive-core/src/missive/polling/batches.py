@@ -29,13 +29,21 @@ class Batches(Generic[M]):
         handler = context.handler
         assert handler is not None
         assert handler.batch is not None
-        place = (handler, key)
-        _, job = self._open.setdefault(place, (monotonic() + handler.batch.wait, []))
+        job = self.open(handler, key)
         job.append(context)
-        if len(job) < handler.batch.size:
-            return None
-        del self._open[place]
-        return job
+        return self.close(handler, key) if len(job) >= handler.batch.size else None
+
+    def open(self, handler: Handler[M], key: Hashable) -> Job[M]:
+        """Return the open batch of a handler and a key; its wait begins where it is new."""
+        known = self._open.get((handler, key))
+        if known is None:
+            assert handler.batch is not None
+            known = self._open[handler, key] = (monotonic() + handler.batch.wait, [])
+        return known[1]
+
+    def close(self, handler: Handler[M], key: Hashable) -> Job[M]:
+        """Remove a batch, to be handled, and return it."""
+        return self._open.pop((handler, key))[1]
 
     def due(self) -> list[Job[M]]:
         """Return the batches whose first message has waited long enough."""
@@ -67,12 +75,19 @@ class Batches(Generic[M]):
         return jobs
 
     def contexts(self) -> list[HandlingContext[M]]:
-        """Return everything that waits in a batch."""
-        return [context for _, job in self._open.values() for context in job]
+        """Return everything that waits in a batch; what has no number gets that of the first."""
+        contexts: list[HandlingContext[M]] = []
+        for _, job in self._open.values():
+            for context in job:
+                if context._number is None:
+                    context._number = job[0]._number
+            contexts += job
+        return contexts
 
     def drop(self, gone: Callable[[Any], bool]) -> list[HandlingContext[M]]:
         """Remove and return what waits and is ``gone``, as judged by its delivery."""
         dropped: list[HandlingContext[M]] = []
+        self.contexts()  # numbers them, since the first of a batch may be dropped
         for place, (due, job) in list(self._open.items()):
             dropped += [context for context in job if gone(context.delivery)]
             kept = [context for context in job if not gone(context.delivery)]

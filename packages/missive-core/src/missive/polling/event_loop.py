@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import TimeoutError as StillRunning
-from contextlib import suppress
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
 from ..ids import format_id
-from ..loop_tasks import CANCELLED, live
+from ..loop_tasks import CANCELLED, is_bare, live, live_bare
 from ..loop_thread import GRACE
 from ..message import M
 from ..run import ProcessingContext
@@ -51,11 +51,13 @@ class EventLoopExecutor(ThreadExecutor[M]):
         handlers = ctx.processor.router.handlers
         #: Whether every job needs the loop, so that none has to be matched in advance.
         self._all_async = ctx.hooks.is_async or all(handler.is_async for handler in handlers)
+        self.builds = self._all_async
         super().__init__(ctx, 0 if self._all_async else count, on_done)
         self._thread = ctx.loop
         self._thread.on_crash = self._crash
         self._loop = ctx.loop.loop
         self._new: deque[Task[M]] = deque()
+        self._grouping = False
         self._handed: deque[Task[M]] = deque()
         self._beat_at = monotonic()
         self._suspect: _Suspect | None = None
@@ -71,18 +73,53 @@ class EventLoopExecutor(ThreadExecutor[M]):
             super()._enqueue(task)
             return
         self._new.append(task)
-        if len(self._new) == 1:  # else the loop is on its way here already
-            # In a copy of this thread's context variables, which are the run's.
-            self._loop.call_soon_threadsafe(self._start)
+        if not self._grouping and len(self._new) == 1:  # else the loop is on its way here already
+            self._wake_loop()
+
+    def _wake_loop(self) -> None:
+        # In a copy of this thread's context variables, which are the run's.
+        self._loop.call_soon_threadsafe(self._start)
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """Wake the loop once, at the end: each time takes as long as a handler or two."""
+        self._grouping = True
+        try:
+            yield
+        finally:
+            self._grouping = False
+            if self._new:
+                self._wake_loop()
 
     def _start(self) -> None:
+        bare = self._ctx.bare
         while self._new:
             task = self._new.popleft()
             if self._halted and not task.last:
                 self._hand_back(task)
             else:
                 task.started = True
-                task.asyncio_task = self._loop.create_task(self._live(task))
+                live_task = self._live_bare if bare and len(task.job) == 1 else self._live
+                task.asyncio_task = self._loop.create_task(live_task(task))
+
+    async def _live_bare(self, task: Task[M]) -> None:
+        """Do what ``_live`` does, where most often only an async handler is to be called."""
+        run, context = self._ctx, task.job[0]
+        if not is_bare(run, context):
+            await self._live(task)
+            return
+        try:
+            await live_bare(run, context)
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:  # raised by run(), in the receiving thread
+            task.crash = error
+        else:
+            if getattr(task.asyncio_task, CANCELLED, False):  # and it went on regardless
+                context.outcome = None
+            else:
+                task.finished = True
+        self._hand_back(task)
 
     async def _live(self, task: Task[M]) -> None:
         def decided() -> None:
@@ -106,14 +143,13 @@ class EventLoopExecutor(ThreadExecutor[M]):
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        self._take_handed()
+        self._done.put(None)  # ends the wait of collect
         self._on_done()
 
-    def _take_handed(self) -> None:
-        """Queue what has finished; also in the receiving thread, since a handler may block the loop."""
-        with suppress(IndexError):
-            while True:
-                self._done.put(self._handed.popleft())
+    @property
+    def has_finished(self) -> bool:
+        """Whether there is something to collect."""
+        return bool(self._handed) or super().has_finished
 
     def _crash(self, error: BaseException) -> None:
         self.crashes.append(error)
@@ -123,8 +159,13 @@ class EventLoopExecutor(ThreadExecutor[M]):
     def collect(self, timeout: float) -> list[Job[M]]:
         """Return finished jobs; wait for one, or for ``halt``, if there is nothing."""
         self._look_for_blocking()
-        self._take_handed()
-        return super().collect(min(timeout, BLOCKED_AFTER / 8))
+        wait = 0.0 if self._handed else min(timeout, BLOCKED_AFTER / 8)
+        finished = super().collect(wait)
+        while self._handed:
+            task = self._handed.popleft()
+            if task in self._tasks:  # not where cancel gave it up
+                self._finish(task, finished)
+        return finished
 
     # A handler that blocks the loop.
 

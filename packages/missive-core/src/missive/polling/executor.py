@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic
 
 from ..handling import HandlingContext
@@ -22,6 +23,8 @@ class Executor(ABC, Generic[M]):
 
     #: Whether handlers run in the receiving thread, one at a time.
     inline = False
+    #: Whether messages are built before they are submitted.
+    builds = False
 
     def __init__(self) -> None:
         self.crashes: list[BaseException] = []
@@ -51,6 +54,10 @@ class Executor(ABC, Generic[M]):
 
         :param last: whether they begin even after ``halt``.
         """
+
+    def together(self) -> AbstractContextManager[object]:
+        """Within it, what is submitted may begin only at its end, all together."""
+        return nullcontext()
 
     @abstractmethod
     def collect(self, timeout: float) -> list[Job[M]]:

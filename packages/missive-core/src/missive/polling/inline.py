@@ -20,7 +20,7 @@ class InlineExecutor(Executor[M]):
     :param busy: entered while a handler runs: lets the transport be kept alive from elsewhere.
     """
 
-    inline = True
+    inline = builds = True
 
     def __init__(self, ctx: ProcessingContext[M], busy: Turnstile | None = None) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..delivery import Delivery, Envelope
 from ..handling import HandlingContext
+from ..matching import stage_of
 from ..message import M
 from ..run import ProcessingContext
 from .executor import Executor
@@ -164,6 +165,10 @@ class Intake(Placing[M]):
         probing = self.breaker_pause() is not None
         if probing:
             most = 1 if self._gate.may_probe() else 0
+        elif not (self._ready or self._lanes or self._always_ordered):
+            with executor.together():
+                self._gather(most) if self._sizes else self._begin_unordered(most)
+            return
         while (self._ready or self.backlog) and self._port.stopped_at is None:
             if not executor.inline and executor.in_flight >= most:
                 return
@@ -174,10 +179,57 @@ class Intake(Placing[M]):
             if executor.has_handled or (probing and executor.inline):
                 return  # one at a time: settled before the next is handled
 
+    def _begin_unordered(self, most: int) -> None:
+        """Do the same where no message waits for another: without a look at lanes for each."""
+        executor, port, backlog = self._executor, self._port, self.backlog
+        inline, received_at, numbers = executor.inline, self.received_at, self._numbers
+        while backlog and port.stopped_at is None and (inline or executor.in_flight < most):
+            context = self._context_of(backlog.popleft())
+            context._number = next(numbers)
+            context._received = received_at
+            executor.submit([context])
+            if inline and executor.has_handled:
+                return
+
+    def _gather(self, most: int) -> None:
+        """Do the same where there are batch handlers: most messages go straight to their batch.
+
+        In one loop, which takes half the time (benchmarks/handlers.py).
+        """
+        executor, port, backlog, batches = self._executor, self._port, self.backlog, self._batches
+        inline, received_at, shared = executor.inline, self.received_at, self.shared_envelope
+        begin, match, last, job, size = self._ctx.begin, self._ctx.match, None, [], 0
+        while backlog and port.stopped_at is None and (inline or executor.in_flight < most):
+            item = backlog.popleft()
+            raw, envelope = (item, shared) if isinstance(item, bytes) else (item.raw_data, item)
+            context = begin(raw, envelope)
+            if not inline:
+                context._received = received_at
+            handler = None
+            if context.error is None:
+                try:
+                    handler = context.handler = match(context.message)
+                except Exception as error:
+                    context.fail(error, stage_of(error))
+            if handler is None or handler.batch is None:
+                full, context._number = [context], next(self._numbers)
+            else:
+                if handler is not last:
+                    job, last, size = batches.open(handler, None), handler, handler.batch.size
+                if not job:
+                    context._number = next(self._numbers)  # the others follow it
+                job.append(context)
+                if len(job) < size:
+                    continue
+                full, last = batches.close(handler, None), None
+            executor.submit(full)
+            if inline and executor.has_handled:
+                return
+
     def _context_of(self, item: Delivery | bytes) -> HandlingContext[M]:
         """Return the context of what was received: built here where order or batches need it."""
         ctx = self._ctx
-        here = self._executor.inline or self._sizes or self._lanes or self._lanes.by_key
+        here = self._executor.builds or self._sizes or self._lanes or self._lanes.by_key
         begin = ctx.begin if here else ctx.unbuilt
         if isinstance(item, bytes):
             context = begin(item, self.shared_envelope)

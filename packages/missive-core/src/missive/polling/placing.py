@@ -45,6 +45,11 @@ class Placing(Generic[M]):
         #: Told of each message that begins, in order; it has its number.
         self.on_begin: Callable[[HandlingContext[M]], None] | None = None
 
+    @property
+    def has_lanes(self) -> bool:
+        """Whether a message may wait for another to be settled."""
+        return bool(self._lanes)
+
     def _place(self, context: HandlingContext[M]) -> None:
         """Submit a message, or have it wait in its lane or its batch."""
         if context._number is None:

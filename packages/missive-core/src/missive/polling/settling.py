@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Generic
 
 from ..errors import SettlementFailed, TransportRefused
-from ..handling import NACKED, HandlingContext
+from ..handling import NACKED, HandlingContext, all_acked
 from ..message import M
 from ..run import ProcessingContext
 from .acks import AckTracker
@@ -69,10 +69,14 @@ class Settling(Generic[M]):
             self.refused.add(job)
         else:
             self._unsettled += job
-        for context in job:
-            nacked = context.outcome is NACKED and context.delay is None
-            self.nacks_in_a_row = self.nacks_in_a_row + 1 if nacked else 0
-        ends = any(context.outcome is None for context in job)
+        ends = False
+        if all_acked(job):
+            self.nacks_in_a_row = 0
+        else:
+            for context in job:
+                nacked = context.outcome is NACKED and context.delay is None
+                self.nacks_in_a_row = self.nacks_in_a_row + 1 if nacked else 0
+            ends = any(context.outcome is None for context in job)
         if ends:  # the run ends with it, and nothing may overtake it
             self._halt()
         if ends or (self._port.flush_interval is None and self._unsettled):
@@ -96,14 +100,19 @@ class Settling(Generic[M]):
             self.recover(error)
         finally:
             self._batch = before
-            for context in batch:
-                if context.held and self._gone is not None and self._gone(context.delivery):
-                    context.held, context.outcome = False, None  # it is delivered again instead
-            self._port.counters.count(batch)
-            for context in batch:
-                self._intake.done(context)
-            if batch:
-                self._throttle()
+            self._note_settled(batch)
+
+    def _note_settled(self, batch: list[HandlingContext[M]]) -> None:
+        if all_acked(batch) and not (batch and self._intake.has_lanes):
+            self._port.counters.acked += len(batch)  # nothing waits for them
+            return
+        for context in batch:
+            if context.held and self._gone is not None and self._gone(context.delivery):
+                context.held, context.outcome = False, None  # it is delivered again instead
+        self._port.counters.count(batch)
+        for context in batch:
+            self._intake.done(context)
+        self._throttle()
 
     def _throttle(self) -> None:
         """Hold the next batch back when nothing but nacks came for a while."""

@@ -20,6 +20,7 @@ from .inline import InlineExecutor
 from .intake import Intake
 from .lanes import Job
 from .port import EndOfInput, Port
+from .refused import is_refused
 from .settling import Settling
 from .watch import Watch
 
@@ -154,7 +155,7 @@ class Turns(Generic[M]):
         self._port.counters.progress()
         if self._port.handler_timeout is not None:
             self._port.overdue()
-        self._collected.extend(self.executor.collect(timeout))
+        self._collected.extend(together(self.executor.collect(timeout)))
         while self._collected:
             self._take(self._collected.popleft())
         while self.executor.crashes:
@@ -262,6 +263,20 @@ class Turns(Generic[M]):
         if stopped_at is not None and monotonic() > stopped_at + timeout:
             assert executor.current is not None
             raise DrainTimeout([printable_id(executor.current)], timeout)
+
+
+def together(jobs: list[Job[M]]) -> list[Job[M]]:
+    """Return jobs as fewer ones that settle the same: what a breaker refused stays by itself."""
+    if len(jobs) < 2:
+        return jobs
+    handled: Job[M] = []
+    refused: list[Job[M]] = []
+    for job in jobs:
+        if is_refused(job):
+            refused.append(job)
+        else:
+            handled += job
+    return [handled, *refused] if handled else refused
 
 
 def printable_id(context: HandlingContext[Any]) -> str:
