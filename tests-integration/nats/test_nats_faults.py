@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import missive
 import pytest
 from missive.adapters.nats import NATSAdapter, NATSSubjectAdapter
 from missive.conformance import Proxy
+from missive.dlq.sqlite import SQLiteDLQ
 from nats_recorder import Recorder
 from nats_running import Running
-from nats_server import Client, NATSServer, eventually
+from nats_server import DEADLINE, Client, NATSServer, eventually
+
+WORKER = Path(__file__).parent / "nats_worker.py"
 
 
 def adapter_of(recorder: Recorder, url: str, stream: str, **options: Any) -> Any:
@@ -188,3 +194,36 @@ def test_a_cut_connection_of_plain_subjects_is_opened_again(
             client.send("cut.b", b"after")
             recorder.wait_for(2)
     assert [m.source for m in recorder.messages] == ["cut.a", "cut.b"]
+
+
+def test_a_poison_is_dead_lettered_alone(
+    server: NATSServer, client: Client, tmp_path: Path
+) -> None:
+    """Messages that were held beside one that kills its process are handled; that one is kept."""
+    stream, bodies = client.stream(), [b"%d" % number for number in range(300)]
+    client.consumer(stream, ack_wait=1)
+    client.publish(f"{stream}.a", *bodies[:100], b"poison", *bodies[100:])
+    handled, letters = tmp_path / "handled", tmp_path / "letters.db"
+    command = [sys.executable, str(WORKER), server.url, stream, str(handled), str(letters)]
+    deaths = 0
+    while not worked_until_empty(command, client, stream):
+        deaths += 1
+        assert deaths < 20
+    assert deaths == 5
+    assert set(handled.read_bytes().split()) == set(bodies)
+    with SQLiteDLQ(letters) as dlq:
+        assert [message.raw_data for message, _ in dlq.values()] == [b"poison"]
+        assert [reason for _, reason in dlq.values()] == ["delivered 5 times without being settled"]
+
+
+def worked_until_empty(command: list[str], client: Client, stream: str) -> bool:
+    """Run a worker until nothing is left; return False where it died before."""
+    with subprocess.Popen(command) as worker:
+        eventually(
+            lambda: worker.poll() is not None or client.remaining(stream) == 0, "messages are left"
+        )
+        if worker.poll() is not None:
+            return False
+        worker.terminate()
+        worker.wait(DEADLINE)
+    return True

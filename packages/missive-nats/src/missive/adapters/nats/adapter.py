@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from missive import Capabilities, ConfigurationError, Delivery, HandlingContext, M, Outcome
 from missive.polling import read_flag
 
-from .connected import ConnectedAdapter
+from .connected import MOST_AT_ONCE, ConnectedAdapter
 from .consumers import Wanted, check_name, check_subjects, find
 from .lag import Lag
 from .link import CLOSE_TIMEOUT, Link
 from .messages import StreamMessage
 from .pulls import Pulls
 from .servers import read_servers, split_url
+from .suspects import Suspects
 
 if TYPE_CHECKING:
     from missive import Processor
@@ -137,6 +138,7 @@ class NATSAdapter(ConnectedAdapter[M]):
         self._pulls: Pulls | None = None
         self._lease = retry_after
         self._most = max_deliveries
+        self._suspects = Suspects(max_deliveries)
         self._extended_at = 0.0
         self._unsent: list[tuple[str, bytes]] = []
 
@@ -178,6 +180,7 @@ class NATSAdapter(ConnectedAdapter[M]):
         """Connect, and look at the consumer."""
         with self._noting_loss(waits=self.reconnecting):
             self._most = self._deliveries()
+            self._suspects = Suspects(self._most)
             link = self._connect()
             consumer = link.run(find(link, self._wanted(), self), gives_up=self._gives_up)
             self._lease = consumer.lease
@@ -240,11 +243,30 @@ class NATSAdapter(ConnectedAdapter[M]):
             link.check()
             pulls = self._pulls
             assert pulls is not None
-            if not self._arrivals and not pulls.is_active:
-                link.call(lambda: link.spawn(pulls.demand()))
-            self._wait_for_arrivals(timeout)
+            taken = self._taken(link)
+            if taken:
+                return taken
+            if self._arrivals or self._suspects.in_flight:
+                self.wait(timeout)
+            else:
+                if not pulls.is_active:
+                    one = self._suspects.come
+                    link.call(lambda: link.spawn(pulls.demand(1 if one else None)))
+                self._wait_for_arrivals(timeout)
             link.check()
-        return self._take_arrivals()
+            return self._taken(link)
+
+    def _taken(self, link: Link) -> list[StreamMessage]:
+        def is_calm() -> bool:
+            if len(self.unsettled()) > self.status().held:
+                return False
+            if self._unsent:  # or the death of the next would have them delivered again
+                unsent = list(self._unsent)
+                link.run(link.deliver(unsent), gives_up=self._gives_up)
+                del self._unsent[: len(unsent)]
+            return True
+
+        return self._suspects.take(self._arrivals, MOST_AT_ONCE, is_calm)
 
     def dropped(self, deliveries: Sequence[Delivery]) -> None:
         """Keep what had not begun: a lease outlasts its connection."""
@@ -277,6 +299,7 @@ class NATSAdapter(ConnectedAdapter[M]):
                 self._unsent.append((reply, TERM))
             else:
                 delay = self.retry_after if context.delay is None else context.delay
+                self._suspects.note_nack(message)
                 self._unsent.append((reply, _nak(delay)))
 
     def ack(self, message: M) -> None:
@@ -285,6 +308,7 @@ class NATSAdapter(ConnectedAdapter[M]):
 
     def nack(self, message: M) -> None:
         """Note that the message is delivered again after ``retry_after``."""
+        self._suspects.note_nack(message.native)
         self._unsent.append((message.native.reply, _nak(self.retry_after)))
 
     def flush(self) -> None:

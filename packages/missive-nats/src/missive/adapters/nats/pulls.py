@@ -61,15 +61,18 @@ class Pulls:
         #: Whether a request is under way.
         self.is_active = False
 
-    async def demand(self) -> None:
-        """Ask for messages, unless a request is under way."""
+    async def demand(self, most: int | None = None) -> None:
+        """Ask for messages, unless a request is under way.
+
+        :param most: how many at most; the size of a batch unless given.
+        """
         if self.is_active or self._link.failure is not None:
             return
         self.is_active = True
         if self._subscription is None:
             self._inbox = self._link.client.new_inbox()
             self._subscription = await self._link.subscribe(f"{self._inbox}.*", self._on_message)
-        await self._ask(self._batch, lingers=False)
+        await self._ask(min(most or self._batch, self._batch), lingers=False)
 
     async def _ask(self, batch: int, *, lingers: bool) -> None:
         self._number += 1
