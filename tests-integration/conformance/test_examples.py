@@ -57,3 +57,11 @@ def test_an_example_passes(example: Path, wheels: Path, tmp_path: Path) -> None:
 def test_there_are_examples() -> None:
     """There is something of a third party's to be judged."""
     assert EXAMPLES
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_a_harness_is_short(example: Path) -> None:
+    """The documented harness, with its imports and its suite, takes no more than 35 lines."""
+    (test,) = example.glob("test_*.py")
+    lines = test.read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.strip()]) <= 35

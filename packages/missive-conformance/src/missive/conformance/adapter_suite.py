@@ -44,7 +44,7 @@ class AdapterConformance(
     """Judges an adapter. Subclass it as ``class TestMine(AdapterConformance)``.
 
     Which checks run follows from the capabilities of ``harness.adapter_cls`` and from what the
-    harness offers; the rest is skipped under the name of what is missing.
+    harness offers; the rest is skipped, each with the reason in a sentence.
     """
 
     #: The harness of the adapter under test.

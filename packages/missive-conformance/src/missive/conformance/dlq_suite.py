@@ -38,7 +38,7 @@ class DLQConformance(
     """Judges a DLQ. Subclass it as ``class TestMine(DLQConformance)``.
 
     Which checks run follows from what ``harness.dlq_cls`` is and what the harness offers; the rest
-    is skipped under the name of what is missing.
+    is skipped, each with the reason in a sentence.
     """
 
     #: The harness of the DLQ under test.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from missive import DLQ, Adapter, Capabilities, Processor, RawMessage
 
 from .contract import NotOffered
+from .reasons import reason
 
 
 class Harness:
@@ -60,7 +60,7 @@ class AdapterHarness(Harness, ABC):
     """Tells the kit how to make an adapter, publish to it, and count what its transport holds.
 
     Three methods are asked for. Every other one is optional: what a harness does not offer is
-    skipped, under the name of the method.
+    skipped, with a sentence that says so.
     """
 
     #: The class under test; its ``capabilities`` decide which checks run.
@@ -226,16 +226,11 @@ def subject_of(harness: type[Harness]) -> type:
 
 
 def unmet(needs: tuple[str, ...], harness: type[Harness]) -> str | None:
-    """Return the first of a check's needs that is not met, as the reason to skip it; else None."""
+    """Return why a check with these needs is skipped, as a sentence; None where all are met."""
     for need in needs:
         if not _is_met(need, harness):
-            return _name_of(need)
+            return reason(need)
     return None
-
-
-def _name_of(need: str) -> str:
-    """Return the name of what a need is about: the reason to skip."""
-    return re.split("[<=!]", need.removeprefix("no ").removeprefix("harness."))[0]
 
 
 def _is_met(need: str, harness: type[Harness]) -> bool:

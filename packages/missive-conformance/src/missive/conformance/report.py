@@ -88,7 +88,7 @@ class Report:
             for check_id, reason in self.skipped(name).items():
                 reasons.setdefault(reason, []).append(check_id)
             for reason, ids in sorted(reasons.items()):
-                yield f"  skipped for {reason}: {', '.join(ids)}"
+                yield f"  skipped, because {reason}: {', '.join(ids)}"
             if slow := self.slow(name):
                 yield f"  slow: {', '.join(slow)}"
         yield from self.accounts

@@ -18,7 +18,7 @@ ACCOUNT_PROPERTY = "missive_account"
 
 
 def skip_unmet(request: pytest.FixtureRequest, harness: type[Harness]) -> None:
-    """Skip the test where a need of its check is not met, with the need's name as the reason."""
+    """Skip the test where a need of its check is not met, for the reason that the need has."""
     point = check_of(request.function)
     reason = unmet(point.needs, harness) if point is not None else None
     if reason is not None:
