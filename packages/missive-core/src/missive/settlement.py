@@ -46,16 +46,16 @@ def decide(
     :param breakers: those of the run.
     :param holds: whether this process can keep a message unsettled until it is due.
     """
+    error, decision = context.error, context.decision
+    if error is None and decision is ACKED:
+        context.outcome = ACKED
+        return
     breaker = breakers.of_handler(context.handler)
     if breaker is not None and context.paused:
         # To a store where other handlers go on; else it waits here, and the intake with it.
         store = dlq if not holds or breakers.any_up() else None
         if not plan_pause(context, adapter, store, retry, breaker, holds=holds):
             context.fail(context.error or BreakerOpen(context.message))
-        return
-    error, decision = context.error, context.decision
-    if error is None and decision is ACKED:
-        context.outcome = ACKED
         return
     if error is None and decision is NACKED:
         in_place = _delay_by_adapter(context, adapter) if holds else False

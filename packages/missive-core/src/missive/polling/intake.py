@@ -45,7 +45,7 @@ class Intake(Placing[M]):
             or self._ready
             or self._lanes
             or self._always_ordered
-            or self._ctx.breakers.open()
+            or self.breaker_pause() is not None
         )
 
     @property

@@ -67,6 +67,8 @@ class Settling(Generic[M]):
         """
         if is_refused(job):
             self.refused.add(job)
+            if self.refused.seconds_to_due() == 0.0:
+                self.settle()
         else:
             self._unsettled += job
         ends = False
