@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import http.client
-import importlib
-import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic, sleep
-from types import ModuleType
 
 import pytest
 from missive.dlq.sqlite import SQLiteDLQ
+from webhook_suite.needs import need
 
 HERE = Path(__file__).parent
 DEADLINE = 60.0
@@ -201,25 +197,6 @@ class WebServer:
         return self.folder.joinpath("log").read_text(errors="replace")
 
 
-def need(module: str) -> None:
-    """Skip a test without a module it needs; fail it in CI."""
-    if importlib.util.find_spec(module) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{module} is not installed")
-        pytest.skip(f"{module} is not installed")
-
-
-@pytest.fixture(scope="session")
-def library() -> Callable[[str], ModuleType]:
-    """Import a library that a test needs; it is skipped without, and fails in CI."""
-
-    def load(module: str) -> ModuleType:
-        need(module.partition(".")[0])
-        return importlib.import_module(module)
-
-    return load
-
-
 def serve(name: str, folder: Path) -> Iterator[WebServer]:
     """Start a server, and kill it in the end."""
     need(MODULES[name.partition("-")[0]])
@@ -250,26 +227,3 @@ def shared(running_server: WebServer) -> WebServer:
     """A server that other tests used, with nothing in its file of handled messages."""
     running_server.forget("handled")
     return running_server
-
-
-@pytest.fixture
-def npm_package(tmp_path: Path):
-    """Fetch an npm package, and give the folder it was unpacked to."""
-
-    def fetch(package: str) -> Path:
-        npm = shutil.which("npm")
-        if npm is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail("npm is not installed")
-            pytest.skip("npm is not installed")
-        subprocess.run(
-            [npm, "pack", "--silent", package], cwd=tmp_path, check=True, timeout=DEADLINE
-        )
-        (archive,) = tmp_path.glob("*.tgz")
-        with tarfile.open(archive) as package_file:
-            # Asked for from Python 3.12 on, and there in the last of the Pythons before.
-            safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-            package_file.extractall(tmp_path, **safely)
-        return tmp_path / "package"
-
-    return fetch
