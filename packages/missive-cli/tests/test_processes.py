@@ -257,6 +257,8 @@ def test_logs_in_json_name_the_process(start, folder):
     """Every line is JSON, and those of a process have its number."""
     process = start("run", "folder:adapter", "--processes", 1, "--log-format", "json")
     process.wait_for('"event": "in effect"', "stderr")
+    send(folder, "m1")
+    process.wait_until(lambda: journal(folder), "a message handled")
     process.popen.send_signal(signal.SIGTERM)
     assert process.ended() == 0
     lines = [json.loads(line) for line in process.stderr.splitlines()]

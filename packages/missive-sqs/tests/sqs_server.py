@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import re
@@ -41,6 +42,16 @@ def eventually(condition: Callable[[], object], complaint: str) -> None:
     while not condition():
         assert monotonic() < deadline, complaint
         pause.wait(0.02)
+
+
+#: Only clients may be used by several threads at once.
+_SESSION_LOCK = threading.Lock()
+
+
+@functools.lru_cache(maxsize=1)
+def _session() -> Any:
+    """Return the session of all clients of the tests: each new one reads the services' models anew."""
+    return boto3.session.Session()
 
 
 def is_installed() -> bool:
@@ -116,7 +127,8 @@ class SQSServer:
             "config": Config(max_pool_connections=50),
             **options,
         }
-        return boto3.session.Session().client(service, **given)
+        with _SESSION_LOCK:
+            return _session().client(service, **given)
 
 
 class Gate:
