@@ -116,6 +116,31 @@ suite.variant(
     kind="missive",
     semantics="exactly one handler must match and settle; its test client records the ack",
 )(client)
+
+
+@suite.variant(
+    "Missive, observed",
+    environment="missive",
+    kind="missive",
+    semantics="the same, with one on_settled hook that does nothing",
+)
+def observed() -> Callable[[int], None]:
+    """Measure the test client with a hook that is told of each outcome."""
+    import missive
+
+    processor = acking_processor(1)
+    processor.on_settled(lambda processing_ctx, ctx: None)
+    message = missive.RawMessage(BODY)
+
+    def run(items: int) -> None:
+        for begin in range(0, items, CLIENT_LIFE):
+            with processor.test_client() as sender:
+                for _ in range(min(CLIENT_LIFE, items - begin)):
+                    sender.send(message)
+
+    return run
+
+
 suite.variant(
     "missive 0.8.1",
     environment="former",
@@ -280,7 +305,7 @@ def faststream(handlers: int = 1, **_: Any) -> Callable[[int], None]:
 OURS = ("Missive", "missive 0.8.1")
 PEERS = ("kombu", "Taskiq", "Celery", "Dramatiq", "FastStream")
 
-suite.case("send, 1 handler", ("loop, if, call", *OURS))
+suite.case("send, 1 handler", ("loop, if, call", *OURS, "Missive, observed"))
 suite.case("build and send, 1 handler", ("loop, if, call", *OURS), parameters={"build": True})
 suite.case("send, 100 plain handlers", OURS, parameters={"handlers": 100})
 suite.case("send, 1000 keyed handlers", ("Missive",), parameters={"handlers": 1000, "keyed": True})
@@ -328,6 +353,12 @@ suite.target(
     ("build and send, 1 handler", "Missive"),
     ("build and send, 1 handler", "missive 0.8.1"),
     at_most=0.25,
+)
+suite.target(
+    "send with one on_settled hook, of none",
+    ("send, 1 handler", "Missive, observed"),
+    ("send, 1 handler", "Missive"),
+    at_most=1.3,
 )
 suite.target(
     "100 plain handlers, of 0.8.1",

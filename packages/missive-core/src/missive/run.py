@@ -140,14 +140,15 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         if not self._plain or context.error is not None:
             self._run_in_steps((context,))
             return
-        if self.timed:
-            context._started = perf_counter()
+        timed = self.timed
+        started = perf_counter() if timed else 0.0
         # The same as delivery_steps, where there is only the handler (benchmarks/dispatch.py).
         message = context.message
         try:
             handler = context.handler = self.match(message)
         except Exception as error:
             context.fail(error, stage_of(error))
+            context._started = started
             self.decide(context)
             return
         message._handling = context
@@ -161,9 +162,10 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
             message._handling = None
         if context._decision is ACKED and context.error is None:
             context.outcome = ACKED  # as most messages end, without another call
-            if self.timed:
-                context.seconds = perf_counter() - context._started
+            if timed:
+                context.seconds = perf_counter() - started
         else:
+            context._started = started
             self.decide(context)
 
     def run_job(self, contexts: Sequence[HandlingContext[M]]) -> None:
@@ -227,10 +229,14 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
             self._ack(context.message)
         except Exception as error:
             context.outcome = None
+            self._observe(context)
             raise SettlementFailed(context.message, "ack") from error
-        finally:
-            if self._observers:
-                self._observe(context)
+        for observer in self._observers:  # the same as _observe (benchmarks/dispatch.py)
+            try:
+                if (result := observer(self, context)) is not None:
+                    run_plainly(awaited(result), self.wait)
+            except Exception as error:
+                log_hook_error("on_settled", error)
 
     def settle(self, batch: Sequence[HandlingContext[M]]) -> list[Outcome | None]:
         """Do what is planned: write the letters of all, and only then tell the adapter.
