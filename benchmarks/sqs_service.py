@@ -1,4 +1,4 @@
-"""A stand-in for SQS that costs next to nothing and answers late, on a free loopback port.
+"""A stand-in for SQS that costs next to nothing, behind the kit's proxy, which adds latency.
 
 moto spends tens of milliseconds on a poll of ten messages; what is measured here is how latency is
 hidden. As a program it serves until its standard input ends.
@@ -6,19 +6,23 @@ hidden. As a program it serves until its standard input ends.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 #: How long each call takes, in seconds.
 LATENCY = 0.02
+#: In how many pieces a call crosses the proxy: boto3 sends a request's headers and body apart.
+PIECES = 3
+PROXY = Path(__file__).parents[1] / "packages/missive-conformance/src/missive/conformance/proxy.py"
 
 
 class Queue:
@@ -61,16 +65,16 @@ QUEUE = Queue()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers calls in the JSON protocol of SQS, late."""
+    """Answers calls in the JSON protocol of SQS."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a response is one piece
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         """Answer a call."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         call = self.headers["X-Amz-Target"].partition(".")[2]
-        time.sleep(LATENCY)
         body = json.dumps(QUEUE.answer(call, asked)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
@@ -95,10 +99,30 @@ def sqs_service() -> Iterator[dict[str, Any]]:
             server.stdin.close()
 
 
+class Service(ThreadingHTTPServer):
+    """Serves until its process ends."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has left."""
+
+
+def load_proxy() -> Any:
+    """Load the proxy of the kit, which needs nothing of the rest of it."""
+    spec = importlib.util.spec_from_file_location("proxy", PROXY)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Proxy
+
+
 if __name__ == "__main__":
-    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service.daemon_threads = True
+    service = Service(("127.0.0.1", 0), Handler)
     threading.Thread(target=service.serve_forever, daemon=True).start()
-    sys.stdout.write(f"{service.server_address[1]}\n")
-    sys.stdout.flush()
-    sys.stdin.read()
+    with load_proxy()("127.0.0.1", service.server_address[1]) as between:
+        between.latency = LATENCY / PIECES
+        sys.stdout.write(f"{between.address[1]}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
