@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import missive
 import pytest
+from deferred_suite import EVENTS, FAILURES, RETRIES, Events, Process, Simulation, world
 from hypothesis import given
-from hypothesis import strategies as st
 from missive import (
     ConfigurationError,
     DeadLetterStoreError,
@@ -366,63 +364,13 @@ def test_an_address_behind_deferred_is_refused() -> None:
 # Crashes and clocks.
 
 
-class World:
-    """Two clocks: one that only rises, and one that people set."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.set_by = 0.0
-
-    def clock(self) -> float:
-        return self.seconds
-
-    def wall(self) -> datetime:
-        begin = datetime(2026, 1, 1, tzinfo=timezone.utc)
-        return begin + timedelta(seconds=self.seconds + self.set_by)
-
-
-@contextmanager
-def world() -> Iterator[World]:
-    """Have stores and settlement go by the clock of a world."""
-    made = World()
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("letters.memory", "letters.letter", "letters.deferred", "waiting"):
-            patch.setattr(f"missive.{module}.utc_now", made.wall)
-        yield made
-
-
-class Process:
-    """A process that takes due messages, without a transport."""
-
-    def __init__(self, world: World, processor: Processor[Any], store: MemoryDLQ) -> None:
-        self.pump = Deferred(store, lease=60.0, wall=world.wall, clock=world.clock)
-        adapter = DeferredAdapter(RawMessage, processor)
-        self.ctx = ProcessingContext(RawMessage, adapter, processor, holds=True)
-        self.in_flight: list[Any] = []
-
-    def take(self) -> list[Any]:
-        taken = self.pump.take(10)
-        self.in_flight += taken
-        return taken
-
-    def end(self) -> Outcome | None:
-        """Handle the oldest message in flight to its end."""
-        context = self.ctx.process(self.in_flight.pop(0))
-        self.ctx.settle((context,))
-        return context.outcome
-
-    def die(self) -> None:
-        """End as by SIGKILL: nothing is settled, nothing given back."""
-        self.pump.close()
-
-
 def test_a_crash_gives_a_message_to_another_process_when_the_lease_ends() -> None:
     """Not sooner, and with the attempts that were made before."""
     with world() as time:
         store = MemoryDLQ()
         fill(store, 1)
         processor = processor_of(ack, store)
-        first, second = Process(time, processor, store), Process(time, processor, store)
+        first, second = Process(time, processor), Process(time, processor)
         assert [delivery.attempt for delivery in first.take()] == [2]
         first.die()
         time.seconds = 59.0
@@ -449,7 +397,7 @@ def test_a_nacked_message_that_cannot_be_deferred_again_is_due_when_its_lease_en
     with world() as time:
         store = Full()
         fill(store, 1)
-        process = Process(time, processor_of(lambda message, ctx: ctx.nack(), store), store)
+        process = Process(time, processor_of(lambda message, ctx: ctx.nack(), store))
         process.take()
         store.full = True
         assert process.end() is Outcome.NACKED
@@ -468,7 +416,7 @@ def test_a_clock_that_is_set_forward_gives_nothing_to_two_processes() -> None:
         store = MemoryDLQ()
         fill(store, 1)
         processor = processor_of(ack, store)
-        first, second = Process(time, processor, store), Process(time, processor, store)
+        first, second = Process(time, processor), Process(time, processor)
         assert len(first.take()) == 1
         time.set_by = 86_400.0
         assert second.take() == []
@@ -488,7 +436,7 @@ def test_a_process_never_takes_what_it_has_in_flight() -> None:
     with world() as time:
         store = MemoryDLQ()
         fill(store, 1)
-        process = Process(time, processor_of(ack, store), store)
+        process = Process(time, processor_of(ack, store))
         process.take()
         time.seconds += 200.0  # its renewals were late
         assert process.take() == []
@@ -503,7 +451,7 @@ def test_a_clock_that_is_set_back_loses_nothing() -> None:
         store = MemoryDLQ()
         fill(store, 3)
         time.set_by = -3600.0
-        process = Process(time, processor_of(ack, store), store)
+        process = Process(time, processor_of(ack, store))
         assert process.take() == []
         time.seconds = 3601.0
         assert len(process.take()) == 3
@@ -518,7 +466,7 @@ def test_a_message_acked_after_its_claim_was_lost_is_said_so(
         store = MemoryDLQ()
         fill(store, 1)
         processor = processor_of(ack, store)
-        slow, other = Process(time, processor, store), Process(time, processor, store)
+        slow, other = Process(time, processor), Process(time, processor)
         slow.take()
         time.seconds = 100.0
         other.take()
@@ -531,125 +479,12 @@ def test_a_message_acked_after_its_claim_was_lost_is_said_so(
 
 # Whatever happens.
 
-events = st.lists(
-    st.one_of(
-        st.tuples(st.just("tick"), st.floats(0.1, 20.0)),
-        st.tuples(st.just("set"), st.sampled_from([-3600.0, 86_400.0, -1.0, 40.0, 3.0])),
-        st.tuples(st.just("take"), st.integers(0, 2)),
-        st.tuples(st.just("end"), st.integers(0, 2)),
-        st.tuples(st.just("kill"), st.integers(0, 2)),
-    ),
-    max_size=60,
-)
 
-
-@given(
-    events=events,
-    attempts=st.integers(1, 5),
-    delay=st.floats(0, 100),
-    failures=st.lists(st.integers(0, 6), min_size=1, max_size=4),
-)
+@given(events=EVENTS, retry=RETRIES, failures=FAILURES)
 def test_each_message_is_tried_as_often_as_allowed_and_never_twice_at_once(
-    events: list[tuple[str, float]], attempts: int, delay: float, failures: list[int]
+    events: Events, retry: Retry, failures: list[int]
 ) -> None:
     """Through kills and clocks that jump; one attempt more for each kill, and all end somewhere."""
+    store = MemoryDLQ()
     with world() as time:
-        Simulation(time, Retry(attempts=attempts, delay=delay), failures).run(events)
-
-
-class Simulation:
-    """Three processes on one store, and messages that fail so often before they succeed.
-
-    :param failures: how often each message fails.
-    """
-
-    def __init__(self, time: World, retry: Retry, failures: list[int]) -> None:
-        self.time, self.retry = time, retry
-        self.store = MemoryDLQ()
-        self.failures = {b"%d" % number: count for number, count in enumerate(failures)}
-        self.ended: Counter[bytes] = Counter()
-        self.begun: Counter[bytes] = Counter()
-        self.killed: Counter[bytes] = Counter()
-        self.acked: Counter[bytes] = Counter()
-        self.set_at = -1e9
-        self.processor = processor_of(self.handle, self.store, retry)
-        self.processes = [self.new_process() for _ in range(3)]
-
-    def new_process(self) -> Process:
-        return Process(self.time, self.processor, self.store)
-
-    def handle(self, message: RawMessage, ctx: Any) -> None:
-        body = message.raw_data
-        self.ended[body] += 1
-        if self.ended[body] <= self.failures[body]:
-            raise ValueError("no")
-        self.acked[body] += 1
-        ctx.ack()
-
-    def run(self, events: list[tuple[str, float]]) -> None:
-        client = self.processor.test_client()
-        for body in self.failures:
-            self.begun[body] += 1
-            client.send(body, message_id=body)
-        for name, value in events:
-            getattr(self, f"do_{name}")(value)
-        self.finish()
-        for process in self.processes:
-            process.die()
-        for body in self.failures:
-            self.check(body)
-
-    def do_tick(self, seconds: float) -> None:
-        self.time.seconds += seconds
-        for process in self.processes:
-            process.pump.leases.renew()
-
-    def do_set(self, by: float) -> None:
-        self.time.set_by += by
-        self.set_at = self.time.seconds
-        for process in self.processes:  # as each does every second
-            self.take(process)
-
-    def do_take(self, number: float) -> None:
-        self.take(self.processes[int(number)])
-
-    def take(self, process: Process) -> None:
-        in_flight = {d.raw_data for each in self.processes for d in each.in_flight}
-        for delivery in process.take():
-            body = delivery.raw_data
-            assert body not in in_flight, "handled twice at once"
-            self.begun[body] += 1
-
-    def do_end(self, number: float) -> None:
-        process = self.processes[int(number)]
-        if process.in_flight:
-            process.end()
-
-    def do_kill(self, number: float) -> None:
-        process = self.processes[int(number)]
-        self.killed.update(delivery.raw_data for delivery in process.in_flight)
-        process.die()
-        process.in_flight.clear()
-        # One that starts just after the clock was set cannot know that; it takes a moment.
-        while self.time.seconds - self.set_at < 40.0:
-            self.do_tick(20.0)
-        self.processes[int(number)] = self.new_process()
-
-    def finish(self) -> None:
-        for _ in range(60):
-            for process in self.processes:
-                self.take(process)
-                while process.in_flight:
-                    process.end()
-            if not self.store.counts().deferred:
-                return
-            self.time.seconds += 6 * 3600.0
-        raise AssertionError("a message waits for ever")
-
-    def check(self, body: bytes) -> None:
-        dead = [letter for letter in self.store.letters() if letter.raw_data == body]
-        assert self.acked[body] + len(dead) == 1, "it ended in one way"
-        assert self.ended[body] == min(self.failures[body] + 1, self.retry.attempts)
-        assert self.begun[body] == self.ended[body] + self.killed[body]
-        if dead:
-            assert (dead[0].attempt, dead[0].failures) == (self.retry.attempts,) * 2
+        Simulation(time, retry, failures, lambda: store).run(events)
