@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from api_names import PACKAGES, public_names
 from error_entries import all_errors
+from public_names import PACKAGES, public_names
 from sphinx.util.inventory import InventoryFile
 
 #: What a browser fetches by itself when it shows a page.

@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "docs/tests"))
+sys.path[:0] = [str(ROOT / "docs/tests"), str(ROOT / "docs/_ext")]
 TRANSPORTS = ("kafka", "nats", "rabbitmq", "sqs")
 # Where the tests of the transports start servers of their own.
 sys.path.extend(str(ROOT / f"packages/missive-{name}/tests") for name in TRANSPORTS)

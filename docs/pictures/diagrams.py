@@ -151,7 +151,7 @@ def deferral() -> Diagram:
     drawn.box(80, 220, 200, "due", "one process claims it")
     drawn.arrow("M180 272V298")
     drawn.box(80, 300, 200, "handler", "attempt 2, then 3")
-    drawn.arrow("M280 326H350V30H282", "raises again", 310, 320, bad=True)
+    drawn.arrow("M280 326H350V30H282", "again", 316, 318, bad=True)
     drawn.arrow("M130 352V382")
     drawn.arrow("M230 352V382", bad=True)
     drawn.box(24, 384, 148, "acked", "and gone")
