@@ -7,10 +7,9 @@ import random
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -448,79 +447,6 @@ def iterate(folder: str) -> Callable[[int], dict[str, float]]:
     return run
 
 
-# Deferred messages, a million of them due.
-
-
-def many_deferred(folder: str) -> str:
-    """Return the path of a store with a million deferred messages that are due."""
-    from missive.dlq.sqlite import SQLiteDLQ
-
-    path = str(Path(folder) / "deferred.db")
-    if not Path(path).exists():
-        (example,) = letters_of(1)
-        with SQLiteDLQ(path, synchronous="OFF") as store:
-            for start in range(0, MILLION, 1000):
-                store.defer(
-                    example._replace(
-                        id=b"%016d" % number,
-                        message_id=b"%016d" % number,
-                        # Due in another order than they came.
-                        due=DUE + timedelta(seconds=number * 7919 % 1_000_003),
-                    )
-                    for number in range(start, start + 1000)
-                )
-    return path
-
-
-@suite.variant(
-    "sqlite3, claim due",
-    environment="limit",
-    kind="limit",
-    semantics=f"{BATCH} rows read and claimed by hand, in one transaction, by the same index",
-)
-def raw_claim_due(folder: str) -> Callable[[int], None]:
-    """Measure the query and the update alone."""
-    connection = connect(many_deferred(folder), "WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-    def run(count: int) -> None:
-        for _ in range(0, count, BATCH):
-            now = int(time.time() * 1e6)
-            connection.execute("BEGIN IMMEDIATE")
-            rows = connection.execute(
-                "SELECT * FROM letters JOIN contents USING (position) WHERE due <= ?"
-                " AND claim_expires IS NULL ORDER BY due LIMIT ?",
-                (now, BATCH),
-            ).fetchall()
-            assert len(rows) == BATCH
-            connection.executemany(
-                "UPDATE letters SET claim = ?, claimed = ?, claim_expires = ? WHERE position = ?",
-                [("a token", now, now + 600_000_000, row[0]) for row in rows],
-            )
-            connection.execute("COMMIT")
-
-    return run
-
-
-@suite.variant(
-    "Missive, claim due",
-    environment="missive",
-    kind="missive",
-    semantics=f"claim_due({BATCH}): the messages with their claims",
-)
-def claim_due(folder: str) -> Callable[[int], None]:
-    """Measure the store's claim."""
-    from missive.dlq.sqlite import SQLiteDLQ
-
-    store = SQLiteDLQ(many_deferred(folder))
-
-    def run(count: int) -> None:
-        for _ in range(0, count, BATCH):
-            assert len(store.claim_due(BATCH, 600.0)) == BATCH
-
-    return run
-
-
 WRITES = ("append and fdatasync", "sqlite3, WAL", "sqlite3, DELETE", "missive 0.8.1", "Missive")
 suite.case(
     "1 KB, a commit each",
@@ -556,12 +482,6 @@ suite.case(
     items=3,
     quick=False,
     rounds=3,
-)
-suite.case(
-    "due, of a million deferred",
-    ("sqlite3, claim due", "Missive, claim due"),
-    items=1000,
-    quick=False,
 )
 suite.case("a million, one by one", ("Missive, all",), items=MILLION, quick=False, rounds=1)
 
@@ -599,12 +519,6 @@ suite.target(
     ("1 KB, a commit each", "defer, claim, remove"),
     ("1 KB, a commit each", "Missive"),
     at_most=2.5,
-)
-suite.target(
-    "claim what is due of a million, of a hand-made query",
-    ("due, of a million deferred", "Missive, claim due"),
-    ("due, of a million deferred", "sqlite3, claim due"),
-    at_most=2,
 )
 suite.target(
     "a storm one by one, of one in batches",

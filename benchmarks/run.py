@@ -31,6 +31,7 @@ MODULES = {
     "asgi": "asgi",
     "import": "import_time",
     "dlq": "dlq",
+    "deferred": "deferred",
     "postgresql": "postgresql",
     "telemetry": "telemetry",
 }

@@ -181,6 +181,7 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
             "asgi",
             "import",
             "dlq",
+            "deferred",
             "postgresql",
             "telemetry",
         )
