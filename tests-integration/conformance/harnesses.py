@@ -362,6 +362,7 @@ class StreamsHarness(RedisHarness):
     """A consumer group over streams of Redis."""
 
     adapter_cls = RedisStreamsAdapter
+    max_deliveries = True
     url = "redis+streams://127.0.0.1:1?streams=left&group=workers"
     group: ClassVar[str] = "workers"
 
@@ -677,6 +678,7 @@ class QuorumHarness(RabbitMQHarness):
     """The same with quorum queues."""
 
     adapter_cls = QuorumQueueAdapter
+    max_deliveries = True
     kind = "quorum"
 
     def kill(self) -> None:
@@ -693,6 +695,7 @@ class SQSHarness(AdapterHarness):
     """
 
     adapter_cls = SQSAdapter
+    max_deliveries = True
     patience = 40.0
     stop_within = 3.0
     url = "sqs://left?region=eu-west-1"

@@ -81,6 +81,7 @@ class JetStreamHarness(NATSHarness):
     """A durable consumer of a stream of two subjects."""
 
     adapter_cls = NATSAdapter
+    max_deliveries = True
     url = "nats://127.0.0.1:1?stream=work&consumer=workers"
 
     def start(self) -> None:

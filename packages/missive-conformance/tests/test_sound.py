@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from missive.conformance import AdapterConformance, DLQConformance
+import pytest
+from missive.conformance import AdapterConformance, DLQConformance, judge
 from missive_mutants import harness, store_harness
 
 
@@ -24,6 +25,22 @@ class TestDelaying(AdapterConformance):
 
 class TestOrderly(AdapterConformance):
     harness = harness.OrderlyHarness
+
+
+class TestGreedy(AdapterConformance):
+    __test__ = False
+    harness = harness.GreedyHarness
+
+
+class TestCounting(AdapterConformance):
+    __test__ = False
+    harness = harness.CountingHarness
+
+
+@pytest.mark.parametrize(("suite", "check"), [(TestGreedy, "A96"), (TestCounting, "A154")])
+def test_a_variant_passes_what_concerns_it(suite: type[AdapterConformance], check: str) -> None:
+    """Batches of fifty are no fault, nor is a message that ends its process so often and no more."""
+    assert [(one.outcome, one.detail) for one in judge(suite, ids=[check])] == [("passed", "")]
 
 
 class TestFile(DLQConformance):

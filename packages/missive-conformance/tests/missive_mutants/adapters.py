@@ -20,6 +20,7 @@ from missive.conformance import AdapterConformance
 from .harness import (
     AnsweringHarness,
     BrokerHarness,
+    CountingHarness,
     DelayingHarness,
     FleetingHarness,
     OrderlyHarness,
@@ -29,6 +30,7 @@ from .mutation import Mutants
 from .transport import (
     AnsweringAdapter,
     BrokerClient,
+    CountingAdapter,
     DelayingAdapter,
     FleetingAdapter,
     OrderlyAdapter,
@@ -364,6 +366,22 @@ class GuessesTheCount(OtherEnvelope, FleetingAdapter):
 
     def other(self, line: dict[str, Any]) -> dict[str, Any]:
         return {"delivery_count": 1}
+
+
+@MUTANTS.add(CountingHarness, "A154")
+class RejectsWithoutAStage(CountingAdapter):
+    """Rejects what came too often without saying at which stage, by which every run ends."""
+
+    def reject(self, delivery: Delivery) -> None:
+        delivery.rejection = ("delivered too often",)  # type: ignore[assignment]
+
+
+@MUTANTS.add(CountingHarness, "A154")
+class NeverRejects(CountingAdapter):
+    """Takes max_deliveries, and delivers however often."""
+
+    def reject(self, delivery: Delivery) -> None:
+        return
 
 
 # Which messages, how often, in which order.

@@ -13,8 +13,10 @@ from .broker import Broker
 from .transport import (
     AnsweringAdapter,
     BrokerClient,
+    CountingAdapter,
     DelayingAdapter,
     FleetingAdapter,
+    GreedyAdapter,
     OrderlyAdapter,
     SoundAdapter,
     TinyAdapter,
@@ -117,6 +119,19 @@ class DelayingHarness(BrokerHarness):
     """The broker delays nacks."""
 
     adapter_cls = DelayingAdapter
+
+
+class CountingHarness(BrokerHarness):
+    """Messages are delivered so often and no more."""
+
+    adapter_cls = CountingAdapter
+    max_deliveries = True
+
+
+class GreedyHarness(BrokerHarness):
+    """One consumer takes many messages at once."""
+
+    adapter_cls = GreedyAdapter
 
 
 class TinyHarness(BrokerHarness):

@@ -217,6 +217,36 @@ class TinyAdapter(BrokerClient):
     capabilities = replace(SoundAdapter.capabilities, max_bytes=1000)
 
 
+class CountingAdapter(SoundAdapter):
+    """What was delivered too often is a dead letter.
+
+    :param max_deliveries: how often that is.
+    """
+
+    def __init__(self, *arguments: Any, max_deliveries: int = 5, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.max_deliveries = max_deliveries
+
+    def deliver(self, line: dict[str, Any]) -> Delivery:
+        """Make a delivery of a line, rejected where it came too often."""
+        delivery = super().deliver(line)
+        if line["count"] > self.max_deliveries:
+            self.reject(delivery)
+        return delivery
+
+    def reject(self, delivery: Delivery) -> None:
+        """Have a delivery dead-lettered."""
+        delivery.rejection = ("delivered too often", "decoding")
+
+
+class GreedyAdapter(SoundAdapter):
+    """Takes fifty messages at once."""
+
+    def subscribe(self) -> None:
+        """Have the broker send fifty messages ahead."""
+        self.ask(op="subscribe", queues=self.queues, credit=50, automatic=False)
+
+
 class FleetingAdapter(BrokerClient):
     """The broker forgets what it has delivered: at most once, to everyone."""
 

@@ -16,6 +16,7 @@ from .adapter_checks import (
     Discretion,
     Handlers,
     Network,
+    Poison,
     Processes,
     Settlement,
     Stopping,
@@ -38,6 +39,7 @@ class AdapterConformance(
     Conduct,
     Discretion,
     Processes,
+    Poison,
     Network,
     Connections,
 ):

@@ -78,6 +78,9 @@ class AdapterHarness(Harness, ABC):
     #: ``remaining`` counts messages that were settled behind unsettled ones as settled; not so where
     #: the transport keeps no more than a position.
     counts_each: ClassVar[bool] = True
+    #: ``make_adapter`` takes ``max_deliveries``: a message that was delivered so often, and ended its
+    #: process each time, is rejected.
+    max_deliveries: ClassVar[bool] = False
     #: A URL that ``adapter_cls.from_url`` takes, if it takes any; nothing is connected to.
     url: ClassVar[str | None] = None
 

@@ -44,6 +44,7 @@ SENTENCES = {
     "foreign": "the harness offers no file of something else",
     "kill": "the harness offers no way to kill the broker",
     "locked": "the harness offers no way to lock the store",
+    "max_deliveries": "an adapter without max_deliveries never rejects what ends its process",
     "missing_adapter": "the harness builds no adapter for something that does not exist",
     "newer": "the harness offers no store of a later version",
     "no own_dlq": "an adapter that brings its own DLQ does not use the processor's",

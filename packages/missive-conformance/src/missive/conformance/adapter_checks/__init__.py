@@ -7,6 +7,7 @@ from .delivery import Delivery
 from .discretion import Discretion
 from .handlers import Handlers
 from .network import Network
+from .poison import Poison
 from .processes import Processes
 from .settlement import Settlement
 from .stopping import Stopping
@@ -21,6 +22,7 @@ __all__ = [
     "Discretion",
     "Handlers",
     "Network",
+    "Poison",
     "Processes",
     "Settlement",
     "Stopping",

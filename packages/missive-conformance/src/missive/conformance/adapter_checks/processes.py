@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from itertools import count, islice
 from time import monotonic
 from typing import Any
 
 from ..children import Child
 from ..contract import ContractBroken, check, expect
-from ..lab import AdapterLab, Publication
+from ..lab import AdapterLab, Publication, glances
 from ..ledger import Account, Ledger, balance, numbered_body, read_ledgers
 from ..scenarios import POISONED
 
@@ -66,6 +67,11 @@ def recover(lab: AdapterLab, books: Books, *former: Child) -> tuple[Account, lis
     account = books.balance(*former, *healthy)
     expect(status == 0, f"the healthy worker ended with status {status}: {healthy[-1].tail()}")
     return account, healthy
+
+
+def has_noted(child: Child, event: str) -> bool:
+    """Return whether a process has noted something."""
+    return any(line["event"] == event for line in child.lines)
 
 
 def lines_of(children: Iterable[Child], event: str, number: int) -> list[dict[str, Any]]:
@@ -217,12 +223,25 @@ class Processes:
         workers = [lab.child("work", linger=0.005) for _ in range(3)]
         for worker in workers:
             worker.wait_noted("ready")
-        books.publish(*range(60))
-        for worker in workers[:2]:
-            worker.wait_noted("started")
+        for worker in self._two_at_work(lab, books, workers):
             worker.kill()
         account, _ = recover(lab, books, *workers)
         expect(account.at_fault is None, str(account.at_fault))
+
+    def _two_at_work(self, lab: AdapterLab, books: Books, workers: list[Child]) -> list[Child]:
+        """Publish until two of the workers have begun, however many messages each takes at once."""
+        deadline = monotonic() + lab.patience
+        numbers = count()
+        while True:
+            books.publish(*islice(numbers, 60))
+            for _ in glances():
+                busy = [worker for worker in workers if has_noted(worker, "started")]
+                if len(busy) >= 2:
+                    return busy[:2]
+            expect(
+                monotonic() < deadline,
+                f"{len(busy)} of 3 workers got a message, of {next(numbers)} that were published",
+            )
 
     @check(
         "A97", profile="faults", needs=(*PROCESS, "delivery=request-reply"), read="adapters#crashes"
