@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("deferred_suite", "webhook_suite")
+pytest.register_assert_rewrite("deferred_suite", "patience", "recorder", "running", "webhook_suite")
 
 # A shared machine may be slow at any moment, so no example has a deadline of its own.
 settings.register_profile("quick", deadline=None)

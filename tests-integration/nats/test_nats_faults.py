@@ -15,9 +15,9 @@ import pytest
 from missive.adapters.nats import NATSAdapter, NATSSubjectAdapter
 from missive.conformance import Proxy
 from missive.dlq.sqlite import SQLiteDLQ
-from nats_recorder import Recorder
-from nats_running import Running
 from nats_server import DEADLINE, Client, NATSServer, eventually
+from recorder import Recorder
+from running import Running
 
 WORKER = Path(__file__).parent / "nats_worker.py"
 

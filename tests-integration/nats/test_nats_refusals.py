@@ -17,9 +17,9 @@ import missive
 import nkeys
 import pytest
 from missive.adapters.nats import NATSAdapter, NATSRefused
-from nats_recorder import Recorder
-from nats_running import Running
 from nats_server import Client, NATSServer, eventually
+from recorder import Recorder
+from running import Running
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/transports/nats.md"
 

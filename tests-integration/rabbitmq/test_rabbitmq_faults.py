@@ -14,9 +14,9 @@ import missive
 import pytest
 from missive.adapters.rabbitmq import RabbitMQAdapter
 from missive.dlq.sqlite import SQLiteDLQ
-from rabbitmq_recorder import Recorder
-from rabbitmq_running import Running
 from rabbitmq_server import Client, RabbitMQServer, eventually
+from recorder import Recorder
+from running import Running
 
 pytestmark = pytest.mark.faults
 

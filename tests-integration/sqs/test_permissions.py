@@ -13,8 +13,8 @@ from uuid import uuid4
 import missive
 import pytest
 from missive.adapters.sqs import SQSAdapter, SQSRefused
-from sqs_recorder import Recorder
-from sqs_running import Running
+from recorder import Recorder
+from running import Running
 from sqs_server import TestQueue, eventually
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/transports/sqs.md"

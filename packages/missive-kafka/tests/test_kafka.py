@@ -8,10 +8,10 @@ from typing import Any
 
 import missive
 import pytest
-from kafka_recorder import Recorder
-from kafka_running import Running
 from kafka_server import Broker, Client, MockCluster, Tansu, eventually
 from missive.adapters.kafka import KafkaAdapter, KafkaRefused
+from recorder import Recorder
+from running import Running
 
 
 def adapter_of(recorder: Recorder, broker: Broker, *topics: str, **options: Any) -> Any:

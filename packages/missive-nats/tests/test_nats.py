@@ -10,9 +10,9 @@ from typing import Any
 import missive
 import pytest
 from missive.adapters.nats import NATSAdapter, NATSRefused
-from nats_recorder import Recorder
-from nats_running import Running
 from nats_server import Client, NATSServer, eventually
+from recorder import Recorder
+from running import Running
 
 
 def adapter_of(recorder: Recorder, server: NATSServer, stream: str, **options: Any) -> Any:

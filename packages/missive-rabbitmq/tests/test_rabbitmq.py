@@ -10,9 +10,9 @@ from typing import Any
 import missive
 import pytest
 from missive.adapters.rabbitmq import RabbitMQAdapter, RabbitMQRefused
-from rabbitmq_recorder import Recorder
-from rabbitmq_running import Running
 from rabbitmq_server import Client, RabbitMQServer, eventually
+from recorder import Recorder
+from running import Running
 
 KINDS = pytest.mark.parametrize("kind", ["classic", "quorum"])
 

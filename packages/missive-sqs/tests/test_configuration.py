@@ -8,9 +8,9 @@ import missive
 import pytest
 from missive.adapters.sqs import SQSAdapter, SQSRefused
 from missive.urls import adapter_from_url as load_adapter
+from recorder import Recorder
+from running import Running
 from sqs_fake import URL, FakeClient
-from sqs_recorder import Recorder
-from sqs_running import Running
 
 
 def build(queue: Any = URL, **options: Any) -> SQSAdapter[Any]:

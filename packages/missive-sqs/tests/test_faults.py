@@ -11,9 +11,9 @@ import pytest
 from botocore import exceptions
 from missive.adapters.sqs import SQSAdapter, SQSRefused, session
 from missive.adapters.sqs.discretion import THREADS, keep_bodies_out_of_logs
+from recorder import Recorder
+from running import Running
 from sqs_fake import FIFO_URL, URL, FakeClient, client_error, failing, received
-from sqs_recorder import Recorder
-from sqs_running import Running
 from sqs_server import DEADLINE, eventually
 
 

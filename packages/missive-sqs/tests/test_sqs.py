@@ -11,8 +11,8 @@ from typing import Any
 import missive
 import pytest
 from missive.adapters.sqs import SQSAdapter, SQSMessage
-from sqs_recorder import Recorder
-from sqs_running import Running
+from recorder import Recorder
+from running import Running
 from sqs_server import DEADLINE, TestQueue, eventually
 
 

@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from redis_server import DEADLINE
+from patience import DEADLINE
 
 
 class Running:

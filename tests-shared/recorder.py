@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import missive
-from sqs_server import eventually
+from patience import eventually
 
 
 class Recorder:
