@@ -25,6 +25,8 @@ MODULES = {
     "pubsub": "redis_pubsub",
     "streams": "redis_streams",
     "handlers": "handlers",
+    "rabbitmq": "rabbitmq",
+    "kafka": "kafka",
     "sqs": "sqs",
     "jetstream": "jetstream",
     "wsgi": "wsgi",

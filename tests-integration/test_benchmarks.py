@@ -175,6 +175,8 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
             "pubsub",
             "streams",
             "handlers",
+            "rabbitmq",
+            "kafka",
             "jetstream",
             "sqs",
             "wsgi",
