@@ -37,8 +37,19 @@ class OnCallersLoop(Generic[M]):
             async with threads:
                 await call_in_thread(_handle_and_settle, self, context)
             return context
-        if self.bare:
-            await _run_bare(self, context)
+        if self.bare:  # the same as its steps, where it stands alone (benchmarks/asgi.py)
+            message = context.message
+            message._handling = context
+            try:
+                await context.handler.function(message, context)  # type: ignore[union-attr]
+            except BaseException as error:
+                _fail(context, error)
+            finally:
+                message._handling = None
+            if context._decision is ACKED and context.error is None:
+                context.outcome = ACKED
+            else:
+                self.decide(context)
         else:
             await self.arun(context, partial(_call, threads))
         simple = self._ack is not None and context._routine and not self._observers
@@ -75,25 +86,14 @@ class OnCallersLoop(Generic[M]):
             raise error
 
 
-async def _run_bare(run: Any, context: HandlingContext[Any]) -> None:
-    """Call an async handler that stands alone: the same as its steps (benchmarks/asgi.py)."""
-    message = context.message
-    message._handling = context
-    try:
-        await context.handler.function(message, context)  # type: ignore[union-attr]
-    except BaseException as error:
-        from .loop_tasks import raised_in_callers_task
+def _fail(context: HandlingContext[Any], error: BaseException) -> None:
+    """Keep what an async handler raised, unless it ends the caller's task."""
+    from .loop_tasks import raised_in_callers_task
 
-        raised = raised_in_callers_task(message, error)
-        if not isinstance(raised, Exception):
-            raise
-        context.error = raised
-    finally:
-        message._handling = None
-    if context._decision is ACKED and context.error is None:
-        context.outcome = ACKED
-    else:
-        run.decide(context)
+    raised = raised_in_callers_task(context.message, error)
+    if not isinstance(raised, Exception):
+        raise raised
+    context.error = raised
 
 
 def _handle_and_settle(run: Any, context: HandlingContext[Any]) -> None:

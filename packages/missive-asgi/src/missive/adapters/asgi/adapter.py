@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from missive import ConfigurationError, M, Processor
 from missive.polling import place_of
-from missive.webhooks import Answer
 from missive.webhooks.serving import WebhookAdapter
 
 from .protocol import Receive, Scope, Send
@@ -66,8 +65,18 @@ class ASGIAdapter(WebhookAdapter[M]):
                 answer = await self._reception.receive(scope, receive, run)
             else:
                 answer = await self._reception.answer(scope, receive, run)
-            if answer is not None:
-                await _send(answer, scope["method"], send)
+            if answer is None:
+                return
+            body = b"" if scope["method"] == "HEAD" else answer.body
+            # A copy, since middleware may change the list that it is given.
+            headers = answer.raw_headers.copy()
+            try:
+                await send(
+                    {"type": "http.response.start", "status": answer.status, "headers": headers}
+                )
+                await send({"type": "http.response.body", "body": body})
+            except OSError:  # by version 2.4 of the protocol's HTTP part; the outcome stands
+                logger.info("the sender went away before it was answered")
         elif kind == "lifespan":
             await self._live(receive, send)
         elif kind == "websocket":
@@ -130,21 +139,6 @@ class ASGIAdapter(WebhookAdapter[M]):
         """Note that a message that is sent now would be handled, unless the end has begun."""
         if not self._run.refusing:
             self.ready.set()
-
-
-async def _send(answer: Answer, method: str, send: Send) -> None:
-    try:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                # A copy, since middleware may change the list that it is given.
-                "headers": answer.raw_headers.copy(),
-            }
-        )
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
-    except OSError:  # by version 2.4 of the protocol's HTTP part; the outcome stands
-        logger.info("the sender went away before it was answered")
 
 
 async def _reported(what: str, step: Callable[[], Any], send: Send) -> bool:

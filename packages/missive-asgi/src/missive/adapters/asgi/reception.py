@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from missive import M, Outcome
+from missive import HandlingContext, M, Outcome
 from missive.webhooks import Answer, answers
 from missive.webhooks.serving import Reception, WebhookAdapter
 
@@ -83,12 +83,13 @@ class ASGIReception(Reception[M]):
         try:
             if run.refusing:  # since the body was read
                 return answers.DRAINING
-            if unusual:
-                message_id = _text(headers, self._id_key) if self._id_key else None
-                refusal = self.admit(delivery, ScopeRequest(body, scope), message_id)
-                if refusal is not None:
-                    return refusal
-            return await self._take(delivery, run)
+            refusal = self._judge(delivery, scope, headers) if unusual else None
+            if refusal is not None:
+                return refusal
+            ctx = run.ctx
+            if ctx is None:
+                return await self._take_first(delivery, run)
+            return self._answer_of(await ctx.adeliver(delivery, run.threads))
         except asyncio.CancelledError:
             if run.was_cancelled(delivery):  # at the end of the run, which is told the sender
                 return answers.DRAINING
@@ -98,16 +99,23 @@ class ASGIReception(Reception[M]):
         finally:
             run.end(delivery)
 
-    async def _take(self, delivery: ScopeDelivery, run: ServerRun[M]) -> Answer:
-        """Have a message handled, and answer what became of it."""
+    def _judge(self, delivery: ScopeDelivery, scope: Scope, headers: RawHeaders) -> Answer | None:
+        """Judge a request that is not the usual one, and identify its message."""
+        message_id = _text(headers, self._id_key) if self._id_key else None
+        return self.admit(delivery, ScopeRequest(delivery.raw_data, scope), message_id)
+
+    async def _take_first(self, delivery: ScopeDelivery, run: ServerRun[M]) -> Answer:
+        """Take a message where the run has not begun, or there is an inbox."""
         if run.stores:
             return await self._store(delivery, run)
-        if run.ctx is None:
-            await run.open()
+        await run.open()
         ctx = run.ctx
         if ctx is None:
             return answers.DRAINING
-        context = await ctx.adeliver(delivery, run.threads)
+        return self._answer_of(await ctx.adeliver(delivery, run.threads))
+
+    def _answer_of(self, context: HandlingContext[M]) -> Answer:
+        """Answer a message that was handled and settled."""
         if context.outcome is ACKED and not self.has_answer:
             return answers.ACKED
         return self.answer_outcome(context)
