@@ -1,4 +1,4 @@
-"""Settlement: every delivery ends exactly once, by the rules of one table.
+"""Settlement: every delivery ends in one way, by the rules of one table.
 
 :func:`decide` plans, from what happened, what is to be done, and writes nothing. :func:`settle`
 does it: dead and deferred letters first, all of a batch together, and only then acks and nacks.
