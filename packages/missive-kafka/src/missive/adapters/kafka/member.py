@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
@@ -22,6 +23,8 @@ ANSWER_TIMEOUT, PROBE_TIMEOUT = 10.0, 0.2
 PROBE_EVERY = 0.25
 #: How long the last commit may take to arrive, in seconds.
 LAST_COMMIT_TIMEOUT = 5.0
+#: How long leaving the group may take, in seconds.
+LEAVE_TIMEOUT = 15.0
 
 
 class Member:
@@ -148,8 +151,26 @@ class Member:
             self._probe_at = monotonic() + PROBE_EVERY
 
     def leave(self) -> None:
-        """Leave the group and forget everything; what was committed before has been sent."""
-        self.consumer.close()
+        """Leave the group and forget everything; what was committed before has been sent.
+
+        :raises Exception: the client failed to.
+        """
+        errors: list[Exception] = []
+
+        def close() -> None:
+            try:
+                self.consumer.close()
+            except Exception as error:
+                errors.append(error)
+
+        # Without a broker librdkafka may wait for an answer for ever.
+        closing = threading.Thread(target=close, name="missive-kafka-leave", daemon=True)
+        closing.start()
+        closing.join(LEAVE_TIMEOUT)
+        if closing.is_alive():
+            logger.warning("Kafka did not answer when this process left the group; it will notice")
+        if errors:
+            raise errors[0]
 
     def assign(self, places: list[TopicPartition]) -> None:
         """Begin with partitions, each at its offset; within ``on_assign``."""
