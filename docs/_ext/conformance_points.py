@@ -28,10 +28,17 @@ def points(suite: type) -> Iterator[Check]:
     yield from sorted(found, key=lambda check: (check.id[0], int(check.id[1:])))
 
 
+#: What a need of a check calls kinds of handlers.
+KINDS = {"plain": "plain functions", "async": "coroutines", "batch": "for batches"}
+
+
 def condition(need: str) -> str:
     """Say in words when a check applies."""
     if need.startswith("harness."):
         return f"the harness has `{need.removeprefix('harness.')}`"
+    if need.startswith("handlers"):
+        kind = need.partition("=")[2]
+        return f"handlers are not {KINDS[kind]}" if "!=" in need else f"handlers are {KINDS[kind]}"
     if need[0].isupper():
         return f"it is a `{need}`"
     return f"`{need}`"

@@ -16,10 +16,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow transports to the profiles that may take long.
+    """Leave slow transports, and handlers that are not plain, to the profiles that may take long.
 
-    Where the tests of faults are asked for, mark what the quick profile leaves out as such.
+    What kills and cuts is asked of plain handlers alone. Where the tests of faults are asked for, mark
+    what the quick profile leaves out as such.
     """
+    repeated = [item for item in items if _is_repeated(item)]
+    config.hook.pytest_deselected(items=repeated)
+    items[:] = [item for item in items if not _is_repeated(item)]
     if config.option.markexpr.startswith("faults"):
         for item in items:
             check = check_of(getattr(item, "function", None))
@@ -35,4 +39,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_slow(item: pytest.Item) -> bool:
     harness = getattr(getattr(item, "cls", None), "harness", None)
-    return getattr(harness, "is_slow", False)
+    return getattr(harness, "is_slow", False) or _is_styled(item)
+
+
+def _is_styled(item: pytest.Item) -> bool:
+    return bool(getattr(getattr(item, "cls", None), "handlers", "plain") != "plain")
+
+
+def _is_repeated(item: pytest.Item) -> bool:
+    check = check_of(getattr(item, "function", None))
+    return _is_styled(item) and check is not None and check.profile == "faults"

@@ -25,6 +25,7 @@ from .adapter_checks import (
 )
 from .harness import AdapterHarness
 from .lab import AdapterLab
+from .styles import check_style
 from .suite import artefacts_of, keep_accounts, skip_unmet, started
 
 
@@ -54,21 +55,31 @@ class AdapterConformance(
     #: Checks that are known to fail, by id, with the reason. One that passes fails the run.
     known_failures: ClassVar[Mapping[str, str]] = {}
 
+    #: How the handlers of the checks are written: ``"plain"``, ``"async"``, or ``"batch:7"`` for batch
+    #: handlers of up to seven messages. ``--missive-handlers`` sets it for all suites.
+    handlers: ClassVar[str] = "plain"
+
     @classmethod
     def subject(cls) -> type:
         """Return the class under test."""
         return cls.harness.adapter_cls
 
     @classmethod
-    def open_lab(cls, folder: Path, artefacts: Path | None = None) -> AdapterLab:
-        """Return the lab that one check works with; enter it to start the harness."""
-        return AdapterLab(cls.harness, folder, artefacts)
+    def open_lab(
+        cls, folder: Path, artefacts: Path | None = None, style: str | None = None
+    ) -> AdapterLab:
+        """Return the lab that one check works with; enter it to start the harness.
+
+        :param style: how handlers are written; ``handlers`` unless given.
+        """
+        return AdapterLab(cls.harness, folder, artefacts, check_style(style or cls.handlers))
 
     @pytest.fixture
     def lab(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AdapterLab]:
         """Return a started harness in a lab of its own."""
-        skip_unmet(request, self.harness)
-        lab = self.open_lab(tmp_path, artefacts_of(request))
+        style: str = request.config.getoption("missive_handlers", None) or self.handlers
+        skip_unmet(request, self.harness, style)
+        lab = self.open_lab(tmp_path, artefacts_of(request), style)
         with started(request, lab):
             yield lab
         keep_accounts(request, lab.accounts)

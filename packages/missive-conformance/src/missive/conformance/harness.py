@@ -12,6 +12,7 @@ from missive import DLQ, Adapter, Capabilities, Processor, RawMessage
 
 from .contract import NotOffered
 from .reasons import reason
+from .styles import BATCH, PLAIN, kind_of
 
 
 class Harness:
@@ -228,12 +229,28 @@ def subject_of(harness: type[Harness]) -> type:
     return harness.dlq_cls
 
 
-def unmet(needs: tuple[str, ...], harness: type[Harness]) -> str | None:
-    """Return why a check with these needs is skipped, as a sentence; None where all are met."""
+#: Why nothing is judged with batches where core refuses them.
+NO_BATCHES = "a transport whose sender waits for an answer has no batches"
+
+
+def unmet(needs: tuple[str, ...], harness: type[Harness], style: str = PLAIN) -> str | None:
+    """Return why a check with these needs is skipped, as a sentence; None where all are met.
+
+    :param style: how the handlers of the checks are written; see :mod:`missive.conformance.styles`.
+    """
+    if kind_of(style) == BATCH and _is_met("delivery=request-reply", harness):
+        return NO_BATCHES
     for need in needs:
-        if not _is_met(need, harness):
+        about_handlers = need.startswith("handlers")
+        if not (_is_met_by(need, kind_of(style)) if about_handlers else _is_met(need, harness)):
             return reason(need)
     return None
+
+
+def _is_met_by(need: str, kind: str) -> bool:
+    """Return whether a kind of handlers is one that a check is about."""
+    _, operator, asked = need.partition("!=" if "!=" in need else "=")
+    return (kind == asked) is (operator == "=")
 
 
 def _is_met(need: str, harness: type[Harness]) -> bool:

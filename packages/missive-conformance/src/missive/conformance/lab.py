@@ -18,9 +18,12 @@ from .harness import AdapterHarness, capabilities_of
 from .ledger import Account
 from .proxy import Proxy
 from .recorder import Behaviour, Letters, Recorder
+from .styles import PLAIN
 
 #: How long a look at something that has no event waits before the next look, in seconds.
 GLANCE = 0.01
+#: The scenarios of child processes that have handlers.
+STYLED = ("work", "fork_work")
 #: How long something that must not come about is watched, in seconds.
 A_WHILE = 0.2
 
@@ -196,11 +199,17 @@ class AdapterLab:
     :param harness_cls: the harness of the adapter under test.
     :param folder: an empty folder.
     :param artefacts: where ledgers are kept; the folder itself unless given.
+    :param style: how the handlers of the checks are written: ``"plain"``, ``"async"``, ``"batch:7"``.
     """
 
     def __init__(
-        self, harness_cls: type[AdapterHarness], folder: Path, artefacts: Path | None = None
+        self,
+        harness_cls: type[AdapterHarness],
+        folder: Path,
+        artefacts: Path | None = None,
+        style: str = PLAIN,
     ) -> None:
+        self.style = style
         self.harness_cls = harness_cls
         self.folder = folder
         self.artefacts = artefacts or folder
@@ -257,7 +266,12 @@ class AdapterLab:
     ) -> Recorder:
         """Make a processor that notes what reaches its handler; see :class:`Recorder`."""
         return Recorder(
-            behaviour, matcher=matcher, dlq=dlq, observe=observe, patience=self.patience
+            behaviour,
+            matcher=matcher,
+            dlq=dlq,
+            observe=observe,
+            patience=self.patience,
+            style=self.style,
         )
 
     def letters(self, on_write: Callable[[bytes], None] | None = None) -> Letters:
@@ -323,6 +337,8 @@ class AdapterLab:
 
     def child(self, scenario: str, **settings: Any) -> Child:
         """Start a process that runs an adapter on the same transport; see ``children``."""
+        if scenario in STYLED:
+            settings["style"] = self.style
         child = Child(
             self.harness,
             scenario,

@@ -34,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " (default: $MISSIVE_PROFILE, or quick)",
     )
     group.addoption(
+        "--missive-handlers",
+        metavar="STYLE",
+        help="how the checks of adapters write their handlers: plain, async, or batch:N for batches"
+        " of up to N messages (default: what a suite says, which is plain)",
+    )
+    group.addoption(
         "--missive-allow-missing",
         action="store_true",
         help="skip the checks whose broker is missing, instead of failing",
@@ -94,7 +100,8 @@ class Kit:
         if point is None:
             return report
         suite = _suite_of(item)
-        report.user_properties.append((CHECK_PROPERTY, describe_check(suite, point)))
+        found = describe_check(suite, point, self.config.getoption("missive_handlers"))
+        report.user_properties.append((CHECK_PROPERTY, found))
         if report.failed and call.excinfo is not None:
             report.longrepr = _explain(point, suite.subject().__name__, call.excinfo.value)
         return report

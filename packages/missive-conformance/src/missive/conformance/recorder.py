@@ -10,6 +10,7 @@ from typing import Any
 from missive import HandlingContext, Message, Processor
 
 from .contract import ContractBroken
+from .styles import PLAIN, register
 
 #: What a handler does with a message.
 Behaviour = Callable[[Any, HandlingContext[Any]], None]
@@ -83,6 +84,7 @@ class Recorder:
     :param observe: note how each delivery was settled, too. It takes core's longer way through
         settlement, so checks that need it not go without.
     :param patience: how long the ``wait`` methods wait, in seconds.
+    :param style: how its handlers are written; see :mod:`missive.conformance.styles`.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Recorder:
         dlq: MutableMapping[bytes, tuple[Any, str]] | None,
         observe: bool,
         patience: float,
+        style: str = PLAIN,
     ) -> None:
+        self.style = style
         self.behaviour: Behaviour = behaviour or (lambda message, ctx: ctx.ack())
         self.patience = patience
         self.processor: Processor[Any] = Processor()
@@ -106,14 +110,17 @@ class Recorder:
         if observe:
             self.processor.on_settled(self._note_settled)
 
-    def handle_for(self, matcher: Callable[[Any], bool]) -> None:
-        """Register the recording handler for what a matcher matches."""
+    def handle_for(self, matcher: Callable[[Any], bool], **options: Any) -> None:
+        """Register the recording handler for what a matcher matches.
+
+        :param options: keyword arguments of the processor's ``handle_for``.
+        """
 
         def handler(message: Any, ctx: HandlingContext[Any]) -> None:
             self.note(message)
             self.behaviour(message, ctx)
 
-        self.processor.handle_for(matcher)(handler)
+        register(self.processor, matcher, handler, self.style, **options)
 
     def note(self, message: Any) -> None:
         """Note that a handler was called with a message."""

@@ -12,6 +12,7 @@ from typing import Any
 from missive import Capabilities
 
 from .__about__ import __version__
+from .styles import PLAIN
 
 #: How a cell of the capability matrix shows what is simply there or not.
 YES, NO = "yes", "no"
@@ -114,13 +115,17 @@ def _in_number(check: tuple[str, Any]) -> tuple[str, int]:
     return check_id[0], int(check_id[1:])
 
 
-def describe_check(suite: Any, point: Any) -> dict[str, Any]:
-    """Say which check of which class a test is, in a form that crosses processes."""
+def describe_check(suite: Any, point: Any, style: str | None = None) -> dict[str, Any]:
+    """Say which check of which class a test is, in a form that crosses processes.
+
+    :param style: how the handlers are written; what the suite says unless given.
+    """
     subject: type = suite.subject()
+    style = style or getattr(suite, "handlers", PLAIN)
     capabilities = getattr(subject, "capabilities", None)
     known = asdict(capabilities) if isinstance(capabilities, Capabilities) else None
     return {
-        "subject": subject.__name__,
+        "subject": subject.__name__ if style == PLAIN else f"{subject.__name__}, {style}",
         "kind": "adapter" if known is not None else "dlq",
         "capabilities": known,
         "id": point.id,

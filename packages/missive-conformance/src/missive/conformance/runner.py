@@ -10,6 +10,7 @@ from typing import Any
 
 from .contract import BrokerMissing, Check, ContractBroken, checks_in, wanted_by
 from .harness import unmet
+from .styles import PLAIN
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,16 @@ def skips_of(suite: Any) -> dict[str, str]:
     :returns: the reasons, by the ids of the checks. Keep it, and compare: a capability that was
         given up, or a harness that offers less, shows as a longer list.
     """
-    reasons = {point.id: unmet(point.needs, suite.harness) for _, point in checks_in(suite)}
+    reasons = {point.id: _unmet(suite, point) for _, point in checks_in(suite)}
     return {check_id: reason for check_id, reason in reasons.items() if reason is not None}
 
 
+def _unmet(suite: Any, point: Check) -> str | None:
+    return unmet(point.needs, suite.harness, getattr(suite, "handlers", PLAIN))
+
+
 def _judge_one(suite: Any, name: str, point: Check) -> Result:
-    reason = unmet(point.needs, suite.harness)
+    reason = _unmet(suite, point)
     if reason is not None:
         return Result(point, "skipped", reason)
     # What a broken adapter left running may still write while its folder is removed.

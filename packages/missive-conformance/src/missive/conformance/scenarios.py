@@ -26,6 +26,7 @@ from missive import (
 
 from .harness import AdapterHarness, DLQHarness, Harness
 from .ledger import Ledger, number_of, numbered_body
+from .styles import PLAIN, register
 
 #: The status of a process that its poison message ended.
 POISONED = 86
@@ -78,6 +79,7 @@ def work(
     fail: tuple[int, ...] = (),
     poison: int | None = None,
     linger: float = 0.0,
+    style: str = PLAIN,
     options: dict[str, Any] | None = None,
 ) -> None:
     """Ack every message, and note what happens to it, until a signal comes.
@@ -87,6 +89,7 @@ def work(
     :param fail: the numbers of the messages that the handler fails with.
     :param poison: the number of the message at which the process exits in the handler.
     :param linger: how long the handler takes after it has noted the start, in seconds.
+    :param style: how the handler is written; see :mod:`missive.conformance.styles`.
     :param options: keyword arguments of the adapter.
     """
     processor: Processor[Any] = Processor()
@@ -105,7 +108,6 @@ def work(
     def after(processing_ctx: ProcessingContext[Any], ctx: HandlingContext[Any]) -> None:
         stand_still("after", ctx.message)
 
-    @processor.handle_for(lambda message: True)
     def handle(message: Message, ctx: HandlingContext[Any]) -> None:
         ledger.note(
             "started",
@@ -124,6 +126,8 @@ def work(
         ledger.note("decided", message.raw_data)
         ctx.ack()
 
+    register(processor, lambda message: True, handle, style)
+
     @processor.on_settled
     def settled(processing_ctx: ProcessingContext[Any], settled: HandlingContext[Any]) -> None:
         # A letter is noted when it is written, so here only what carries no letter.
@@ -141,7 +145,9 @@ def work(
     ledger.mark({"event": "returned"})
 
 
-def fork_work(harness: AdapterHarness, ledger: Ledger, *, children: int) -> None:
+def fork_work(
+    harness: AdapterHarness, ledger: Ledger, *, children: int, style: str = PLAIN
+) -> None:
     """Run one adapter, built here, in several forked children; ack and note every message.
 
     SIGUSR1 stops the first of them, SIGTERM all.
@@ -149,10 +155,11 @@ def fork_work(harness: AdapterHarness, ledger: Ledger, *, children: int) -> None
     books = [ledger]
     processor: Processor[Any] = Processor()
 
-    @processor.handle_for(lambda message: True)
     def handle(message: Message, ctx: HandlingContext[Any]) -> None:
         books[-1].note("started", message.raw_data, id=message.message_id.hex())
         ctx.ack()
+
+    register(processor, lambda message: True, handle, style)
 
     @processor.on_settled
     def settled(processing_ctx: ProcessingContext[Any], settled: HandlingContext[Any]) -> None:

@@ -12,15 +12,16 @@ import pytest
 from .contract import BrokerMissing, check_of
 from .harness import Harness, unmet
 from .ledger import Account
+from .styles import PLAIN
 
 #: The user property of a test report that holds the text of a ledger's account.
 ACCOUNT_PROPERTY = "missive_account"
 
 
-def skip_unmet(request: pytest.FixtureRequest, harness: type[Harness]) -> None:
+def skip_unmet(request: pytest.FixtureRequest, harness: type[Harness], style: str = PLAIN) -> None:
     """Skip the test where a need of its check is not met, for the reason that the need has."""
     point = check_of(request.function)
-    reason = unmet(point.needs, harness) if point is not None else None
+    reason = unmet(point.needs, harness, style) if point is not None else None
     if reason is not None:
         pytest.skip(reason)
 

@@ -272,7 +272,7 @@ class Settlement:
         """
         expect_raise(lab, Failure, fail)
 
-    @check("A47", read=TABLE)
+    @check("A47", needs=("handlers!=batch",), read=TABLE)
     def test_a47_a_failure_after_the_ack_counts(self, lab: AdapterLab) -> None:
         """A handler that acks and then raises has failed: a dead letter, not a silent ack."""
         expect_letter(lab, "the handler's own words", fail_after_ack)

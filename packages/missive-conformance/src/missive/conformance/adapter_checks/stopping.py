@@ -183,7 +183,7 @@ class Stopping:
         expect(spent < 0.2, f"it spent {spent:.2f} s of CPU in one idle second")
         expect(len(looks) < 200, f"it called receive() {len(looks)} times in one idle second")
 
-    @check("A79", needs=("PollingAdapter",), read="adapters#drain")
+    @check("A79", needs=("PollingAdapter", "handlers!=async"), read="adapters#drain")
     def test_a79_the_drain_deadline_is_kept(self, lab: AdapterLab) -> None:
         """Handlers that are not through at drain_timeout are given up: DrainTimeout names their
         ids.

@@ -18,7 +18,7 @@ from missive import (
 )
 
 from ..contract import check, expect
-from ..lab import AdapterLab, glances, wait_until
+from ..lab import AdapterLab, everything, glances, wait_until
 from ..recorder import Recorder
 from .settlement import Failure, fail
 
@@ -211,17 +211,16 @@ class Waiting:
         """
         attempts: list[int] = []
         letters = lab.letters()
-        recorder = lab.record(matcher=None, dlq=letters)
         breaker = Breaker(on=(Failure,), failures=1, pause=DELAY)
 
-        @recorder.processor.handle_for(lambda message: True, breaker=breaker)
         def handle(message: Message, ctx: HandlingContext[Any]) -> None:
-            recorder.note(message)
             attempts.append(ctx.attempt)
             if len(attempts) < 3:
                 raise Failure("the database is down")
             ctx.ack()
 
+        recorder = lab.record(handle, matcher=None, dlq=letters)
+        recorder.handle_for(everything, breaker=breaker)
         with lab.running(recorder):
             publication = lab.publish(b"not its fault")
             recorder.wait_seen(3)
@@ -236,17 +235,16 @@ class Waiting:
         """
         attempts: list[int] = []
         letters = lab.letters()
-        recorder = lab.record(matcher=None, dlq=letters)
         breaker = Breaker(on=(Failure,), failures=10, pause=DELAY)
 
-        @recorder.processor.handle_for(lambda message: True, breaker=breaker)
         def handle(message: Message, ctx: HandlingContext[Any]) -> None:
-            recorder.note(message)
             attempts.append(ctx.attempt)
             if len(attempts) < 3:
                 raise Failure("the database is down")
             ctx.ack()
 
+        recorder = lab.record(handle, matcher=None, dlq=letters)
+        recorder.handle_for(everything, breaker=breaker)
         with lab.running(recorder):
             publication = lab.publish(b"the first of an outage")
             recorder.wait_seen(3)
@@ -259,9 +257,5 @@ def _retrying(lab: AdapterLab, store: Store) -> Recorder:
     """Make a recorder whose handler has a retry policy."""
     recorder = lab.record(matcher=None, dlq=store)
 
-    @recorder.processor.handle_for(lambda message: True, retry=RETRY)
-    def handle(message: Message, ctx: HandlingContext[Any]) -> None:
-        recorder.note(message)
-        recorder.behaviour(message, ctx)
-
+    recorder.handle_for(everything, retry=RETRY)
     return recorder

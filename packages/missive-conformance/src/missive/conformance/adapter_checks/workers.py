@@ -12,12 +12,15 @@ from ..lab import AdapterLab, glances
 from .settlement import Failure
 
 POLLING = ("PollingAdapter",)
+#: Where one message waits for another in its handler, or they are counted: plain handlers have a
+#: thread each; those of one batch, or on one event loop, run in turn.
+SINGLY = (*POLLING, "handlers=plain")
 
 
 class Workers:
     """What holds where an adapter has threads handle for it."""
 
-    @check("A60", needs=POLLING, read="adapters#workers")
+    @check("A60", needs=SINGLY, read="adapters#workers")
     def test_a60_workers_handle_at_once(self, lab: AdapterLab) -> None:
         """With four workers, four messages are handled at the same time."""
         together = threading.Barrier(4)
@@ -35,7 +38,7 @@ class Workers:
             lab.expect_settled()
         expect(len(recorder.seen) == 4, "not every message was handled")
 
-    @check("A61", needs=POLLING, read="adapters#workers")
+    @check("A61", needs=SINGLY, read="adapters#workers")
     def test_a61_no_more_in_flight_than_allowed(self, lab: AdapterLab) -> None:
         """No more than max_in_flight messages are with workers and not yet settled."""
         gate = threading.Event()
@@ -89,7 +92,7 @@ class Workers:
 
     @check(
         "A63",
-        needs=(*POLLING, "ordered_acks=False", "harness.counts_each"),
+        needs=(*SINGLY, "ordered_acks=False", "harness.counts_each"),
         read="adapters#workers",
     )
     def test_a63_acks_may_come_out_of_order(self, lab: AdapterLab) -> None:
@@ -117,7 +120,7 @@ class Workers:
             lab.expect_settled()
         expect(len(recorder.seen) == 11, f"11 messages were handled {len(recorder.seen)} times")
 
-    @check("A64", needs=(*POLLING, "ordered_acks"), read="adapters#capabilities")
+    @check("A64", needs=(*SINGLY, "ordered_acks"), read="adapters#capabilities")
     def test_a64_workers_keep_the_order_of_acks(self, lab: AdapterLab) -> None:
         """Where acks must keep the order of delivery, several workers keep it: what is handled
         early waits.
@@ -146,7 +149,7 @@ class Workers:
         settled = [context.message.raw_data for context in recorder.settled]
         expect(settled == bodies, "the messages were settled in another order")
 
-    @check("A65", needs=POLLING, read="adapters#workers")
+    @check("A65", needs=SINGLY, read="adapters#workers")
     def test_a65_a_failing_worker_settles_the_others(self, lab: AdapterLab) -> None:
         """Without a DLQ, what a worker raises ends run(); what others acked meanwhile is
         settled.

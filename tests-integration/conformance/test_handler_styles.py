@@ -1,0 +1,67 @@
+"""Adapters judged with handlers that are coroutines, and with batches; in the longer profiles."""
+
+from __future__ import annotations
+
+from missive.conformance import AdapterConformance
+
+from . import harnesses
+
+
+class StdinStyles(AdapterConformance):
+    harness = harnesses.StdinHarness
+
+
+class StreamsStyles(AdapterConformance):
+    harness = harnesses.StreamsHarness
+
+
+class RabbitMQStyles(AdapterConformance):
+    harness = harnesses.RabbitMQHarness
+
+
+class TestStdinAsync(StdinStyles):
+    handlers = "async"
+
+
+class TestStdinBatchOfOne(StdinStyles):
+    handlers = "batch:1"
+
+
+class TestStdinBatch(StdinStyles):
+    handlers = "batch:7"
+
+
+class TestStdinLargeBatch(StdinStyles):
+    handlers = "batch:100"
+
+
+class TestStreamsAsync(StreamsStyles):
+    handlers = "async"
+
+
+class TestStreamsBatchOfOne(StreamsStyles):
+    handlers = "batch:1"
+
+
+class TestStreamsBatch(StreamsStyles):
+    handlers = "batch:7"
+
+
+class TestStreamsLargeBatch(StreamsStyles):
+    handlers = "batch:100"
+
+
+class TestRabbitMQAsync(RabbitMQStyles):
+    handlers = "async"
+
+
+class TestRabbitMQBatchOfOne(RabbitMQStyles):
+    handlers = "batch:1"
+
+
+class TestRabbitMQBatch(RabbitMQStyles):
+    handlers = "batch:7"
+
+
+class TestRabbitMQLargeBatch(RabbitMQStyles):
+    handlers = "batch:100"
