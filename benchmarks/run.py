@@ -14,7 +14,7 @@ from instrument import Suite, results
 from instrument.compare import comparison
 from instrument.environments import BENCHMARKS, ROOT, make
 from instrument.figures import Figures
-from instrument.plots import draw
+from instrument.plots import draw, overview
 from instrument.report import failures_report, suite_report, targets_report
 from instrument.rounds import Measurement, Plan, measure_suite, show_progress
 
@@ -169,6 +169,7 @@ def publish(
         results.write(path, whole)
         measured = {entry["suite"] for entry in whole["measurements"]}
         every = [suite for suite in map(load, MODULES) if suite.name in measured]
+        overview(every, Figures(whole["measurements"]), PUBLISHED)
         tables = report(every, plan, whole)
         (PUBLISHED / "tables.txt").write_text(tables + "\n", encoding="utf-8")
     if arguments.compare is not None:

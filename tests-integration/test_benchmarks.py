@@ -21,6 +21,7 @@ def instrument(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import instrument.compare
     import instrument.figures
+    import instrument.plots
     import instrument.report
     import instrument.results
 
@@ -84,6 +85,20 @@ def test_a_comparison_tells_what_moved_beyond_the_noise(
         [suite_of_two(instrument)], figures(1.5, mood=1.0), figures(now, mood=3.0)
     )
     assert ("1 of 1 ratios moved" in text) is moved
+
+
+def test_the_overview_takes_the_case_with_most_peers(instrument: Any) -> None:
+    """What stands beside peers says more than what stands beside the limit; no figures, no case."""
+    suite = suite_of_two(instrument)
+    headline = instrument.plots.headline
+    assert headline(suite, instrument.figures.Figures([])) is None
+    figures = instrument.figures.Figures([entry("bare", 0, 1.0), entry("ours", 0, 2.0)])
+    assert headline(suite, figures).name == "work"
+    suite.variant("theirs", environment="limit", kind="peer", semantics="none")(lambda: None)
+    suite.case("beside others", ("ours", "theirs"))
+    more = [{**entry("theirs", 0, 1.0), "case": "beside others"}]
+    figures = instrument.figures.Figures([entry("bare", 0, 1.0), entry("ours", 0, 2.0), *more])
+    assert headline(suite, figures).name == "beside others"
 
 
 def test_a_target_that_is_missed_or_not_measured_is_said_so(instrument: Any) -> None:

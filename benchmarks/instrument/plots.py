@@ -30,7 +30,9 @@ def draw(suite: Suite, figures: Figures, plan: Plan, folder: Path) -> list[Path]
     written: list[Path] = []
     bars = [case for case in cases if case.curve is None]
     if bars:
-        written += _save(_bars(suite, bars, figures), folder / suite.name)
+        label = f"{suite.unit}, {CLOCKS[suite.clock]}; less is better"
+        panels = [(suite, case, case.name) for case in bars]
+        written += _save(_bars(panels, figures, label), folder / suite.name)
     for curve in dict.fromkeys(case.curve for case in cases if case.curve):
         points = [case for case in cases if case.curve == curve]
         if len(points) > 1:
@@ -83,50 +85,86 @@ def _plain_numbers(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def _bars(suite: Suite, cases: Sequence[Case], figures: Figures) -> Any:
-    """Draw a panel for each case, all on one logarithmic axis."""
+def overview(suites: Sequence[Suite], figures: Figures, folder: Path) -> list[Path]:
+    """Draw one plot of all suites: of each the case of :func:`headline`."""
+    panels = [
+        (suite, case, f"{suite.title}: {case.name}")
+        for suite in suites
+        if (case := headline(suite, figures))
+    ]
+    label = "µs a message, line, request or letter; less is better"
+    return _save(_bars(panels, figures, label), folder / "overview")
+
+
+def headline(suite: Suite, figures: Figures) -> Case | None:
+    """Choose the case of a suite that says most: beside the most others, peers before all.
+
+    :returns: None where nothing was measured, or not in microseconds.
+    """
+
+    def worth(case: Case) -> tuple[int, int]:
+        kinds = [suite.variants[name].kind for name in case.variants]
+        return (kinds.count("peer"), kinds.count("limit"))
+
+    cases = [
+        case
+        for case in suite.cases.values()
+        if suite.scale == 1e6
+        and case.curve is None
+        and {"missive"} < {suite.variants[name].kind for name in case.variants}
+        and _measured(suite, case, figures)
+    ]
+    return max(cases, key=worth, default=None)
+
+
+def _bars(panels: Sequence[tuple[Suite, Case, str]], figures: Figures, label: str) -> Any:
+    """Draw a panel for each case, under its title, all on one logarithmic axis."""
     figure, grid = _pyplot().subplots(
-        len(cases),
+        len(panels),
         1,
-        figsize=(8, sum(0.3 * len(case.variants) + 0.5 for case in cases) + 0.5),
+        figsize=(8, sum(0.3 * len(case.variants) + 0.5 for _, case, _ in panels) + 0.5),
         squeeze=False,
         sharex=True,
         layout="constrained",
-        gridspec_kw={"height_ratios": [len(case.variants) for case in cases]},
+        gridspec_kw={"height_ratios": [len(case.variants) for _, case, _ in panels]},
     )
-    for axes, case in zip(grid[:, 0], cases, strict=True):
-        variants = [suite.variants[name] for name in case.variants]
-        found = [
-            (variant, spread.scaled(suite.scale))
-            for variant in variants
-            if (spread := figures.spread(suite, case.name, variant.name))
-        ]
-        for row, (variant, spread) in enumerate(found):
-            low, high = spread.median - spread.low, spread.high - spread.median
-            axes.barh(
-                row,
-                spread.median,
-                xerr=[[low], [high]],
-                color=COLOURS[variant.kind],
-                ecolor=INK,
-                height=0.7,
-            )
-            axes.annotate(
-                number(spread.median),
-                (spread.high, row),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-            )
-        axes.set_yticks(range(len(found)), [variant.name for variant, _ in found])
-        axes.set_ylim(len(found) - 0.5, -0.5)
-        axes.set_xscale("log")
-        _plain_numbers(axes.xaxis)
-        axes.set_title(case.name, loc="left", fontsize=10, fontweight="bold")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.margins(x=0.12)
-    grid[-1, 0].set_xlabel(f"{suite.unit}, {CLOCKS[suite.clock]}; less is better")
+    for axes, (suite, case, title) in zip(grid[:, 0], panels, strict=True):
+        _panel(axes, suite, case, figures)
+        axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    grid[-1, 0].set_xlabel(label)
     return figure
+
+
+def _panel(axes: Any, suite: Suite, case: Case, figures: Figures) -> None:
+    """Draw a bar for each variant of a case."""
+    found = [
+        (suite.variants[name], spread.scaled(suite.scale))
+        for name in case.variants
+        if (spread := figures.spread(suite, case.name, name))
+    ]
+    for row, (variant, spread) in enumerate(found):
+        low, high = spread.median - spread.low, spread.high - spread.median
+        axes.barh(
+            row,
+            spread.median,
+            xerr=[[low], [high]],
+            color=COLOURS[variant.kind],
+            ecolor=INK,
+            height=0.7,
+        )
+        axes.annotate(
+            number(spread.median),
+            (spread.high, row),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(range(len(found)), [variant.name for variant, _ in found])
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
 
 
 def _curve(suite: Suite, curve: str, points: Sequence[Case], figures: Figures) -> Any:
