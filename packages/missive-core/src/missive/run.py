@@ -231,12 +231,8 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
             context.outcome = None
             self._observe(context)
             raise SettlementFailed(context.message, "ack") from error
-        for observer in self._observers:  # the same as _observe (benchmarks/dispatch.py)
-            try:
-                if (result := observer(self, context)) is not None:
-                    run_plainly(awaited(result), self.wait)
-            except Exception as error:
-                log_hook_error("on_settled", error)
+        if self._observers:
+            self._observe(context)
 
     def settle(self, batch: Sequence[HandlingContext[M]]) -> list[Outcome | None]:
         """Do what is planned: write the letters of all, and only then tell the adapter.
