@@ -267,6 +267,28 @@ def test_an_around_hook_must_yield_exactly_once() -> None:
         missive.Processor[missive.RawMessage]().around_handling(lambda *args: None)  # type: ignore[arg-type]
 
 
+def test_an_async_around_hook_that_yields_twice_is_closed() -> None:
+    """It is an error that names it, as of a plain one, and what it has open is closed."""
+    closed: list[bool] = []
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.handle_for(lambda m: True)(lambda m, ctx: ctx.ack())
+
+    @processor.around_handling
+    async def around(processing_ctx: Any, handling_ctx: Any) -> Any:
+        try:
+            yield
+            yield
+        finally:
+            closed.append(True)
+
+    with (
+        processor.test_client() as client,
+        pytest.raises(missive.errors.HookError, match=r"around.*yielded more than once"),
+    ):
+        client.send(b"x")
+    assert closed == [True]
+
+
 def test_an_around_hook_that_raises_a_runtime_error_of_its_own_is_no_swallowing() -> None:
     """Its error is noted on the first."""
     processor: missive.Processor[missive.RawMessage] = missive.Processor()
