@@ -55,9 +55,11 @@ class Broker:
 
     :ivar bootstrap: the address.
     :ivar keeps_metadata: whether the metadata of committed offsets is kept.
+    :ivar hides_aborted: whether a consumer can tell which transactions were aborted.
     """
 
     keeps_metadata = True
+    hides_aborted = False
     bootstrap = ""
 
     def settings(self) -> dict[str, Any]:
@@ -161,6 +163,8 @@ class MockCluster(Broker):
 
 class Real(Broker):
     """The broker that ``$MISSIVE_KAFKA`` names."""
+
+    hides_aborted = True
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
