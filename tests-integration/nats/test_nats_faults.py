@@ -201,7 +201,7 @@ def test_a_poison_is_dead_lettered_alone(
 ) -> None:
     """Messages that were held beside one that kills its process are handled; that one is kept."""
     stream, bodies = client.stream(), [b"%d" % number for number in range(300)]
-    client.consumer(stream, ack_wait=1)
+    client.consumer(stream, ack_wait=2)
     client.publish(f"{stream}.a", *bodies[:100], b"poison", *bodies[100:])
     handled, letters = tmp_path / "handled", tmp_path / "letters.db"
     command = [sys.executable, str(WORKER), server.url, stream, str(handled), str(letters)]
@@ -209,7 +209,7 @@ def test_a_poison_is_dead_lettered_alone(
     while not worked_until_empty(command, client, stream):
         deaths += 1
         assert deaths < 20
-    assert deaths == 5
+    assert 1 < deaths <= 5  # fewer where a machine is so busy that a lease ends by itself
     assert set(handled.read_bytes().split()) == set(bodies)
     with SQLiteDLQ(letters) as dlq:
         assert [message.raw_data for message, _ in dlq.values()] == [b"poison"]
