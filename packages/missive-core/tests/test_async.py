@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from memory_transport import DEADLINE, MemoryTransport, running
 from missive import MemoryDLQ, Outcome, RawMessage, Retry
 from missive.errors import DrainTimeout, HandlerCancelled
-from missive.loop_tasks import raised_in_callers_task
+from missive.loop_tasks import CANCELLED, live, raised_in_callers_task
 from missive.loop_thread import LoopThread
 from missive.polling.event_loop import EventLoopExecutor
 from missive.polling.threads import ThreadExecutor
@@ -1274,6 +1274,53 @@ def test_a_cancelled_executor_of_tasks_gives_up_what_has_not_begun(
         assert not executor.in_flight
         executor.join()
     assert handled == [b"1"]
+
+
+def test_a_task_that_its_run_has_cancelled_leaves_its_message_unsettled() -> None:
+    """Whatever its handler decides, there is no outcome."""
+    decided: list[str] = []
+    processor = processor_of(ack)
+
+    async def cancelled(ctx: Any, context: Any) -> None:
+        setattr(asyncio.current_task(), CANCELLED, True)
+        with pytest.raises(asyncio.CancelledError):
+            await live(ctx, [context], lambda: decided.append("decided"))
+
+    with processor.context(RawMessage, processor.test_client()) as ctx:
+        context = ctx.begin(b"1", missive.Delivery(b"1", b"1"))
+        asyncio.run(cancelled(ctx, context))
+    assert context.outcome is None
+    assert not decided
+
+
+@pytest.mark.parametrize("acks", [True, False])
+def test_on_settled_hooks_may_wait_or_fail_whatever_the_outcome(
+    acks: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What such a hook returns is awaited, and what it raises is logged."""
+    seen: list[str] = []
+    processor: missive.Processor[Any] = missive.Processor()
+
+    @processor.handle_for(missive.otherwise)
+    def handle(message: RawMessage, ctx: Any) -> None:
+        ctx.ack() if acks else ctx.nack()
+
+    async def wait(ctx: Any) -> None:
+        await asyncio.sleep(0)
+        seen.append(ctx.outcome.value)
+
+    @processor.on_settled
+    def returns_an_awaitable(processing_ctx: Any, ctx: Any) -> Any:
+        return wait(ctx)
+
+    @processor.on_settled
+    def fails(processing_ctx: Any, ctx: Any) -> None:
+        raise Broken
+
+    with processor.test_client() as client:
+        client.send(b"1")
+    assert seen == ["acked" if acks else "nacked"]
+    assert "on_settled" in caplog.text
 
 
 def test_a_batch_that_goes_on_after_its_cancellation_is_not_acked() -> None:
