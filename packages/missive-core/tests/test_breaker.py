@@ -20,8 +20,9 @@ from missive import (
     RawMessage,
     Retry,
 )
-from missive.breaker import SCOUTS, BreakerState
+from missive.breaker import SCOUTS, Breakers, BreakerState
 from missive.errors import BreakerOpen, DeadLetterStoreError
+from missive.polling.gate import Gate
 from missive.polling.refused import Refused
 from shelf_transport import FORGETS, ShelfTransport, finish, start, wait_until
 
@@ -606,3 +607,18 @@ def test_a_message_is_due_at_once_where_its_breaker_closed_before_it_was_written
     assert context.letter.due is not None
     assert context.letter.due < due
     assert context.delay == 0.0
+
+
+def test_the_gate_lets_one_message_in_where_a_breaker_may_be_tried_and_none_waits() -> None:
+    """It is closed for the rest of the pause, and while a message waits here to be tried with."""
+    clock = Clock()
+    processor = processor_of(Dependency().handle, Breaker(on=Outage, failures=1, pause=60.0), None)
+    breakers = Breakers(processor.handlers, clock)
+    gate = Gate(breakers, processor.handlers, defers=False)
+    state = breakers.of_handler(processor.handlers[0])
+    assert state is not None
+    state.note(Outage("down"))
+    assert gate.pause(is_empty=True) == 60.0
+    clock.now += 60.0
+    assert gate.pause(is_empty=True) is None
+    assert gate.pause(is_empty=False) == 0.01
