@@ -6,7 +6,7 @@ import signal
 import threading
 from time import monotonic
 
-from ..children import Child
+from ..children import START_PATIENCE, Child
 from ..contract import check, expect
 from ..lab import GLANCE, AdapterLab
 from ..scenarios import POISONED
@@ -48,7 +48,8 @@ class Poison:
 
     def _is_rejected(self, lab: AdapterLab, worker: Child) -> bool:
         """Return whether the worker made a dead letter of the message, instead of ending by it."""
-        deadline = monotonic() + lab.patience
+        worker.wait_alive()
+        deadline = monotonic() + max(lab.patience, START_PATIENCE)  # it may be due much later
         pause = threading.Event()
         while not lines_of([worker], "dead-lettered", 2):
             status = worker.process.poll()
