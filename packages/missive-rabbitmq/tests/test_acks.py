@@ -8,6 +8,8 @@ from missive.adapters.rabbitmq.acks import Acks, Returns
 def acked(*tags: int) -> Acks:
     """Return acks with these tags noted."""
     acks = Acks()
+    for tag in range(1, 10):
+        acks.begin(tag)
     for tag in tags:
         acks.ack(tag)
     return acks
@@ -40,6 +42,30 @@ def test_the_frame_names_a_tag_that_waits_to_be_acked() -> None:
     assert acks.take() == [(3, False)]
     acks.ack(5)
     assert (acks.unsent, acks.take()) == (1, [(5, False)])
+
+
+def test_a_tag_that_was_never_seen_is_acked_by_no_frame() -> None:
+    """A delivery that the client kept to itself is not acked by a frame for later ones."""
+    acks = Acks()
+    acks.begin(2)
+    acks.ack(2)
+    assert acks.take() == [(2, False)]
+    acks.begin(1)  # late
+    acks.ack(1)
+    assert acks.take() == [(1, False)]
+
+
+def test_what_is_settled_is_forgotten_behind_one_that_is_not() -> None:
+    """While one delivery is held, those after it are kept no longer than they are unsettled."""
+    acks = Acks()
+    acks.begin(1)
+    for tag in range(2, 10_000):
+        acks.begin(tag)
+        acks.ack(tag)
+        assert acks.take() == [(tag, False)]
+    assert len(acks._open) == 1
+    acks.ack(1)
+    assert acks.take() == [(1, False)]
 
 
 def test_returns_are_due_in_the_order_of_time() -> None:

@@ -16,14 +16,20 @@ class Acks:
     """
 
     def __init__(self) -> None:
-        self._next = 1  # the lowest tag that is not settled
-        self._settled: set[int] = set()  # those above it that are
+        self._last = 0  # the highest tag that was delivered
+        self._open: dict[int, None] = {}  # those up to it that are not settled, rising
         self._acked: list[int] = []
 
     @property
     def unsent(self) -> int:
         """How many acks wait to be sent."""
         return len(self._acked)
+
+    def begin(self, tag: int) -> None:
+        """Note a delivery; one before it that was not noted is not settled."""
+        for delivered in range(self._last + 1, tag + 1):
+            self._open[delivered] = None
+            self._last = delivered
 
     def ack(self, tag: int) -> int:
         """Note a delivery to ack; return how many acks wait."""
@@ -32,18 +38,16 @@ class Acks:
 
     def returned(self, tag: int) -> None:
         """Note that a delivery was returned to its queue."""
-        self._settled.add(tag)
+        self._open.pop(tag, None)
 
     def take(self) -> list[tuple[int, bool]]:
         """Return the frames that ack what waits: tags, and whether those below are meant too."""
         acked, self._acked = self._acked, []
-        settled = self._settled
-        settled.update(acked)
-        first = self._next
-        while first in settled:
-            settled.remove(first)
-            first += 1
-        self._next = first
+        for tag in acked:
+            self._open.pop(tag, None)
+        if not self._open:
+            return [(max(acked), len(acked) > 1)] if acked else []
+        first = next(iter(self._open))
         below = [tag for tag in acked if tag < first]
         frames = [(max(below), len(below) > 1)] if below else []
         if len(below) < len(acked):

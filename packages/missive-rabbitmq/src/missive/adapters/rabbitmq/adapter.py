@@ -198,6 +198,7 @@ class RabbitMQAdapter(PollingAdapter[M]):
 
     def _take(self, message: QueueMessage) -> None:
         """Take what pika has read."""
+        self._acks.begin(message.tag)
         count = message.delivery_count
         if count is not None and count > self.max_deliveries:
             times = "1 time" if count == 2 else f"{count - 1} times"
