@@ -77,6 +77,15 @@ def test_distributed_over_processes(pytester: pytest.Pytester) -> None:
     assert set(report["subjects"]["Forgetful"]["checks"]) == {"D01", "D02", "D20"}
 
 
+def test_distributed_and_collected(pytester: pytest.Pytester) -> None:
+    """With pytest-xdist too the checks are listed where they are only to be collected."""
+    pytest.importorskip("xdist")
+    write_suite(pytester, "Forgetful")
+    result = pytester.runpytest_subprocess("-n2", "--collect-only", "-q")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*test_d01*"])
+
+
 def test_distributed_and_unused(pytester: pytest.Pytester) -> None:
     """With pytest-xdist too, nothing is said or written where the kit is not used."""
     pytest.importorskip("xdist")

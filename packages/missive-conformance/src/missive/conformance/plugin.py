@@ -171,8 +171,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     found = [(item, _check_of_item(item)) for item in items]
     if not any(point is not None for _, point in found):
         return
-    kit = Kit(config)
-    config.pluginmanager.register(kit, NAME)
+    kit = config.pluginmanager.get_plugin(NAME)
+    if kit is None:  # else this process distributes the tests, but was asked only to collect them
+        kit = Kit(config)
+        config.pluginmanager.register(kit, NAME)
     wanted = wanted_by(kit.report.profiles)
     left_out = [item for item, point in found if point is not None and point.profile not in wanted]
     for item, point in found:
