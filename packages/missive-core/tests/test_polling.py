@@ -19,6 +19,7 @@ import missive
 import pytest
 from missive import Capabilities, Delivery, Outcome
 from missive.polling import EndOfInput, PollingAdapter
+from missive.polling.lanes import Lanes
 from missive.polling.threads import ThreadExecutor
 
 DEADLINE = 30.0
@@ -230,6 +231,36 @@ def test_an_ordering_key_keeps_the_order_within_a_key() -> None:
     assert together.is_set()
     assert {k: v for k, v in seen.items() if v != sorted(v)} == {}
     assert sum(map(len, seen.values())) == 700
+
+
+def test_a_long_queue_of_one_key_is_queued_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message joins its lane once, and is not moved or counted for each one before it."""
+    moves: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        original = getattr(Lanes, name)
+
+        def method(self: Lanes[Any], *arguments: Any) -> Any:
+            moves[name] += 1
+            return original(self, *arguments)
+
+        monkeypatch.setattr(Lanes, name, method)
+
+    counted("park")
+    counted("parked")
+    recorder: list[bytes] = []
+
+    def handle(message: missive.RawMessage, ctx: Any) -> None:
+        recorder.append(message.raw_data)
+        ctx.ack()
+
+    adapter = MemoryTransport(
+        processor_of(handle), 500, workers=2, max_in_flight=1000, ordering_key=lambda message: "one"
+    )
+    adapter.run()
+    assert recorder == [b"%d" % number for number in range(500)]
+    assert moves["park"] <= 500
+    assert moves["parked"] <= 5
 
 
 def test_a_message_without_an_ordering_key_is_dead_lettered() -> None:

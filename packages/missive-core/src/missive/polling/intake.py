@@ -60,7 +60,7 @@ class Intake(Placing[M]):
 
     @property
     def _behind(self) -> int:
-        return len(self.held) + len(self._batches) + len(self._lanes.parked())
+        return len(self.held) + len(self._batches) + self._lanes.waiting
 
     @property
     def has_room(self) -> bool:

@@ -27,6 +27,8 @@ class Lanes(Generic[M]):
         self._ordering_key = ordering_key
         self._taken: dict[Hashable, deque[HandlingContext[M]]] = {}
         self._holders: dict[Hashable, int] = {}
+        #: How many messages wait in all lanes.
+        self.waiting = 0
 
     def __bool__(self) -> bool:
         return bool(self._taken)
@@ -66,7 +68,13 @@ class Lanes(Generic[M]):
         if waiting is None:
             return False
         waiting.append(context)
+        self.waiting += 1
         return True
+
+    def put_back(self, lane: Hashable, waiting: deque[HandlingContext[M]]) -> None:
+        """Have what was released wait again, in order, behind what has taken the lane since."""
+        self._taken[lane] = waiting
+        self.waiting += len(waiting)
 
     def release(self, lane: Hashable) -> deque[HandlingContext[M]]:
         """Let a lane go; return what waited in it, in order, if nothing else holds it."""
@@ -74,7 +82,9 @@ class Lanes(Generic[M]):
         if holders > 0:
             self._holders[lane] = holders
             return deque()
-        return self._taken.pop(lane, None) or deque()
+        waiting = self._taken.pop(lane, None) or deque()
+        self.waiting -= len(waiting)
+        return waiting
 
     def parked(self) -> list[HandlingContext[M]]:
         """Return everything that waits in a lane, lane by lane in order."""
@@ -86,6 +96,7 @@ class Lanes(Generic[M]):
         for lane, waiting in self._taken.items():
             dropped += [context for context in waiting if gone(context.delivery)]
             self._taken[lane] = deque(c for c in waiting if not gone(c.delivery))
+        self.waiting -= len(dropped)
         return dropped
 
 

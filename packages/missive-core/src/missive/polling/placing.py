@@ -123,8 +123,7 @@ class Placing(Generic[M]):
             return
         first._lane = lane
         self._lanes.take(lane)
-        for context in waiting:
-            self._lanes.park(lane, context)
+        self._lanes.put_back(lane, waiting)
         self._ready.append(first)
 
     def _release_batch(
@@ -144,8 +143,7 @@ class Placing(Generic[M]):
                 self._batches.add(context, lane)
             return
         self._submit(job)
-        for context in waiting:
-            self._lanes.park(lane, context)
+        self._lanes.put_back(lane, waiting)
 
     def close_batches(self) -> None:
         """Have the open batches handled as they are: nothing more will come for them."""
