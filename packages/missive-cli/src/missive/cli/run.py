@@ -40,10 +40,10 @@ Run an adapter, or a processor on the transport that a URL names.
   missive run app:adapter --processes 4 --metrics-port 9101
 
 TARGET is MODULE:NAME; the working directory is on the path. A URL with a password is best given in
-the environment, since any user can read the arguments of a process. What is in effect is said on
-standard error before it starts; standard output is the handlers'. SIGINT, SIGTERM and SIGHUP
-stop it cleanly: no further message is begun, and those in flight are finished, for as long as the
-drain may take. Under systemd it says when it is ready, alive and stopping (Type=notify).
+the environment, since any user can read the arguments of a process. The options in effect are
+listed on standard error before the start; standard output belongs to the handlers. SIGINT, SIGTERM
+and SIGHUP stop the run cleanly: it starts no further message, and finishes those in flight within
+the drain timeout. Under systemd it reports when it is ready, alive and stopping (Type=notify).
 """
 
 

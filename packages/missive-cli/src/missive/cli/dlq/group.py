@@ -18,8 +18,8 @@ from .waiting import give_up, retry_now
 from .watch import watch
 
 HELP = """\
-Look through the dead letters of a store, and have them handled again once what failed is mended;
-likewise the deferred messages in it, which wait for another attempt.
+Look through the dead letters of a store, and replay them once the cause is fixed. The same commands
+work on deferred messages, which wait for another attempt.
 
 \b
   missive dlq summary sqlite:///dead-letters.db
@@ -34,7 +34,7 @@ URL names a store: sqlite:///relative.db, sqlite:////absolute.db, postgresql://u
 """
 
 
-@click.group(help=HELP, short_help="Look after dead letters.")
+@click.group(help=HELP, short_help="Inspect and replay dead letters.")
 def dlq() -> None:
     """Hold the commands together."""
 

@@ -41,8 +41,8 @@ List letters, oldest first, a page at a time.
   missive dlq list sqlite:///dead-letters.db --state deferred
   missive dlq list sqlite:///dead-letters.db --json --all | jq -r .id
 
-On a terminal ids are shown by their beginnings, which all commands take. Where there is more, the
-last line on standard error says how to go on.
+On a terminal, ids are shortened; every command accepts a shortened id. If there are more letters,
+the last line on standard error says how to continue.
 """
 
 
@@ -52,11 +52,16 @@ last line on standard error says how to go on.
 @filter_options
 @group_option
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(1), default=PAGE, show_default=True, help="A page."
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1),
+    default=PAGE,
+    show_default=True,
+    help="Page size.",
 )
-@click.option("--all", "everything", is_flag=True, help="List all, with no end of page.")
-@click.option("--after", metavar="POSITION", type=int, help="Go on after this letter.")
-@click.option("--newest-first", is_flag=True, help="The letter that came last comes first.")
+@click.option("--all", "everything", is_flag=True, help="List all letters, not just a page.")
+@click.option("--after", metavar="POSITION", type=int, help="Continue after this position.")
+@click.option("--newest-first", is_flag=True, help="List the newest letters first.")
 @json_option()
 @debug_option
 def list_letters(

@@ -14,7 +14,7 @@ from .removing import remove
 from .store import StoreCommand, opened, store_argument
 
 HELP = """\
-Remove the letters whose last failure is longer ago than this. Asks unless --yes.
+Remove the letters whose last failure is older than --older-than. Asks unless --yes.
 
 \b
   missive dlq purge sqlite:///dead-letters.db --older-than 30d

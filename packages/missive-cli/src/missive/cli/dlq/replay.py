@@ -18,7 +18,7 @@ from .replaying import Replaying
 from .store import StoreCommand, opened, store_argument
 
 HELP = """\
-Have letters handled again by the processor of TARGET, in this process.
+Replay letters: handle them again with the processor of TARGET, in this process.
 
 \b
   missive dlq replay sqlite:///dead-letters.db app:adapter --dry-run
@@ -29,14 +29,17 @@ Have letters handled again by the processor of TARGET, in this process.
 
 Letters that are acked leave the store; those that fail again stay, with the failure added. Several
 replays may share a store: each letter is handled by one of them. Ctrl-C stops after the letter in
-flight. The exit code is 1 when any failed again or was nacked, when an id is not in the store or no
-letter matches, when another replay has all that could be a canary, a letter that was named or all
-that was to be replayed, and in a dry run when any would not go to just one handler. A letter that
-another replay has is named, with until when: a killed replay holds the one it was handling.
+flight.
+
+The exit code is 1 if a letter failed again or was nacked, if an id is not in the store, or if no
+letter matches. It is also 1 if another replay holds a letter that you named, every possible canary
+or every letter to replay, and if a dry run finds a letter that would not go to exactly one handler.
+A letter that another replay holds is listed with the time its claim ends. A killed replay holds the
+letter it was handling until then.
 """
 
 
-@click.command(cls=StoreCommand, help=HELP, short_help="Have letters handled again.")
+@click.command(cls=StoreCommand, help=HELP, short_help="Replay letters.")
 @store_argument
 @click.argument("target")
 @click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_ids)
@@ -44,12 +47,14 @@ another replay has is named, with until when: a killed replay holds the one it w
 @message_option
 @filter_options
 @group_option
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="At most so many letters.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1), help="Replay at most this many letters."
+)
 @click.option("--dry-run", is_flag=True, help="Say which handler each would go to; change nothing.")
 @click.option(
     "--canary",
     is_flag=True,
-    help="First one letter of each group; the others follow in the groups where it was acked.",
+    help="Replay one letter of each group first, and the others only where it was acked.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="error", show_default=True)
 @json_option("Write JSON: an object a letter, and one with the counts last.")

@@ -15,7 +15,7 @@ from ..variables import SecretOption, read_variable
 from .store import StoreCommand, opened, store_argument
 
 HELP = """\
-Serve the dead letter page, to look after letters in a browser.
+Serve the dead letter page, to inspect and replay letters in a browser.
 
 \b
   missive dlq serve sqlite:///letters.db
@@ -23,8 +23,8 @@ Serve the dead letter page, to look after letters in a browser.
   missive dlq serve sqlite:///letters.db app:processor --message json --read-only
   MISSIVE_WEB_TOKEN_FILE=/run/secrets/token missive dlq serve sqlite:///letters.db --host 0.0.0.0
 
-TARGET names the processor that letters are replayed by; without it the page shows letters and removes
-them. It answers only to a browser on this machine, unless there is a token or a user to log in with.
+TARGET names the processor that replays letters; without it, the page can only show and remove them.
+The page answers only to a browser on this machine, unless you set a token or a user.
 """
 
 
@@ -46,7 +46,7 @@ them. It answers only to a browser on this machine, unless there is a token or a
     cls=SecretOption,
     envvar="MISSIVE_WEB_TOKEN",
     show_envvar=True,
-    help="What a person has to know to see the page.",
+    help="The token that people enter to see the page.",
 )
 @click.option(
     "--user",

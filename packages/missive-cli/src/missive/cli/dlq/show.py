@@ -27,7 +27,7 @@ Show one letter: its envelope, its history, the traceback and the body.
   missive dlq show sqlite:///dead-letters.db 0x5f3a
   missive dlq show sqlite:///dead-letters.db order-17 --raw > body.bin
 
-The body is shown as JSON, as text or in hexadecimal, as it is. On a terminal control characters are
+The body is shown as JSON, as text or in hexadecimal. On a terminal, control characters are
 escaped; --raw gives just the body's bytes.
 """
 

@@ -42,9 +42,9 @@ Count the letters by error, handler and the line that raised, the most frequent 
   missive dlq summary sqlite:///dead-letters.db --since 2h
   missive dlq summary sqlite:///dead-letters.db --json | jq .count
 
-A group's number stays the same; list, replay and delete take it as --group. In its reason numbers
-are shown as #, quoted texts and ids as an ellipsis. The bar runs from the first time that any
-letter of the groups shown was seen to the last; it is drawn where letters of the row were.
+A group's number stays the same; list, replay and delete take it as --group. In the reason,
+numbers are shown as #, quoted texts and ids as an ellipsis. All bars span the same time, from the
+first letter of the groups shown to the last; a bar is filled where its group had letters.
 """
 
 
@@ -60,7 +60,7 @@ letter of the groups shown was seen to the last; it is drawn where letters of th
     type=click.IntRange(1),
     default=GROUPS,
     show_default=True,
-    help="So many groups, the most frequent ones.",
+    help="How many groups to show, the most frequent first.",
 )
 @json_option()
 @debug_option

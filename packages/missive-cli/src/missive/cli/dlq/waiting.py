@@ -27,7 +27,7 @@ Have deferred messages handled now, whatever their delay, by the runs that use t
 """
 
 GIVE_UP = """\
-Make deferred messages dead letters: they are tried no more, unless they are replayed.
+Make deferred messages dead letters. They are not tried again unless you replay them.
 
 \b
   missive dlq give-up sqlite:///letters.db 0x5f3a
@@ -40,7 +40,7 @@ A message that a run has in flight is left alone.
 
 def waiting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose deferred messages to a command."""
-    everything = click.option("--all", "everything", is_flag=True, help="All that wait.")
+    everything = click.option("--all", "everything", is_flag=True, help="All deferred messages.")
     for option in (debug_option, json_option("Write the count as JSON."), everything):
         command = option(command)
     command = filter_options(command)
@@ -49,7 +49,7 @@ def waiting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-@click.command("retry-now", cls=StoreCommand, help=RETRY_NOW, short_help="Retry what waits.")
+@click.command("retry-now", cls=StoreCommand, help=RETRY_NOW, short_help="Retry deferred messages.")
 @waiting_options
 def retry_now(url: str, as_json: bool, **chosen: Any) -> None:
     """Make messages due."""
@@ -61,7 +61,7 @@ def retry_now(url: str, as_json: bool, **chosen: Any) -> None:
         note(f"{plural(count, 'message')} due now")
 
 
-@click.command("give-up", cls=StoreCommand, help=GIVE_UP, short_help="Make dead what waits.")
+@click.command("give-up", cls=StoreCommand, help=GIVE_UP, short_help="Make deferred messages dead.")
 @waiting_options
 def give_up(url: str, as_json: bool, **chosen: Any) -> None:
     """Make messages dead letters."""
