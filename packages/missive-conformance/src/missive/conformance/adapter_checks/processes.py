@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
-from itertools import count, islice
 from time import monotonic
 from typing import Any
 
@@ -231,17 +230,20 @@ class Processes:
     def _two_at_work(self, lab: AdapterLab, books: Books, workers: list[Child]) -> list[Child]:
         """Publish until two of the workers have begun, however many messages each takes at once."""
         deadline = monotonic() + lab.patience
-        numbers = count()
-        while True:
-            books.publish(*islice(numbers, 60))
+        published = 0
+        busy: list[Child] = []
+        while len(busy) < 2:
+            books.publish(*range(published, published + 60))
+            published += 60
             for _ in glances():
                 busy = [worker for worker in workers if has_noted(worker, "started")]
                 if len(busy) >= 2:
-                    return busy[:2]
+                    break
             expect(
-                monotonic() < deadline,
-                f"{len(busy)} of 3 workers got a message, of {next(numbers)} that were published",
+                len(busy) >= 2 or monotonic() < deadline,
+                f"{len(busy)} of 3 workers got a message, of {published} that were published",
             )
+        return busy[:2]
 
     @check(
         "A97", profile="faults", needs=(*PROCESS, "delivery=request-reply"), read="adapters#crashes"
