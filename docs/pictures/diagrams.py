@@ -1,4 +1,4 @@
-"""Draw the diagrams: the life of a message, deferral, the inbox, a deployment.
+"""Draw the diagrams: the life of a message, deferral, offsets, the inbox, a deployment.
 
 Run ``python docs/pictures/diagrams.py``, build the documentation, and look at each page in light and
 dark, at 1440 and 390 px, before you commit. Colours and fonts are the theme's, in ``missive.css``.
@@ -217,9 +217,47 @@ def deployment() -> Diagram:
     return drawn
 
 
+def offsets() -> Diagram:
+    """Return how the committed offset and the lanes of keys move in a partition of Kafka."""
+    drawn = Diagram(
+        "offsets",
+        "Offsets and lanes of a Kafka partition",
+        "Eight messages of one partition, with the keys A, B and C. Offsets 0, 1, 2, 4 and 5 are "
+        "settled. 3, of key A, is being handled, and 6, of key A too, waits for it. 7, of key B, is "
+        "handled beside 3. The committed offset is 3, the lowest that is not settled; its metadata "
+        "says that 4 and 5 are settled. From 3 on five messages were received: the gap is 5.",
+        424,
+    )
+    keys = "ABAABCAB"
+    state = {3: "now", 6: "waits", 7: "now"}
+
+    def message(offset: int, y: int, small: str) -> None:
+        kind = "strong" if state.get(offset) == "now" else ""
+        drawn.box(6 + 44 * offset, y, 40, str(offset), small, height=48, kind=kind)
+
+    drawn.text(180, 18, "one partition: offsets and keys")
+    for offset, key in enumerate(keys):
+        message(offset, 28, key)
+    drawn.arrow("M136 118V80", "committed: 3", 136, 134)
+    drawn.arrow("M142 96H354", "gap: 5 received since", 254, 112)
+    lanes = {
+        "A": "lane A: 6 waits until 3 is settled",
+        "B": "lane B: 7 is handled beside 3",
+        "C": "lane C: free",
+    }
+    for number, (key, label) in enumerate(lanes.items()):
+        y = 154 + 82 * number
+        drawn.text(180, y + 12, label)
+        for offset in range(8):
+            if keys[offset] == key:
+                message(offset, y + 20, state.get(offset, "done"))
+    drawn.text(180, 414, "4 and 5, done before 3: noted beside the offset")
+    return drawn
+
+
 def main() -> None:
     """Write all of them."""
-    for drawn in (life_of_a_message(), deferral(), inbox(), deployment()):
+    for drawn in (life_of_a_message(), deferral(), offsets(), inbox(), deployment()):
         drawn.write()
 
 
