@@ -75,6 +75,12 @@ def test_a_selection_is_what_is_replayed(page: Page, store: DeadLetterStore) -> 
     assert "No letter is selected" in page.last.text
 
 
+def test_one_selected_letter_is_one_letter(page: Page) -> None:
+    """What was selected is said in the singular where it is one."""
+    said = text_of(page.get(page.plan("delete", scope="selected", key=[b"order-1".hex()])))
+    assert "Delete 1 letter? 1 selected dead letter. " in said
+
+
 def test_a_group_or_filter_is_what_is_replayed(page: Page, store: DeadLetterStore) -> None:
     """The filters of the list choose the letters of an action, the text included."""
     group = next(one for one in store.groups() if one.letters == 4).kind.digits()
@@ -270,7 +276,7 @@ def test_one_replay_at_a_time(store: DeadLetterStore) -> None:
         go_on.set()
         first.wait(job)
         said = second.wait(second.post(plan, how="replay").headers["Location"])
-        assert "6 left alone" in said or "Nothing was there to be done" in said
+        assert "6 left alone" in said or "There was nothing to do" in said
     assert len(store) == 0
 
 

@@ -17,6 +17,7 @@ from .pages import json_lines, send_file
 from .plans import ACTIONS, Plan, can_be_undone
 from .query import Query, choose, find_letter, letters_of
 from .replaying import Replaying
+from .shown import plural
 
 if TYPE_CHECKING:
     from .app import Visit
@@ -67,8 +68,8 @@ def _meant(visit: Visit) -> tuple[Query, list[bytes] | None, str]:
             ids.append(find_letter(visit.app.store, key).id)
         except NotFound:
             continue  # somebody was quicker, which the count shows
-    kind = "dead letters" if query.state == "dead" else "deferred messages"
-    return query, ids, f"{len(keys)} selected {kind}"
+    kind = "selected dead letter" if query.state == "dead" else "selected deferred message"
+    return query, ids, plural(len(keys), kind)
 
 
 def _before(older: str, unit: str) -> datetime:
