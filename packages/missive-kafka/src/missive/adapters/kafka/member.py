@@ -18,7 +18,8 @@ from .settings import without_secrets
 logger = logging.getLogger("missive.adapters.kafka.member")
 
 #: How long Kafka may take to answer a question, and how long while it seems to be away, in seconds.
-ANSWER_TIMEOUT, PROBE_TIMEOUT = 10.0, 0.2
+#: Even a broker that answers at once has librdkafka need some 0.2 s after a loss.
+ANSWER_TIMEOUT, PROBE_TIMEOUT = 10.0, 1.0
 #: How often to look for brokers that are away, in seconds.
 PROBE_EVERY = 0.25
 #: How long the last commit may take to arrive, in seconds.

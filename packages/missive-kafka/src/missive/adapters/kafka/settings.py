@@ -33,6 +33,8 @@ DEFAULTS: Mapping[str, Any] = {
     "max.poll.interval.ms": 300_000,
     # librdkafka's own second is longer than what it fetches ahead lasts (benchmarks/kafka.py).
     "fetch.queue.backoff.ms": 20,
+    # librdkafka's own ten seconds are long for a broker that has only restarted.
+    "reconnect.backoff.max.ms": 1000,
 }
 #: What is left out where the group coordinates itself, by Kafka's newer protocol.
 STRATEGY = {"partition.assignment.strategy": "cooperative-sticky"}
