@@ -14,7 +14,12 @@ from .session import Session
 #: The oldest server that has all that the statements use.
 OLDEST_SERVER = 13
 
-_TABLES = b"SELECT to_regclass(%s) IS NOT NULL, to_regclass(%s) IS NOT NULL"
+# to_regclass alone may answer from what this connection remembers, without the tables that another
+# has made since; to read from a table, whichever, makes the server look at what has changed.
+_TABLES = (
+    b"SELECT to_regclass(%s) IS NOT NULL, to_regclass(%s) IS NOT NULL"
+    b" FROM (SELECT FROM pg_class LIMIT 1) AS anything"
+)
 _LOCK = b"SELECT pg_advisory_xact_lock(%s)"
 _SCHEMA = b"SELECT FROM pg_namespace WHERE nspname = %s"
 
