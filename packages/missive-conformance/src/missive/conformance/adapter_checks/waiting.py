@@ -209,48 +209,36 @@ class Waiting:
         """While its handler's breaker is open a message is no dead letter and not counted as an
         attempt; it is handled when the breaker lets it through.
         """
-        attempts: list[int] = []
-        letters = lab.letters()
-        breaker = Breaker(on=(Failure,), failures=1, pause=DELAY)
-
-        def handle(message: Message, ctx: HandlingContext[Any]) -> None:
-            attempts.append(ctx.attempt)
-            if len(attempts) < 3:
-                raise Failure("the database is down")
-            ctx.ack()
-
-        recorder = lab.record(handle, matcher=None, dlq=letters)
-        recorder.handle_for(everything, breaker=breaker)
-        with lab.running(recorder):
-            publication = lab.publish(b"not its fault")
-            recorder.wait_seen(3)
-            lab.expect_settled(publication)
-        expect(not letters.writes, "it became a dead letter")
-        expect(attempts == [1, 1, 1], f"its attempts were {attempts}")
+        _outlive_an_outage(lab, failures=1)
 
     @check("A128", needs=POLLING, read="settlement#the-table")
     def test_a128_an_outage_begins_without_a_dead_letter(self, lab: AdapterLab) -> None:
         """What its handler's breaker counts before it opens makes no dead letter and is not counted
         as an attempt, also without a Retry; the message is handled again after the breaker's pause.
         """
-        attempts: list[int] = []
-        letters = lab.letters()
-        breaker = Breaker(on=(Failure,), failures=10, pause=DELAY)
+        _outlive_an_outage(lab, failures=10)
 
-        def handle(message: Message, ctx: HandlingContext[Any]) -> None:
-            attempts.append(ctx.attempt)
-            if len(attempts) < 3:
-                raise Failure("the database is down")
-            ctx.ack()
 
-        recorder = lab.record(handle, matcher=None, dlq=letters)
-        recorder.handle_for(everything, breaker=breaker)
-        with lab.running(recorder):
-            publication = lab.publish(b"the first of an outage")
-            recorder.wait_seen(3)
-            lab.expect_settled(publication)
-        expect(not letters.writes, "it became a dead letter")
-        expect(attempts == [1, 1, 1], f"its attempts were {attempts}")
+def _outlive_an_outage(lab: AdapterLab, failures: int) -> None:
+    """Have a message fail twice under a breaker, which opens at so many failures, and then succeed."""
+    attempts: list[int] = []
+    letters = lab.letters()
+    breaker = Breaker(on=(Failure,), failures=failures, pause=DELAY)
+
+    def handle(message: Message, ctx: HandlingContext[Any]) -> None:
+        attempts.append(ctx.attempt)
+        if len(attempts) < 3:
+            raise Failure("the database is down")
+        ctx.ack()
+
+    recorder = lab.record(handle, matcher=None, dlq=letters)
+    recorder.handle_for(everything, breaker=breaker)
+    with lab.running(recorder):
+        publication = lab.publish(b"not its fault")
+        recorder.wait_seen(3)
+        lab.expect_settled(publication)
+    expect(not letters.writes, "it became a dead letter")
+    expect(attempts == [1, 1, 1], f"its attempts were {attempts}")
 
 
 def _retrying(lab: AdapterLab, store: Store) -> Recorder:
