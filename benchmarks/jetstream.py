@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -14,7 +13,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from faststream_peer import FastStreamProgram
 from instrument import Stopwatch, Suite
+from instrument.ports import free_port, wait_for_port
 
 STREAM, SUBJECT, CONSUMER = "BENCHMARK", "benchmark", "readers"
 #: The length of a message, in bytes.
@@ -30,29 +31,15 @@ def nats_service() -> Iterator[dict[str, Any]]:
     program = os.environ.get("MISSIVE_NATS_SERVER") or shutil.which("nats-server")
     if program is None:
         raise SystemExit("no NATS server: install nats-server, or set MISSIVE_NATS_SERVER")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
             try:
-                _wait_for(port)
+                wait_for_port(port)
                 yield {"url": f"nats://127.0.0.1:{port}"}
             finally:
                 server.terminate()
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 suite = Suite("jetstream", "NATS JetStream", unit="µs a message", service=nats_service)
@@ -191,10 +178,7 @@ async def _faststream_run(url: str, items: int) -> dict[str, float]:
     from faststream.nats import JStream, NatsBroker, PullSub
 
     broker = NatsBroker(url, logger=None)
-    finished = asyncio.Event()
-    done = 0
-    watch = Stopwatch()
-    figures: dict[str, float] = {}
+    program = FastStreamProgram(broker, items)
 
     @broker.subscriber(
         SUBJECT,
@@ -203,19 +187,9 @@ async def _faststream_run(url: str, items: int) -> dict[str, float]:
         durable=CONSUMER,
     )
     async def handle(body: Any) -> None:
-        nonlocal done, watch, figures
-        if done == 0:
-            watch = Stopwatch()
-        done += 1
-        if done == items:
-            figures = watch.stop()
-            finished.set()
+        program.count()
 
-    async with broker:
-        await broker.start()
-        await finished.wait()
-        await asyncio.sleep(0.5)  # its last acks come after its handler
-    return figures
+    return await program.run()
 
 
 @suite.variant(

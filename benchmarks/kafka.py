@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from faststream_peer import FastStreamProgram
 from instrument import Stopwatch, Suite
 from kafka_service import kafka_service
 
@@ -187,10 +188,7 @@ async def _faststream_run(bootstrap: str, topic: str, items: int, policy: str) -
     from faststream.confluent import KafkaBroker
 
     broker = KafkaBroker(bootstrap, logger=None)
-    finished = asyncio.Event()
-    done = 0
-    watch = Stopwatch()
-    figures: dict[str, float] = {}
+    program = FastStreamProgram(broker, items)
 
     @broker.subscriber(
         topic,
@@ -201,18 +199,9 @@ async def _faststream_run(bootstrap: str, topic: str, items: int, policy: str) -
         heartbeat_interval_ms=SESSION["heartbeat.interval.ms"],
     )
     async def handle(body: Any) -> None:
-        nonlocal done, watch, figures
-        if done == 0:
-            watch = Stopwatch()
-        done += 1
-        if done == items:
-            figures = watch.stop()
-            finished.set()
+        program.count()
 
-    async with broker:
-        await broker.start()
-        await finished.wait()
-    return figures
+    return await program.run(acks=0.0)
 
 
 @suite.variant(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from instrument.environments import ENVIRONMENTS
+from instrument.ports import free_port, wait_for_port
 
 
 @contextmanager
@@ -26,16 +25,14 @@ def kafka_service() -> Iterator[dict[str, Any]]:
     if named:
         yield {"bootstrap": named}
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"tcp://127.0.0.1:{port}"
     command = [_program(), "broker", "--listener-url", url, "--advertised-listener-url", url]
     command += ["--storage-engine", "memory://tansu/"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=quiet, stderr=quiet) as broker:
         try:
-            _wait_for(port)
+            wait_for_port(port)
             yield {"bootstrap": f"127.0.0.1:{port}"}
         finally:
             broker.kill()
@@ -49,15 +46,3 @@ def _program() -> str:
     for program in carried:
         return str(program)
     raise SystemExit("no broker that speaks Kafka: set MISSIVE_KAFKA or MISSIVE_TANSU")
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)

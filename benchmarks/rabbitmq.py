@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from faststream_peer import FastStreamProgram
 from instrument import Stopwatch, Suite
 from rabbitmq_service import rabbitmq_service
 
@@ -160,26 +161,13 @@ async def _faststream_run(url: str, kind: str, items: int) -> dict[str, float]:
 
     broker = RabbitBroker(url, logger=None)
     queue: Any = RabbitQueue(QUEUE, queue_type=QueueType(kind), durable=True)
-    finished = asyncio.Event()
-    done = 0
-    watch = Stopwatch()
-    figures: dict[str, float] = {}
+    program = FastStreamProgram(broker, items)
 
     @broker.subscriber(queue, channel=Channel(prefetch_count=100))
     async def handle(body: Any) -> None:
-        nonlocal done, watch, figures
-        if done == 0:
-            watch = Stopwatch()
-        done += 1
-        if done == items:
-            figures = watch.stop()
-            finished.set()
+        program.count()
 
-    async with broker:
-        await broker.start()
-        await finished.wait()
-        await asyncio.sleep(0.5)  # its last acks come after its handler
-    return figures
+    return await program.run()
 
 
 @suite.variant(

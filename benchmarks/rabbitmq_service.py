@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from instrument.ports import free_port
+
 #: Where Debian has the server's own script; that on the path may be one that changes the user.
 DEBIAN = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
@@ -28,7 +30,7 @@ def rabbitmq_service() -> Iterator[dict[str, Any]]:
     program = os.environ.get("MISSIVE_RABBITMQ_SERVER") or installed
     if program is None:
         raise SystemExit("no RabbitMQ server: install it, or set MISSIVE_RABBITMQ_SERVER")
-    port, distribution, mapper = _free_port(), _free_port(), _free_port()
+    port, distribution, mapper = free_port(), free_port(), free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder, "rabbitmq.conf").write_text(f"listeners.tcp.local = 127.0.0.1:{port}\n")
         Path(folder, "plugins").write_text("[].")
@@ -59,13 +61,6 @@ def rabbitmq_service() -> Iterator[dict[str, Any]]:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM)
             server.wait(60)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _processes_with(setting: str) -> Iterator[int]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from instrument.ports import free_port, wait_for_port
 
 
 @contextmanager
@@ -26,9 +26,7 @@ def redis_service() -> Iterator[dict[str, Any]]:
     )
     if program is None:
         raise SystemExit("no Redis server: install redis-server, or set MISSIVE_REDIS_SERVER")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
         command += ["--save", "", "--appendonly", "no"]
@@ -36,19 +34,7 @@ def redis_service() -> Iterator[dict[str, Any]]:
         command += ["--client-output-buffer-limit", "pubsub 0 0 0"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
             try:
-                _wait_for(port)
+                wait_for_port(port)
                 yield {"url": f"redis://127.0.0.1:{port}"}
             finally:
                 server.terminate()
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)

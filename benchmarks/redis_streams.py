@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+from faststream_peer import FastStreamProgram
 from instrument import Stopwatch, Suite
 from redis_service import redis_service
 
@@ -188,39 +189,22 @@ async def _faststream_run(url: str, count: int, batch: bool, items: int) -> dict
     from faststream.redis import RedisBroker, StreamSub
 
     broker = RedisBroker(url, logger=None)
-    done = asyncio.Event()
-    seen = 0
-    watch = Stopwatch()
-    figures: dict[str, float] = {}
-
-    def note(number: int) -> None:
-        nonlocal seen, watch, figures
-        if seen == 0:
-            watch = Stopwatch()
-        seen += number
-        if seen == items:
-            figures = watch.stop()
-            done.set()
-
+    program = FastStreamProgram(broker, items)
     options = {"group": GROUP, "consumer": CONSUMER, "max_records": count}
     stream: Any = StreamSub(STREAM, batch=batch, **options)  # type: ignore[arg-type]
     if batch:
 
         @broker.subscriber(stream=stream)
         async def handle_all(bodies: list[Any]) -> None:
-            note(len(bodies))
+            program.count(len(bodies))
 
     else:
 
         @broker.subscriber(stream=stream)
         async def handle(body: Any) -> None:
-            note(1)
+            program.count()
 
-    async with broker:
-        await broker.start()
-        await done.wait()
-        await asyncio.sleep(0.5)  # its last acks come after its handler
-    return figures
+    return await program.run()
 
 
 @suite.variant(
