@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 #: For how many seconds tests wait for what should come at once: the machine may be busy.
-DEADLINE = 60.0
+DEADLINE = 100.0
 
 
 def eventually(holds: Callable[[], object], complaint: str, seconds: float = DEADLINE) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from reading.blocks import BlockParser
 from reading.reader import Reader, environment_of, forget_modules
-from reading.redis_server import free_port
+from servers import free_port
 from sybil import Sybil
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,17 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 from missive.dlq.sqlite import SQLiteDLQ
+from patience import DEADLINE, eventually
+from servers import free_port
 
 HERE = Path(__file__).parent
-DEADLINE = 60.0
 UVICORN = ["-m", "uvicorn", "--port={port}", "--log-level=warning"]
 HYPERCORN = ["-m", "hypercorn", "--bind=127.0.0.1:{port}", "--graceful-timeout=30"]
 #: The command lines of the servers, by name, and where the application is.
@@ -32,20 +32,6 @@ INBOXES = {
     "uvicorn": ([*UVICORN, "webhook_app:inbox"], "/"),
     "hypercorn": ([*HYPERCORN, "webhook_app:inbox"], "/"),
 }
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])
-
-
-def until(happened: Callable[[], object], what: str) -> None:
-    """Wait until something has happened in another process."""
-    deadline = monotonic() + DEADLINE
-    while not happened():
-        assert monotonic() < deadline, what
-        sleep(0.02)  # another process's file tells nobody that it was changed
 
 
 class WebServer:
@@ -72,7 +58,7 @@ class WebServer:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._answers, "the server does not answer")
+        eventually(self._answers, "the server does not answer")
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -187,9 +173,9 @@ def test_a_sender_that_goes_away(server: WebServer) -> None:
         connection.sendall(
             f"POST {server.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nwait one".encode()
         )
-        until(lambda: server.lines("begun"), "the message is not handled")
+        eventually(lambda: server.lines("begun"), "the message is not handled")
     server.folder.joinpath("go").touch()
-    until(lambda: server.lines("handled") == ["one"], "the message was lost")
+    eventually(lambda: server.lines("handled") == ["one"], "the message was lost")
     assert server.request("POST", body=b"ack two")[0] == 200
 
 
@@ -197,7 +183,7 @@ def test_a_graceful_stop(server: WebServer) -> None:
     """What is in flight when the server is asked to stop is handled and answered."""
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(server.request, "POST", body=b"wait one")
-        until(lambda: server.lines("begun"), "the message is not handled")
+        eventually(lambda: server.lines("begun"), "the message is not handled")
         server.begin_stop()
         server.folder.joinpath("go").touch()
         assert waiting.result(DEADLINE) == (200, b'{"result": "ack"}')
@@ -210,7 +196,7 @@ def test_inbox(inbox: WebServer) -> None:
     stored = (202, b'{"result": "deferred"}')
     for name in ("one", "two", "one"):
         assert inbox.request("POST", body=f"wait {name}".encode(), **{"X-Id": name}) == stored
-    until(lambda: len(inbox.lines("begun")) == 2, "the messages are not handled")
+    eventually(lambda: len(inbox.lines("begun")) == 2, "the messages are not handled")
     for number in range(20):
         assert inbox.request("POST", body=b"ack %d" % number, **{"X-Id": f"{number}"}) == stored
     inbox.kill()
@@ -223,7 +209,7 @@ def test_inbox(inbox: WebServer) -> None:
     inbox.folder.joinpath("go").touch()
     inbox.start()
     sent = {"one", "two", *(str(number) for number in range(20))}
-    until(lambda: set(inbox.lines("handled")) == sent, "messages were lost")
+    eventually(lambda: set(inbox.lines("handled")) == sent, "messages were lost")
     assert inbox.request("POST", body=b"ack 3", **{"X-Id": "3"}) == stored
     inbox.begin_stop()
     inbox.wait()

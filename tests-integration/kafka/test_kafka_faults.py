@@ -12,8 +12,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from kafka_server import DEADLINE, Broker, Client, MockCluster, eventually
+from kafka_server import Broker, Client, MockCluster
 from missive.dlq.sqlite import SQLiteDLQ
+from patience import DEADLINE, eventually
 
 WORKER = Path(__file__).with_name("kafka_worker.py")
 PARTITIONS, KEYS = 4, 12

@@ -10,8 +10,9 @@ from typing import Any
 
 import missive
 import pytest
-from kafka_server import Broker, Client, eventually
+from kafka_server import Broker, Client
 from missive.adapters.kafka import KafkaAdapter
+from patience import eventually
 from running import Running
 
 pytestmark = pytest.mark.soak

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from nats_server import DEADLINE, NATSServer, eventually
+from nats_server import NATSServer
+from patience import DEADLINE, eventually
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/orders_from_nats/orders_from_nats.py"
 

@@ -15,7 +15,8 @@ import pytest
 from missive.adapters.nats import NATSAdapter, NATSSubjectAdapter
 from missive.conformance import Proxy
 from missive.dlq.sqlite import SQLiteDLQ
-from nats_server import DEADLINE, Client, NATSServer, eventually
+from nats_server import Client, NATSServer
+from patience import DEADLINE, eventually
 from recorder import Recorder
 from running import Running
 

@@ -17,7 +17,8 @@ import missive
 import nkeys
 import pytest
 from missive.adapters.nats import NATSAdapter, NATSRefused
-from nats_server import Client, NATSServer, eventually
+from nats_server import Client, NATSServer
+from patience import eventually
 from recorder import Recorder
 from running import Running
 

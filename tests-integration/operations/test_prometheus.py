@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.parse
@@ -19,6 +18,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from servers import free_port
 
 pytest.importorskip("missive.prometheus")
 pytest.importorskip("missive.cli")
@@ -83,12 +83,6 @@ def expressions() -> list[str]:
         for panel in panels
         for target in panel["targets"]
     ]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def ask(port: int, path: str, **query: str) -> Any:

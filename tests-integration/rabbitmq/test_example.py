@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from missive.dlq.sqlite import SQLiteDLQ
-from rabbitmq_server import DEADLINE, Client, RabbitMQServer, eventually
+from patience import DEADLINE, eventually
+from rabbitmq_server import Client, RabbitMQServer
 
 EXAMPLE = (
     Path(__file__).resolve().parents[2] / "examples/orders_from_rabbitmq/orders_from_rabbitmq.py"

@@ -14,7 +14,8 @@ import missive
 import pytest
 from missive.adapters.rabbitmq import RabbitMQAdapter
 from missive.dlq.sqlite import SQLiteDLQ
-from rabbitmq_server import Client, RabbitMQServer, eventually
+from patience import eventually
+from rabbitmq_server import Client, RabbitMQServer
 from recorder import Recorder
 from running import Running
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from missive.dlq.sqlite import SQLiteDLQ
+from patience import eventually
 from pika.exceptions import AMQPError
-from rabbitmq_server import RabbitMQServer, eventually
+from rabbitmq_server import RabbitMQServer
 
 WORKER = Path(__file__).with_name("rabbitmq_worker.py")
 #: How many workers share the queue, and how many messages each is sent ahead.

@@ -12,7 +12,8 @@ import missive
 import pika
 import pytest
 from missive.adapters.rabbitmq import RabbitMQAdapter
-from rabbitmq_server import Client, RabbitMQServer, eventually
+from patience import eventually
+from rabbitmq_server import Client, RabbitMQServer
 from running import Running
 
 pytestmark = pytest.mark.soak

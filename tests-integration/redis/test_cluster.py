@@ -7,9 +7,11 @@ from typing import Any
 
 import missive
 import pytest
+from patience import eventually
 from recorder import Recorder
-from redis_server import RedisServer, eventually, free_port
+from redis_server import RedisServer
 from running import Running
+from servers import free_port
 
 pytestmark = pytest.mark.faults
 

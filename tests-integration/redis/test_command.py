@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis_server import RedisServer, eventually
+from patience import eventually
+from redis_server import RedisServer
 
 pytest.importorskip("missive.cli")
 SQLiteDLQ = pytest.importorskip("missive.dlq.sqlite").SQLiteDLQ

@@ -9,10 +9,12 @@ from typing import Any
 import missive
 import pytest
 from missive.adapters.redis import RedisPubSubAdapter, RedisStreamsAdapter
+from patience import DEADLINE, eventually
 from recorder import Recorder
 from redis.sentinel import Sentinel
-from redis_server import DEADLINE, RedisServer, eventually, free_port
+from redis_server import RedisServer
 from running import Running
+from servers import free_port
 
 pytestmark = pytest.mark.faults
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis_server import RedisServer, eventually
+from patience import eventually
+from redis_server import RedisServer
 from worker import body_of, read_journal
 
 pytestmark = pytest.mark.faults

@@ -11,9 +11,10 @@ import missive
 import pytest
 import redis
 from missive.adapters.redis import RedisPubSubAdapter, RedisStreamsAdapter, consumer
+from patience import DEADLINE, eventually
 from proxy import Proxy
 from recorder import Recorder
-from redis_server import DEADLINE, RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 
 pytestmark = pytest.mark.faults

@@ -14,7 +14,8 @@ from typing import IO
 
 import pytest
 import redis
-from redis_server import RedisServer, eventually
+from patience import eventually
+from redis_server import RedisServer
 from worker import body_of, read_journal
 
 pytest.importorskip("missive.cli")

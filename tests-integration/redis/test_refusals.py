@@ -12,9 +12,11 @@ import missive
 import pytest
 import redis
 from missive.adapters.redis import RedisRefused, RedisStreamsAdapter
+from patience import eventually
 from recorder import Recorder
-from redis_server import RedisServer, eventually, free_port
+from redis_server import RedisServer
 from running import Running
+from servers import free_port
 
 README = Path(__file__).resolve().parents[2] / "packages/missive-redis/README.md"
 

@@ -12,8 +12,9 @@ import missive
 import pytest
 import redis
 from missive.adapters.redis import RedisStreamsAdapter, consumer
+from patience import DEADLINE, eventually
 from recorder import Recorder
-from redis_server import DEADLINE, RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 
 pytestmark = pytest.mark.faults

@@ -15,8 +15,9 @@ import pytest
 import redis
 from missive.adapters.redis import RedisStreamsAdapter
 from missive.errors import DrainTimeout
+from patience import DEADLINE, eventually
 from proxy import Proxy
-from redis_server import DEADLINE, RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 from worker import read_journal
 

@@ -17,9 +17,10 @@ import missive
 import pytest
 import redis
 from missive.adapters.redis import RedisPubSubAdapter, RedisRefused, RedisStreamsAdapter, links
+from patience import eventually
 from proxy import Proxy
 from recorder import Recorder
-from redis_server import RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sqs_server import DEADLINE, TestQueue, eventually
+from patience import DEADLINE, eventually
+from sqs_server import TestQueue
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/orders_from_sqs/orders_from_sqs.py"
 

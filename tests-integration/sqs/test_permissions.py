@@ -13,9 +13,10 @@ from uuid import uuid4
 import missive
 import pytest
 from missive.adapters.sqs import SQSAdapter, SQSRefused
+from patience import eventually
 from recorder import Recorder
 from running import Running
-from sqs_server import TestQueue, eventually
+from sqs_server import TestQueue
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/transports/sqs.md"
 #: SQS asks for the permission of the single call where a batch is sent; moto for one of its own.

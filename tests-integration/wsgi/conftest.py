@@ -16,16 +16,11 @@ from time import monotonic, sleep
 
 import pytest
 from missive.dlq.sqlite import SQLiteDLQ
+from servers import free_port
 from webhook_suite.needs import need
 
 HERE = Path(__file__).parent
 DEADLINE = 60.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return listener.getsockname()[1]
 
 
 GUNICORN = [

@@ -8,17 +8,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from patience import DEADLINE
+from servers import start_server
 
-#: How long anything that tests wait for may take, in seconds. Far above what it takes.
-DEADLINE = 120.0
 #: Names of databases, each used once.
 _NUMBERS = count(1)
 
@@ -99,19 +98,11 @@ class PostgreSQLServer:
             **settings,
         }
         options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
-        with (self.folder / "server.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [*_as_user(), str(self.programs / "postgres"), "-D", str(self.data), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd="/",
-            )
-        eventually(self._serves, f"the server did not start; see {self.folder}/server.log")
+        command = [*_as_user(), str(self.programs / "postgres"), "-D", str(self.data), *options]
+        log = self.folder / "server.log"
+        self.process = start_server(command, self._serves, log, cwd="/")
 
     def _serves(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "the server has ended"
         try:
             psycopg.connect(self.conninfo(), connect_timeout=5).close()
         except psycopg.OperationalError:
@@ -195,14 +186,3 @@ class PostgreSQLServer:
             connection.execute(f"LOCK TABLE {table}".encode())
             yield
             connection.rollback()
-
-
-def eventually(holds: Callable[[], object], complaint: str, seconds: float = DEADLINE) -> None:
-    """Wait until something holds that no event tells of.
-
-    :raises AssertionError: it did not within the deadline.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.01)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from missive.dlq.postgresql import PostgreSQLDLQ
-from postgresql_server import PostgreSQLServer, eventually
+from patience import eventually
+from postgresql_server import PostgreSQLServer
 
 CROWD = Path(__file__).with_name("crowd.py")
 #: Of four threads that write and four that claim, each.

@@ -21,7 +21,8 @@ from missive.errors import (
     DeadLetterStoreRefused,
     DeadLetterWriteFailed,
 )
-from postgresql_server import DEADLINE, PostgreSQLServer, eventually
+from patience import DEADLINE, eventually
+from postgresql_server import PostgreSQLServer
 from psycopg_pool import ConnectionPool
 from test_store import THEN, deferred, letter
 

@@ -14,7 +14,8 @@ from missive import ConfigurationError, DeadLetter, Envelope, RawMessage, dlq_fr
 from missive.dlq.postgresql import PostgreSQLDLQ
 from missive.errors import DeadLetterStoreRefused
 from missive.letters import Receipt, received_letter, utc_now
-from postgresql_server import PostgreSQLServer, eventually
+from patience import eventually
+from postgresql_server import PostgreSQLServer
 from psycopg_pool import ConnectionPool
 
 Opener = Callable[..., PostgreSQLDLQ]

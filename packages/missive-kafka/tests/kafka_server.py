@@ -7,9 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from missive.adapters.kafka.notes import read_note
-
-#: How long anything that tests wait for may take, in seconds. Far above what it takes.
-DEADLINE = 60.0
-
-
-def eventually(holds: Callable[[], object], otherwise: str) -> None:
-    """Wait until something holds that sets no event."""
-    deadline = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.01)
+from patience import DEADLINE, eventually
+from servers import free_port, start_server
 
 
 def find_server() -> str | None:
@@ -40,14 +30,6 @@ def find_server() -> str | None:
     except ModuleNotFoundError:
         return None
     return str(carried) if carried.exists() else None
-
-
-def free_port() -> int:
-    """Return a port that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Broker:
@@ -99,31 +81,19 @@ class Tansu(Broker):
         :param advertised: the port that clients are told to connect to; its own unless given.
         :param arguments: more of the program's arguments.
         """
-        for _ in range(5):  # another process may have the port by then
-            self.port = free_port()
-            port = advertised or self.port
-            self.bootstrap = f"127.0.0.1:{port}"
-            self.process = subprocess.Popen(
-                [
-                    self.program,
-                    "broker",
-                    *("--listener-url", f"tcp://127.0.0.1:{self.port}"),
-                    *("--advertised-listener-url", f"tcp://127.0.0.1:{port}"),
-                    *("--storage-engine", "memory://tansu/"),
-                    *arguments,
-                ],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            eventually(self._has_begun, "the broker did not start")
-            if self.process.poll() is None:
-                return
-        raise AssertionError("the broker ended at once")
+        self.port = free_port()
+        port = advertised or self.port
+        self.bootstrap = f"127.0.0.1:{port}"
+        command = [
+            *(self.program, "broker"),
+            *("--listener-url", f"tcp://127.0.0.1:{self.port}"),
+            *("--advertised-listener-url", f"tcp://127.0.0.1:{port}"),
+            *("--storage-engine", "memory://tansu/"),
+            *arguments,
+        ]
+        self.process = start_server(command, self._serves)
 
-    def _has_begun(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            return True
+    def _serves(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), 1.0).close()
         except OSError:

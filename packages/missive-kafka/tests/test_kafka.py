@@ -8,8 +8,9 @@ from typing import Any
 
 import missive
 import pytest
-from kafka_server import Broker, Client, MockCluster, Tansu, eventually
+from kafka_server import Broker, Client, MockCluster, Tansu
 from missive.adapters.kafka import KafkaAdapter, KafkaRefused
+from patience import eventually
 from recorder import Recorder
 from running import Running
 

@@ -8,8 +8,9 @@ from typing import Any
 import missive
 import pytest
 from confluent_kafka import Producer
-from kafka_server import Broker, Client, eventually
+from kafka_server import Broker, Client
 from missive.adapters.kafka import KafkaAdapter
+from patience import eventually
 from recorder import Recorder
 from running import Running
 

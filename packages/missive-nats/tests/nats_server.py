@@ -11,9 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -22,10 +21,10 @@ from typing import Any, TypeVar
 import nats
 from nats.aio.client import Client as NATSClient
 from nats.js.errors import NotFoundError
+from patience import DEADLINE
+from servers import free_port, start_server
 
 T = TypeVar("T")
-#: How long anything that tests wait for may take, in seconds. Far above what it takes.
-DEADLINE = 60.0
 
 
 @cache
@@ -60,22 +59,6 @@ def version_of(program: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups()))
 
 
-def free_port() -> int:
-    """Return a port that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def eventually(holds: Callable[[], object], complaint: str) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.01)
-
-
 class NATSServer:
     """A server that a test may stop, kill, pause and start again on the same port.
 
@@ -108,18 +91,10 @@ class NATSServer:
         if self.jetstream:
             lines.append(f'jetstream {{ store_dir: "{self.folder}/data" }}')
         self.folder.joinpath("nats.conf").write_text("\n".join(lines))
-        with (self.folder / "server.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [self.program, "-c", str(self.folder / "nats.conf")],
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-            )
-        eventually(self._serves, f"{self.program} did not start; see {self.folder}/server.log")
+        command = [self.program, "-c", str(self.folder / "nats.conf")]
+        self.process = start_server(command, self._serves, self.folder / "server.log")
 
     def _serves(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "server.log").read_text()
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.settimeout(5)

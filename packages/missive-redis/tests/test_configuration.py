@@ -13,9 +13,11 @@ import missive
 import pytest
 import redis
 from missive.adapters.redis import RedisPubSubAdapter, RedisRefused, RedisStreamsAdapter
+from patience import eventually
 from recorder import Recorder
-from redis_server import RedisServer, eventually, free_port
+from redis_server import RedisServer
 from running import Running
+from servers import free_port
 
 
 def pubsub(*arguments: Any, **options: Any) -> Any:

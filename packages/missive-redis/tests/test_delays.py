@@ -8,8 +8,9 @@ from typing import Any
 import missive
 import pytest
 import redis
+from patience import eventually
 from recorder import Recorder
-from redis_server import RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 from streams_helpers import adapter_of, add, pending
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 import redis
 from missive.adapters.redis import members
+from patience import DEADLINE, eventually
 from recorder import Recorder
-from redis_server import DEADLINE, RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 from streams_helpers import adapter_of, add, pending
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import redis
 from missive.adapters.redis.consumer import Consumer
+from patience import DEADLINE, eventually
 from recorder import Recorder
-from redis_server import DEADLINE, RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 from streams_helpers import adapter_of, add, pending
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from patience import eventually
 from recorder import Recorder
-from redis_server import RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 from streams_helpers import adapter_of, add, pending
 

@@ -12,8 +12,9 @@ import redis
 from missive.adapters.redis import StreamEntry, reader
 from missive.adapters.redis.consumer import Consumer
 from missive.adapters.redis.links import SpareLink
+from patience import DEADLINE, eventually
 from recorder import Recorder
-from redis_server import DEADLINE, RedisServer, eventually
+from redis_server import RedisServer
 from running import Running
 from streams_helpers import adapter_of, add, pending
 

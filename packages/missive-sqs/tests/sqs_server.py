@@ -12,17 +12,16 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 import boto3
 from botocore.config import Config
+from patience import DEADLINE
+from servers import start_server
 
-#: How long anything may take on a busy machine, in seconds.
-DEADLINE = 60.0
 REGION = "eu-west-1"
 #: What boto3 finds where the tests do not say otherwise.
 ENVIRONMENT = {
@@ -33,15 +32,6 @@ ENVIRONMENT = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-
-
-def eventually(condition: Callable[[], object], complaint: str) -> None:
-    """Wait until a condition holds."""
-    deadline = monotonic() + DEADLINE
-    pause = threading.Event()
-    while not condition():
-        assert monotonic() < deadline, complaint
-        pause.wait(0.02)
 
 
 #: Only clients may be used by several threads at once.
@@ -79,16 +69,11 @@ class SQSServer:
         """Start it, and return when it answers."""
         # Port 0 lets the system choose one that nobody has; moto logs which.
         command = [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        eventually(self._answers, "moto's server does not answer")
+        self._log.unlink(missing_ok=True)
+        self._process = start_server(command, self._answers, self._log)
 
     def _answers(self) -> bool:
-        assert self._process is not None
         said = self._log.read_text(encoding="utf-8")
-        assert self._process.poll() is None, said
         found = re.search(r"Running on http://127\.0\.0\.1:(\d+)", said)
         if found is None:
             return False

@@ -11,10 +11,10 @@ import pytest
 from botocore import exceptions
 from missive.adapters.sqs import SQSAdapter, SQSRefused, session
 from missive.adapters.sqs.discretion import THREADS, keep_bodies_out_of_logs
+from patience import DEADLINE, eventually
 from recorder import Recorder
 from running import Running
 from sqs_fake import FIFO_URL, URL, FakeClient, client_error, failing, received
-from sqs_server import DEADLINE, eventually
 
 
 @pytest.fixture(autouse=True)

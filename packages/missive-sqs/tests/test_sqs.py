@@ -11,9 +11,10 @@ from typing import Any
 import missive
 import pytest
 from missive.adapters.sqs import SQSAdapter, SQSMessage
+from patience import DEADLINE, eventually
 from recorder import Recorder
 from running import Running
-from sqs_server import DEADLINE, TestQueue, eventually
+from sqs_server import TestQueue
 
 
 def adapter_of(recorder: Recorder, queue: TestQueue, **options: Any) -> SQSAdapter[Any]:
