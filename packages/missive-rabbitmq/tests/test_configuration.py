@@ -83,6 +83,13 @@ def test_urls_are_read() -> None:
     assert (read.port, read.virtual_host, read.ssl_options) == (5672, "/", None)
 
 
+@pytest.mark.parametrize("url", ["amqp://guest:guest@broker:5672//", "pyamqp://guest@broker//"])
+def test_the_urls_of_kombu_are_read(url: str) -> None:
+    """What kombu's as_uri() returns, and Celery's settings hold, is the default virtual host."""
+    read: Any = read_parameters(url)
+    assert (read.host, read.port, read.virtual_host) == ("broker", 5672, "/")
+
+
 @pytest.mark.parametrize("scheme", ["amqp", "amqps", "rabbitmq"])
 def test_the_schemes_lead_here(scheme: str) -> None:
     """An adapter is built from a URL with its queues and options in the query."""
@@ -133,3 +140,20 @@ def test_what_may_pass_is_tried_again(error: Exception) -> None:
     """A lost stream, a broker that stops and a closed channel are no reason to end."""
     with pytest.raises(RabbitMQUnavailable):
         raise_lasting(error, build("q"), waits_for_queues=True)
+
+
+def test_an_attempt_is_not_explained_by_the_loss_before_it() -> None:
+    """A failed attempt to connect says why it failed, not why the connection was lost earlier."""
+    error = exceptions.AMQPConnectionError(ConnectionRefusedError(111, "Connection refused"))
+    error.__context__ = exceptions.ConnectionClosedByBroker(320, "CONNECTION_FORCED - shutdown")
+    with pytest.raises(RabbitMQUnavailable, match=r"^ConnectionRefusedError: "):
+        raise_lasting(error, build("q"), waits_for_queues=True)
+
+
+def test_the_text_of_a_refusal_is_whole() -> None:
+    """The quotes that pika puts around what RabbitMQ said go, and those within stay."""
+    said = "ConnectionClosedByBroker: (530) \"NOT_ALLOWED - access to vhost '/' refused for 'me'\""
+    with pytest.raises(RabbitMQRefused, match="refused for 'me';"):
+        raise_lasting(
+            exceptions.ProbableAccessDeniedError(said), build("q"), waits_for_queues=False
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any
 
 import missive
@@ -171,6 +173,65 @@ def test_a_stream_is_refused(server: RabbitMQServer, client: Client) -> None:
         adapter_of(Recorder(), server, client.queue("stream")).run()
 
 
+@pytest.mark.faults
+def test_a_stream_is_refused_at_its_first_message_without_the_permission_to_ask(
+    server: RabbitMQServer, client: Client
+) -> None:
+    """A user who may not configure the queue does not read a stream as if it were a queue."""
+    queue, recorder = client.queue("stream"), Recorder()
+    server.control("add_user", "reader", "reader")
+    server.control("set_permissions", "reader", "^$", "^$", ".*")
+    url = server.url.replace("guest:guest", "reader:reader")
+    adapter = RabbitMQAdapter(missive.RawMessage, recorder.processor, [queue], url)
+    with Running(adapter) as running:
+        client.publish(queue, b"kept")
+        error = running.fails()
+    assert isinstance(error, missive.ConfigurationError)
+    assert "stream" in str(error)
+    assert recorder.bodies == []
+
+
+@KINDS
+@pytest.mark.parametrize("forged", ["many", 10**9, -5, {"n": 1}])
+def test_a_delivery_count_that_a_publisher_wrote_counts_for_nothing(
+    server: RabbitMQServer, client: Client, kind: str, forged: Any
+) -> None:
+    """An x-delivery-count that RabbitMQ did not set is a header, and stops nothing."""
+    queue, recorder = client.queue(kind), Recorder()
+    client.publish(queue, b"forged", headers={"x-delivery-count": forged})
+    client.publish(queue, b"next")
+    with Running(adapter_of(recorder, server, queue)):
+        recorder.wait_for(2)
+    expected = 1 if kind == "quorum" else None
+    assert [message.delivery_count for message in recorder.messages] == [expected] * 2
+    assert client.drained(queue) == []
+
+
+def test_headers_of_every_type_are_texts(server: RabbitMQServer, client: Client) -> None:
+    """Tables, lists, decimals, bytes and timestamps are texts in headers, and as they were in native."""
+    queue, recorder = client.queue(), Recorder()
+    headers = {
+        "table": {"a": 1, "b": [True, None]},
+        "price": Decimal("1.25"),
+        "bytes": b"\x00\xff",
+        "at": datetime(2020, 1, 1, tzinfo=timezone.utc),
+        "none": None,
+        "big": 2**40,
+    }
+    client.publish(queue, b"odd", headers=headers)
+    with Running(adapter_of(recorder, server, queue)):
+        recorder.wait_for(1)
+    (message,) = recorder.messages
+    assert dict(message.headers) == {
+        "table": "{'a': 1, 'b': [True, None]}",
+        "price": "1.25",
+        "bytes": "\x00\udcff",
+        "at": "2020-01-01 00:00:00+00:00",
+        "big": "1099511627776",
+    }
+    assert message.native.properties.headers["price"] == Decimal("1.25")
+
+
 def test_single_active_consumers_take_turns(server: RabbitMQServer, client: Client) -> None:
     """On a queue with a single active consumer the second takes over when the first has gone."""
     queue = client.queue("quorum", x_single_active_consumer=True)
@@ -228,6 +289,39 @@ def test_a_deleted_queue_is_waited_for(
     said = [r for r in caplog.records if "deleted or moved" in r.getMessage()]
     assert len(said) == 1
     assert adapter.status().reconnections == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"), [("quorum", {"x_delivery_limit": 3}), ("stream", {})]
+)
+def test_a_queue_that_returns_as_what_cannot_be_read_is_refused(
+    server: RabbitMQServer, client: Client, kind: str, arguments: dict[str, Any]
+) -> None:
+    """A queue that is made anew while its consumer waits is looked at as at the start."""
+    queue = client.queue()
+    adapter = adapter_of(Recorder(), server, queue)
+    with Running(adapter) as running:
+        client.channel.queue_delete(queue)
+        eventually(lambda: not adapter.ready.is_set(), "the deletion was not noticed")
+        client.queue(kind, queue, **arguments)
+        error = running.fails()
+    assert isinstance(error, missive.ConfigurationError)
+    assert queue in str(error)
+
+
+def test_a_queue_that_returns_as_a_quorum_queue_counts(
+    server: RabbitMQServer, client: Client
+) -> None:
+    """A classic queue that is replaced by a quorum queue counts deliveries from then on."""
+    queue, recorder = client.queue(), Recorder()
+    adapter = adapter_of(recorder, server, queue)
+    with Running(adapter):
+        client.channel.queue_delete(queue)
+        eventually(lambda: not adapter.ready.is_set(), "the deletion was not noticed")
+        client.queue("quorum", queue)
+        client.publish(queue, b"counted")
+        recorder.wait_for(1)
+    assert recorder.messages[0].delivery_count == 1
 
 
 def test_lag_counts_what_is_ready(server: RabbitMQServer, client: Client) -> None:
@@ -314,3 +408,14 @@ def test_a_start_without_trouble_logs_no_warning(
     with Running(adapter_of(Recorder(), server, client.queue(kind))):
         pass
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_a_refusal_is_told_by_its_error_alone(
+    server: RabbitMQServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What pika logs of a wrong password, five times over, is logged at DEBUG."""
+    url = f"amqp://guest:wrong@127.0.0.1:{server.port}/"
+    with caplog.at_level(logging.DEBUG, "pika"), pytest.raises(RabbitMQRefused):
+        RabbitMQAdapter(missive.RawMessage, Recorder().processor, ["q"], url).run()
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+    assert any("ACCESS_REFUSED" in record.getMessage() for record in caplog.records)

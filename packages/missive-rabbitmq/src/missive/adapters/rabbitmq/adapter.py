@@ -15,7 +15,7 @@ from .errors import PIKA_ERRORS, RabbitMQRefused, RabbitMQUnavailable, raise_las
 from .lag import Lag
 from .link import Link
 from .queue_message import QueueMessage
-from .queues import QueueKind, check_kind, declare, exists, kind_of, ready_and_consumers
+from .queues import Queues, declare, exists, ready_and_consumers
 from .subscriptions import Subscriptions, begin_all
 from .suspects import Suspects
 from .urls import read_parameters, split_url
@@ -103,7 +103,7 @@ class RabbitMQAdapter(PollingAdapter[M]):
         self._parameters = read_parameters(url_or_conn)
         heartbeat: Any = self._parameters.heartbeat
         self.keepalive_interval = min(1.0, heartbeat / 4) if heartbeat else 1.0
-        self._kinds: dict[str, QueueKind] = {}
+        self._queues = Queues(self, max_deliveries)
         self._link: Link | None = None
         self._subscriptions: Subscriptions | None = None
         self._acks, self._returns, self._incoming = Acks(), Returns(), Suspects()
@@ -150,7 +150,7 @@ class RabbitMQAdapter(PollingAdapter[M]):
             link = self._link = Link(self._parameters, lambda: self.stopping)
             if not again:
                 self._look_at_queues(link)
-            self._subscriptions = Subscriptions(link, self._kinds, prefetch, self._take)
+            self._subscriptions = Subscriptions(link, self._queues, prefetch, self._take)
             if again:
                 begin_all(self._subscriptions, link, self.queues)
             else:
@@ -168,8 +168,8 @@ class RabbitMQAdapter(PollingAdapter[M]):
                 if not self.declare:
                     raise RabbitMQRefused(self, 404, f"NOT_FOUND - no queue {queue!r}")
                 declare(link, queue)
-            kind = self._kinds[queue] = kind_of(link, queue)
-            check_kind(self, queue, kind, self.max_deliveries)
+            self._queues.forget(queue)
+            self._queues.kind(link, queue)
 
     def close(self) -> None:
         """Disconnect; what was delivered and not settled returns to its queue at once."""
@@ -224,6 +224,8 @@ class RabbitMQAdapter(PollingAdapter[M]):
         incoming = self._incoming
         if not incoming:
             return []
+        if self._queues.problem is not None:
+            raise self._queues.problem
         if not incoming.waits_for_calm:
             return incoming.take(True)
         is_calm = len(self.unsettled()) <= self.status().held

@@ -22,7 +22,8 @@ ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = (
 )
 
 _REMEDIES = {
-    ACCESS_REFUSED: "check user and password, and grant the user to read the queue",
+    ACCESS_REFUSED: "check user and password, and the user's permissions: to read the queue, and to"
+    " configure it where declare=True creates it",
     NOT_FOUND: "create the queue, or pass declare=True",
     RESOURCE_LOCKED: "the queue is exclusive to another connection; read another",
     PRECONDITION_FAILED: "the queue exists with other properties; read it as it is",
@@ -108,18 +109,23 @@ def text_of(error: BaseException) -> str:
             link, (exceptions.ConnectionClosedByBroker, exceptions.ChannelClosedByBroker)
         ):
             return str(link.reply_text)
-    if isinstance(error, RabbitMQUnavailable):
-        return error.safe_text
-    found = _CODE.search(str(error))
-    if found is not None and isinstance(error, exceptions.ProbableAuthenticationError):
-        return "ACCESS_REFUSED - login was refused"
-    if found is not None and isinstance(error, exceptions.ProbableAccessDeniedError):
-        return str(error.args[0]).partition(") ")[2].strip("'\"") or "NOT_ALLOWED"
+        if isinstance(link, RabbitMQUnavailable):
+            return link.safe_text
+        found = _CODE.search(str(link))
+        if found is not None and isinstance(link, exceptions.ProbableAuthenticationError):
+            return "ACCESS_REFUSED - login was refused"
+        if found is not None and isinstance(link, exceptions.ProbableAccessDeniedError):
+            return str(link.args[0]).partition(") ")[2][1:-1] or "NOT_ALLOWED"
+        if isinstance(link, OSError) and link.strerror:
+            return f"{type(link).__name__}: {link.strerror}"
     return type(error).__name__
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Walk through an error, its causes, and the errors that it was given as arguments."""
+    """Walk through an error, its causes, and the errors that it was given as arguments.
+
+    Not through its context, which is an earlier loss where a new attempt failed.
+    """
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -128,7 +134,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        waiting += [link.__cause__, link.__context__]
+        waiting.append(link.__cause__)
         inner = [*link.args, *getattr(link, "exceptions", ()), getattr(link, "exception", None)]
         waiting += [part for part in inner if isinstance(part, BaseException)]
 

@@ -17,6 +17,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 from pika.connection import Parameters
 
+from . import quiet
 from .errors import PIKA_ERRORS, RabbitMQUnavailable
 
 #: The longest step while an answer is awaited, after which ``stop`` is noticed, in seconds.
@@ -64,10 +65,14 @@ class SteppedLoop(IOLoop):  # type: ignore[misc]
 
     def step(self, longest: float = 0.0) -> None:
         """Do what can be done; wait for something at most so many seconds."""
-        end = self.call_later(longest, _nothing)
-        self.poll()
-        self.remove_timeout(end)
-        self.process_timeouts()
+        quiet.enter()
+        try:
+            end = self.call_later(longest, _nothing)
+            self.poll()
+            self.remove_timeout(end)
+            self.process_timeouts()
+        finally:
+            quiet.leave()
 
 
 def _nothing() -> None:
@@ -87,6 +92,7 @@ class Link:
     """
 
     def __init__(self, parameters: Parameters, gives_up: Callable[[], bool]) -> None:
+        quiet.install()
         self._loop = SteppedLoop()
         self._gives_up = gives_up
         self._failure: BaseException | None = None

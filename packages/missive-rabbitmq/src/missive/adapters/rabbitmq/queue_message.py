@@ -22,11 +22,14 @@ PROPERTIES = {
     "type": "type",
     "user-id": "user_id",
 }
+#: How often RabbitMQ delivered the message before, as quorum queues say.
 COUNT = "x-delivery-count"
 
 
 class QueueMessage(Delivery):
     """One message of a queue, as it was delivered; also ``message.native``.
+
+    :param counted: whether the queue counts deliveries; None: it is not known.
 
     :ivar method: pika's ``Basic.Deliver``: delivery tag, exchange, routing key, ``redelivered``.
     :ivar properties: pika's ``BasicProperties``.
@@ -43,7 +46,7 @@ class QueueMessage(Delivery):
         method: Basic.Deliver,
         properties: BasicProperties,
         body: bytes,
-        counted: bool,
+        counted: bool | None,
     ) -> None:
         self.raw_data = body
         self.source = queue
@@ -53,8 +56,11 @@ class QueueMessage(Delivery):
         self.message_id = properties.message_id or None
         self.delivery_count = 1 if counted else None
         headers: Any = properties.headers
-        if headers and COUNT in headers:
-            self.delivery_count = int(headers[COUNT]) + 1
+        # Of a first delivery, and on a queue that does not count, the publisher wrote that header.
+        if headers and COUNT in headers and method.redelivered and counted is not False:
+            count = headers[COUNT]
+            if isinstance(count, int):
+                self.delivery_count = int(count) + 1
 
     def read_headers(self) -> Iterator[tuple[str, Any]]:
         """Return the properties of AMQP that are set, then the message's own headers."""

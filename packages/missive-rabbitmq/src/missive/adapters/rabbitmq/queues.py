@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from missive import ConfigurationError
@@ -43,9 +40,9 @@ class QueueKind(NamedTuple):
     single_active: bool = False
 
     @property
-    def counts(self) -> bool:
-        """Whether the broker counts deliveries."""
-        return self.type == "quorum"
+    def counts(self) -> bool | None:
+        """Whether the broker counts deliveries; None where it is not known."""
+        return None if self.type is None else self.type == "quorum"
 
     @property
     def starts_carefully(self) -> bool:
@@ -53,7 +50,7 @@ class QueueKind(NamedTuple):
 
         Not where that takes another subscription, which would pass the queue to another consumer.
         """
-        return self.counts and not self.single_active
+        return bool(self.counts) and not self.single_active
 
 
 def exists(link: Link, queue: str) -> bool:
@@ -72,8 +69,7 @@ def ready_and_consumers(link: Link, queue: str) -> tuple[int, int] | None:
     """
     channel = link.open_channel()
     try:
-        with _refusals_are_expected():
-            answer = link.call(channel, "queue_declare", queue, passive=True)
+        answer = link.call(channel, "queue_declare", queue, passive=True)
     except exceptions.ChannelClosedByBroker as error:
         if code_of(error) == NOT_FOUND and "no queue" in str(error.reply_text):
             return None
@@ -104,8 +100,7 @@ def kind_of(link: Link, queue: str) -> QueueKind:
     for _ in range(_ARGUMENTS):
         channel = link.open_channel()
         try:
-            with _refusals_are_expected():
-                link.call(channel, "queue_declare", queue, durable=True, arguments=arguments)
+            link.call(channel, "queue_declare", queue, durable=True, arguments=arguments)
         except exceptions.ChannelClosedByBroker as error:
             complaint = _COMPLAINT.search(str(error.reply_text))
             if code_of(error) == ACCESS_REFUSED:
@@ -131,22 +126,6 @@ def kind_of(link: Link, queue: str) -> QueueKind:
     )
 
 
-@contextmanager
-def _refusals_are_expected() -> Generator[None]:
-    """Keep pika from warning of what this thread asks for: that a channel is closed."""
-    thread = threading.get_ident()
-
-    def is_unexpected(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    pikas = logging.getLogger("pika.channel")
-    pikas.addFilter(is_unexpected)
-    try:
-        yield
-    finally:
-        pikas.removeFilter(is_unexpected)
-
-
 def _value(text: str, type_: str | None) -> Any:
     if type_ in ("longstr", "shortstr"):
         return text
@@ -163,6 +142,47 @@ def _default_limit(version: str) -> int | None:
     return _LIMIT_OF_4 if major.isdigit() and int(major) >= 4 else None
 
 
+class Queues:
+    """What the queues of an adapter are, each asked for once, and again after it was deleted.
+
+    :param adapter: whose queues they are.
+    :param max_deliveries: the delivery after which the adapter dead-letters a message.
+
+    :ivar problem: the error to raise where a message showed that its queue cannot be read.
+    """
+
+    def __init__(self, adapter: object, max_deliveries: int) -> None:
+        self._adapter = adapter
+        self._max_deliveries = max_deliveries
+        self._kinds: dict[str, QueueKind] = {}
+        self.problem: ConfigurationError | None = None
+
+    def kind(self, link: Link, queue: str) -> QueueKind:
+        """Return what a queue is that exists.
+
+        :raises ConfigurationError: it cannot be read as a queue.
+        :raises AMQPError: the connection is lost.
+        """
+        kind = self._kinds.get(queue)
+        if kind is None:
+            kind = kind_of(link, queue)
+            check_kind(self._adapter, queue, kind, self._max_deliveries)
+            self._kinds[queue] = kind
+        return kind
+
+    def found_stream(self, queue: str) -> None:
+        """Note that a queue whose kind the broker did not tell is a stream."""
+        try:
+            check_kind(self._adapter, queue, QueueKind("stream"), self._max_deliveries)
+        except ConfigurationError as error:
+            self.problem = error
+
+    def forget(self, queue: str) -> None:
+        """Note that a queue may be another one from now on."""
+        self._kinds.pop(queue, None)
+        self.problem = None
+
+
 def check_kind(adapter: object, queue: str, kind: QueueKind, max_deliveries: int) -> None:
     """Refuse a queue that cannot be read as a queue.
 
@@ -176,8 +196,9 @@ def check_kind(adapter: object, queue: str, kind: QueueKind, max_deliveries: int
         )
     limit = kind.delivery_limit
     if limit is not None and max_deliveries >= limit:
+        lower = f"give max_deliveries below {limit}, or " if limit > 1 else ""
         raise ConfigurationError(
             f"{queue!r} drops a message after {limit} redeliveries (x-delivery-limit), so {name} could"
-            f" not dead-letter it after max_deliveries={max_deliveries}; give"
-            f" max_deliveries below {limit}, or raise the limit of the queue"
+            f" not dead-letter it after max_deliveries={max_deliveries}; {lower}raise the limit of"
+            " the queue"
         )

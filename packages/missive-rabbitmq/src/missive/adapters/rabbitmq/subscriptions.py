@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -16,12 +16,14 @@ from pika.spec import Basic, BasicProperties
 from .errors import NOT_FOUND, code_of
 from .link import Link
 from .queue_message import QueueMessage
-from .queues import QueueKind, exists
+from .queues import Queues, exists
 
 logger = logging.getLogger("missive.adapters.rabbitmq.subscriptions")
 
 #: How often to look for a queue that is missing, in seconds: at first, and later.
 LOOK_FIRST, LOOK_LONGEST = 0.25, 5.0
+#: The header that every message of a stream has.
+STREAM_OFFSET = "x-stream-offset"
 
 
 class Subscriptions:
@@ -32,7 +34,7 @@ class Subscriptions:
     held together again, by a process that may die of the same message.
 
     :param link: the connection.
-    :param kinds: what each queue is.
+    :param queues: what each queue is.
     :param prefetch: how many messages of each queue the broker sends ahead.
     :param take: called with each delivery.
     """
@@ -40,12 +42,12 @@ class Subscriptions:
     def __init__(
         self,
         link: Link,
-        kinds: Mapping[str, QueueKind],
+        queues: Queues,
         prefetch: int,
         take: Callable[[QueueMessage], None],
     ) -> None:
         self._link = link
-        self._kinds = kinds
+        self._queues = queues
         self._prefetch = prefetch
         self._take = take
         self._tags: dict[str, str] = {}
@@ -62,25 +64,31 @@ class Subscriptions:
     def begin(self, queue: str) -> None:
         """Consume from a queue, and return when the broker has confirmed it.
 
+        :raises ConfigurationError: it cannot be read as a queue.
         :raises AMQPError: the broker refuses.
         """
-        kind = self._kinds[queue]
+        kind = self._queues.kind(self._link, queue)
         careful = kind.starts_carefully and self._prefetch > 1
         confirmed: list[object] = []
-        self._consume(queue, 1 if careful else self._prefetch, confirmed.append)
+        self._consume(queue, kind.counts, 1 if careful else self._prefetch, confirmed.append)
         if careful:
             self._careful.add(queue)
         self._link.until(lambda: bool(confirmed))
 
     def _consume(
-        self, queue: str, prefetch: int, confirmed: Callable[[Any], object] | None = None
+        self,
+        queue: str,
+        counted: bool | None,
+        prefetch: int,
+        confirmed: Callable[[Any], object] | None = None,
     ) -> None:
-        channel, counted = self._link.channel, self._kinds[queue].counts
-        take, careful = self._take, self._careful
+        channel, take, careful = self._link.channel, self._take, self._careful
 
         def on_message(
             channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
+            if counted is None and STREAM_OFFSET in (properties.headers or ()):
+                self._queues.found_stream(queue)
             message = QueueMessage(queue, method, properties, body, counted)
             if queue in careful and message.delivery_count == 1:
                 self._trust(queue)
@@ -97,7 +105,7 @@ class Subscriptions:
         """
         self._careful.discard(queue)
         self._link.channel.basic_cancel(self._tags[queue])
-        self._consume(queue, self._prefetch)
+        self._consume(queue, True, self._prefetch)
 
     def end(self) -> None:
         """Have nothing more delivered; what was delivered stays."""
@@ -117,6 +125,7 @@ class Subscriptions:
         """Wait for a queue to be there; say so once."""
         logger.warning("the queue %s %s; waiting until it is there", queue, why)
         self._careful.discard(queue)
+        self._queues.forget(queue)
         self._missing[queue] = LOOK_FIRST
         self._look_at = monotonic() + LOOK_FIRST
 
@@ -127,6 +136,7 @@ class Subscriptions:
     def look(self) -> bool:
         """Consume from the queues that are there again; return whether none is missing any more.
 
+        :raises ConfigurationError: what is there cannot be read as a queue.
         :raises AMQPError: the connection is lost.
         """
         if monotonic() < self._look_at:

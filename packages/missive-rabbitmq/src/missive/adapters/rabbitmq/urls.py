@@ -11,8 +11,13 @@ from missive import ConfigurationError
 from missive.polling import read_options
 from pika import ConnectionParameters, PlainCredentials, SSLOptions
 
-#: Schemes, with the port that each has and whether it is TLS.
-SCHEMES = {"amqp": (5672, False), "rabbitmq": (5672, False), "amqps": (5671, True)}
+#: Schemes, with the port that each has and whether it is TLS; ``pyamqp`` is kombu's own.
+SCHEMES = {
+    "amqp": (5672, False),
+    "rabbitmq": (5672, False),
+    "pyamqp": (5672, False),
+    "amqps": (5671, True),
+}
 #: What in the query of a URL is for the connection.
 CONNECTION_OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "heartbeat": int,
@@ -28,6 +33,8 @@ CONNECTION_TIMEOUT = 10.0
 
 def read_parameters(url: object) -> ConnectionParameters:
     """Read ``amqp://user:password@host:port/vhost?heartbeat=30`` into pika's parameters.
+
+    The virtual host ``/`` may be written as kombu and Celery do, ``amqp://host//``.
 
     What cannot be read may be part of a password, so no error shows it.
 
@@ -46,7 +53,7 @@ def read_parameters(url: object) -> ConnectionParameters:
         password = unquote(parts.password if parts.password is not None else "guest")
         host, port = parts.hostname or "localhost", parts.port or port
         vhost = unquote(parts.path[1:], errors="strict") or "/"
-        if parts.fragment or "/" in parts.path[1:]:
+        if parts.fragment or ("/" in parts.path[1:] and parts.path != "//"):
             raise ValueError("these begin in the middle of a name")
     except (KeyError, ValueError):
         raise ConfigurationError(
