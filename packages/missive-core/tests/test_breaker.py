@@ -23,7 +23,6 @@ from missive import (
 from missive.breaker import SCOUTS, Breakers, BreakerState
 from missive.errors import BreakerOpen, DeadLetterStoreError
 from missive.polling.gate import Gate
-from missive.polling.refused import Refused
 from shelf_transport import FORGETS, ShelfTransport, finish, start, wait_until
 
 
@@ -521,92 +520,6 @@ def test_a_batch_that_succeeds_closes_a_breaker_that_tries_it() -> None:
         dependency.down, clock.now = False, 3600.0
     assert outcomes == [Outcome.DEFERRED, Outcome.ACKED, Outcome.ACKED]
     assert dependency.calls == 3
-
-
-class Commits(MemoryDLQ):
-    """A store that notes what is deferred in each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.commits: list[list[bytes]] = []
-
-    def defer(self, letters: Any) -> None:
-        found = list(letters)
-        self.commits.append([letter.raw_data for letter in found])
-        super().defer(found)
-
-
-def outage_of_one(dlq: Any) -> Processor[Any]:
-    """Return a processor of which one handler's dependency is down, but not that of the other."""
-    processor: Processor[Any] = Processor()
-
-    @processor.handle_for(lambda m: m.raw_data[:1] == b"a", breaker=Breaker(on=Outage, failures=1))
-    def fail(message: RawMessage, ctx: Any) -> None:
-        raise Outage("down")
-
-    @processor.handle_for(lambda m: m.raw_data[:1] == b"b")
-    def succeed(message: RawMessage, ctx: Any) -> None:
-        ctx.ack()
-
-    processor.set_dlq(dlq)
-    return processor
-
-
-@pytest.mark.parametrize("workers", [1, 4])
-def test_refused_messages_are_written_together_while_others_are_handled(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A commit for each would cost the other handler more time than its own work."""
-    monkeypatch.setattr("missive.polling.refused.REFUSED_WAIT", 3600.0)
-    dlq = Commits()
-    bodies = [b"%c%d" % (kind, number) for number in range(150) for kind in b"ab"]
-    adapter = ShelfTransport(outage_of_one(dlq), bodies, workers=workers)
-    adapter.until = lambda: not adapter.waiting  # the end of the input, and no new connection
-    adapter.run()
-    assert sorted(adapter.acked) == sorted(bodies)
-    refused = [commit for commit in dlq.commits if len(commit) > 1]
-    # The failures themselves are written as they come; then a hundred, and what is left at the end.
-    assert len(refused) <= 3
-    assert sum(map(len, dlq.commits)) == dlq.counts().deferred == 150
-
-
-def test_a_refused_message_holds_up_no_other_of_its_key() -> None:
-    """Where messages wait for each other in lanes, a refused one is written at once."""
-    dlq = Commits()
-    bodies = [b"a%d" % number for number in range(20)]
-    adapter = ShelfTransport(
-        outage_of_one(dlq), [*bodies, b"b"], workers=2, ordering_key=lambda message: "one"
-    )
-    adapter.run()
-    assert [body for commit in dlq.commits for body in commit] == bodies
-
-
-def test_a_message_is_due_at_once_where_its_breaker_closed_before_it_was_written() -> None:
-    """It was refused by an outage that is over."""
-    clock = Clock()
-    processor: Processor[Any] = Processor()
-    breaker = Breaker(on=Outage, failures=1, pause=60.0)
-    processor.handle_for(missive.otherwise, breaker=breaker)(lambda message, ctx: ctx.ack())
-    processor.set_dlq(MemoryDLQ())
-    adapter = ShelfTransport(processor, [])
-    ctx = ProcessingContext(RawMessage, adapter, processor, clock=clock)
-    state = ctx.breakers.of_handler(processor.handlers[0])
-    assert state is not None
-    state.note(Outage("down"))
-    context = ctx.process(Delivery(b"x", b"x"))
-    refused: Refused[Any] = Refused(ctx.breakers, waits=False)
-    assert refused.seconds_to_due() is None
-    refused.add([context])
-    assert context.letter is not None
-    due = context.letter.due
-    clock.now += 60.0
-    assert state.admit()
-    state.note(None)
-    assert refused.take() == [context]
-    assert due is not None
-    assert context.letter.due is not None
-    assert context.letter.due < due
-    assert context.delay == 0.0
 
 
 def test_the_gate_lets_one_message_in_where_a_breaker_may_be_tried_and_none_waits() -> None:

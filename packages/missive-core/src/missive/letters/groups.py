@@ -70,7 +70,12 @@ class Group(NamedTuple):
 
 def masked_reason(reason: str) -> str:
     """Return the first line of a reason with numbers, quoted texts and ids masked."""
-    text = " ".join(reason[:MAX_REASON].strip().partition("\n")[0].split())
+    return _masked(reason[:MAX_REASON].strip().partition("\n")[0])
+
+
+@lru_cache(maxsize=64)  # many letters in a row have the same reason, as in an outage
+def _masked(line: str) -> str:
+    text = " ".join(line.split())
     for pattern, mask in _VALUES:
         text = pattern.sub(mask, text)
     return text

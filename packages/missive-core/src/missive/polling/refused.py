@@ -13,10 +13,17 @@ from ..message import M
 from .lanes import Job
 
 #: How many of them are written to the store together, at most.
-REFUSED_AT_ONCE = 100
-#: How long the first of them waits for others, in seconds. A commit takes as long as handling many
-#: messages does, and other handlers have nothing to do meanwhile.
+REFUSED_AT_ONCE = 1000
+#: How many bytes their bodies have together, about, until they are written.
+REFUSED_BYTES = 4_000_000
+#: How long the first of them waits for others at least, in seconds. A commit takes as long as
+#: handling many messages does, and other handlers have nothing to do meanwhile.
 REFUSED_WAIT = 0.05
+#: The same at most, where writing is slow.
+REFUSED_WAIT_LONGEST = 1.0
+#: The share of the receiving thread's time that writing them may take. A busy disk needs 20 ms for
+#: a commit, which is a third of the time at one every 50 ms (benchmarks/deferred.py).
+REFUSED_SHARE = 0.04
 
 
 def is_refused(job: Job[Any]) -> bool:
@@ -35,25 +42,41 @@ class Refused(Generic[M]):
 
     def __init__(self, breakers: Breakers, *, waits: bool) -> None:
         self._breakers = breakers
+        self._waits = waits
         self._wait = REFUSED_WAIT if waits else 0.0
         self._due_at = 0.0
+        self._bytes = 0
         self.contexts: list[HandlingContext[M]] = []
 
     def add(self, job: Job[M]) -> None:
         """Take messages that were refused."""
         if not self.contexts:
-            self._due_at = monotonic() + self._wait
+            self._due_at, self._bytes = monotonic() + self._wait, 0
         self.contexts += job
+        self._bytes += sum(len(context.message.raw_data) for context in job)
 
     def stop_waiting(self) -> None:
         """Let none wait for others from now on."""
-        self._wait = self._due_at = 0.0
+        self._waits, self._wait = False, 0.0
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Let those that wait wait no longer: nothing else is to be done."""
+        self._due_at = 0.0
+
+    def note_written(self, seconds: float) -> None:
+        """Note how long it took to write some: the next wait so long that it is a small share.
+
+        :param seconds: how long the receiving thread did nothing else.
+        """
+        if self._waits:
+            self._wait = min(max(REFUSED_WAIT, seconds / REFUSED_SHARE), REFUSED_WAIT_LONGEST)
 
     def seconds_to_due(self) -> float | None:
         """Return in how many seconds they are to be written; None where there are none."""
         if not self.contexts:
             return None
-        is_full = len(self.contexts) >= REFUSED_AT_ONCE
+        is_full = len(self.contexts) >= REFUSED_AT_ONCE or self._bytes >= REFUSED_BYTES
         return 0.0 if is_full else max(self._due_at - monotonic(), 0.0)
 
     def take(self) -> list[HandlingContext[M]]:

@@ -90,18 +90,22 @@ class Settling(Generic[M]):
         :raises Exception: as ``ProcessingContext.settle``.
         """
         batch, self._unsettled = self._unsettled, []
-        batch += self.refused.take()
+        refused = self.refused.take()
+        batch += refused
         if not batch and (self._in_order is None or not self._in_order.risen):
             return
         if self._in_order is not None:
             batch = self._in_order.release(batch)
         before, self._batch = self._batch, [*self._batch, *batch]
+        began = monotonic()
         try:
             self._ctx.settle(batch)
         except SettlementFailed as error:
             self.recover(error)
         finally:
             self._batch = before
+            if refused:
+                self.refused.note_written(monotonic() - began)
             self._note_settled(batch)
 
     def _note_settled(self, batch: list[HandlingContext[M]]) -> None:

@@ -86,8 +86,9 @@ class Turns(Generic[M]):
             self._receive()
         elif self.executor.in_flight and (pause is not None or not intake.may_begin):
             self._collect(self._timeout(self._port.poll_timeout))
-        elif pause is not None:
-            self._port.wait(self._timeout(pause))
+        elif pause is not None or not intake.may_begin:
+            self._settling.refused.hurry()
+            self._port.wait(self._timeout(self._port.poll_timeout if pause is None else pause))
         if self._port.pauses or self._failure is not None:
             self._collect(0.0)  # and send what was batched
             return
@@ -184,7 +185,7 @@ class Turns(Generic[M]):
     def _receive(self) -> None:
         port = self._port
         timeout = port.poll_timeout
-        if self.executor.in_flight:
+        if self.executor.in_flight or self._settling.refused.contexts:
             timeout = min(timeout, BUSY_TIMEOUT)
         self._in_receive = True  # before the look at the executor: so no job is missed by both
         try:
@@ -199,6 +200,8 @@ class Turns(Generic[M]):
         finally:
             self._in_receive = False
         self.intake.add(batch, self._connection.generation)
+        if not batch and not self.executor.in_flight:  # nor does a commit hold anything up
+            self._settling.refused.hurry()
 
     def wake(self) -> None:
         """Wake the receiving thread where it waits for the transport; from any thread."""
