@@ -43,7 +43,7 @@ def test_a_failure_is_found_understood_and_replayed(open_page: Opens, store: SQL
     faults["plan"] = page.faults()
     page.click("Dry run")
     assert "40 would go to" in page.wait_for("Done.")
-    page.click("Go on to replay…")
+    page.click("Continue to replay…")
     page.click("Try one of each group")
     assert "1 acked" in page.wait_for("Done.")
     faults["canary"] = page.faults()
@@ -66,6 +66,8 @@ def test_a_deletion_is_undone_and_old_letters_are_purged(
     """Ticked letters go and come back; a purge asks first; an unwanted one is cancelled."""
     page = open_page(store)
     page.go("/letters?text=ink")
+    assert not page.find("button[value=delete]").is_enabled()  # nothing is ticked
+    assert "Tick the letters that you mean." in page.read()
     for tick in page.driver.find_elements("css selector", ".tick input[type=checkbox]")[:2]:
         tick.click()
     page.click("Delete…")
@@ -83,7 +85,7 @@ def test_a_deletion_is_undone_and_old_letters_are_purged(
     page.click("Purge…")
     page.wait_for("Purge 46 letters?")
     page.click("Cancel")
-    page.wait_for("What failed alike")
+    page.wait_for("Failures by error")
     assert len(store) == 46
     assert page.complaints() == []
 

@@ -42,7 +42,7 @@ def replay_all(page: Browser) -> None:
     page.go("/letters")
     page.choose("all")
     page.click("Replay…")
-    page.wait_for("Leave it empty to go as fast as it can.")
+    page.wait_for("Leave it empty for full speed.")
     page.click_on("button[name=how][value=replay]")
 
 

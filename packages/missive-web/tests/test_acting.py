@@ -30,7 +30,7 @@ def test_a_dry_run_says_where_letters_would_go(page: Page, store: DeadLetterStor
     assert "order-9 would find no handler" in said
     assert len(store) == 7
     assert store.actions() == []
-    assert "Go on to replay" in said
+    assert "Continue to replay" in said
 
 
 def test_a_replay_removes_what_is_acked(page: Page, store: DeadLetterStore) -> None:
@@ -109,7 +109,7 @@ def test_what_another_person_did_meanwhile_is_said(page: Page, store: DeadLetter
     assert "6 deleted" in page.wait(page.post(first).headers["Location"])
     said = page.wait(page.post(second).headers["Location"])
     assert "6 changed or left the store meanwhile" in said
-    assert "None of them is there any more" in page.get(page.plan("delete")).text
+    assert "No letters are left to act on" in page.get(page.plan("delete")).text
 
 
 def test_a_plan_is_carried_out_once(page: Page, store: DeadLetterStore) -> None:
@@ -185,7 +185,7 @@ def test_too_many_to_be_undone(
     """Where letters are too many or too large to be kept, the page says so before."""
     monkeypatch.setattr(f"missive.web.plans.{limit}", 5)
     plan = page.plan("delete")
-    assert "this cannot be undone" in page.get(plan).text
+    assert "This cannot be undone" in page.get(plan).text
     said = page.wait(page.post(plan).headers["Location"])
     assert "6 deleted" in said
     assert "Undo" not in said
@@ -272,7 +272,7 @@ def test_one_replay_at_a_time(store: DeadLetterStore) -> None:
         assert begun.wait(DEADLINE)
         plan = second.plan("replay")
         assert second.post(plan, how="replay").status_code == 409
-        assert "local replays all dead letters just now" in second.last.text
+        assert "local is replaying all dead letters" in second.last.text
         go_on.set()
         first.wait(job)
         said = second.wait(second.post(plan, how="replay").headers["Location"])
@@ -349,7 +349,7 @@ def test_a_test_needs_a_name_for_the_processor(page: Page) -> None:
 def test_a_job_that_is_not_known_here(page: Page) -> None:
     """Of another process, or from before a restart: the page says where to look."""
     assert page.get("/jobs/nonsense").status_code == 404
-    assert "record of actions" in page.last.text
+    assert "See Actions" in page.last.text
     assert page.post("/jobs/nonsense/stop").status_code == 404
     job = page.do("delete", id="order-1") and page.last.request.path
     assert page.post(f"{job}/rest").status_code == 404

@@ -29,13 +29,13 @@ def test_the_overview_counts_and_groups(page: Page, store: DeadLetterStore) -> N
     assert "6 dead 1 deferred 1 due now 0 in flight" in shown
     assert shown.index("order # of pen failed") < shown.index("order # of ink failed")
     assert "shop.reserve shop.py:13" in shown
-    assert "6 in all" in shown
+    assert "6 letters failed" in shown
 
 
 @pytest.mark.parametrize("period", ["hour", "day", "week"])
 def test_the_overview_has_periods(page: Page, period: str) -> None:
     """Failures are drawn over an hour, a day and a week."""
-    assert f"the last {period}: " in page.get(f"/?period={period}").text
+    assert f"failed in the last {period}" in page.get(f"/?period={period}").text
 
 
 def test_an_empty_store_says_what_to_do() -> None:
@@ -43,7 +43,7 @@ def test_an_empty_store_says_what_to_do() -> None:
     page = Page(DeadLetterApp(MemoryDLQ()))
     assert "No dead letters." in page.get("/").text
     assert "No dead letters." in page.get("/letters").text
-    assert "Nothing waits." in page.get("/letters?state=deferred").text
+    assert "No deferred messages." in page.get("/letters?state=deferred").text
     assert "Nobody has done anything yet." in page.get("/actions").text
 
 
@@ -264,9 +264,12 @@ def test_a_chart_draws_what_there_is() -> None:
     chart = draw(counts, times, "day")
     assert len(chart.bars) == 48
     assert all(0 <= bar.y <= bar.y + bar.height <= chart.height for bar in chart.bars)
-    assert "15 in all; most, 10, from" in chart.words
+    assert "15 letters failed in the last" in chart.words
+    assert "UTC, with 10" in chart.words
     assert times[-1] > NOW >= times[-2]
-    assert draw([0] * 60, times_of("hour", NOW), "hour").words.endswith("0 in all")
+    assert draw([0] * 60, times_of("hour", NOW), "hour").words == (
+        "0 letters failed in the last hour"
+    )
 
 
 @pytest.mark.parametrize(

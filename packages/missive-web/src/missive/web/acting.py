@@ -61,7 +61,7 @@ def _meant(visit: Visit) -> tuple[Query, list[bytes] | None, str]:
         return query, None, words
     keys = form.getlist("key" if form["scope"] == "selected" else "shown")
     if not keys:
-        raise BadRequest("No letter is selected. Go back, and tick some, or choose all of them.")
+        raise BadRequest("No letter is selected. Go back and tick some, or choose This page or All that match.")
     ids: list[bytes] = []
     for key in dict.fromkeys(keys):
         try:
@@ -122,7 +122,7 @@ def carry_out(visit: Visit, name: str) -> Response:
     if started is not job:
         plans.put_back(name, plan)
         raise Conflict(
-            f"{started.who} replays {started.which} just now. Wait until that has ended, or stop it."
+            f"{started.who} is replaying {started.which}. Wait until that ends, or stop it."
         )
     if not is_dry:
         plans.became(name, job.name)
@@ -132,7 +132,7 @@ def carry_out(visit: Visit, name: str) -> Response:
 def _was_done(visit: Visit, name: str) -> Response:
     job = visit.app.plans.job_of(name)
     if job is None:
-        raise Conflict("This was done already, or forgotten. Nothing was done now.")
+        raise Conflict("This was already done, or it has expired. Nothing was changed.")
     return visit.redirect(visit.url("job", name=job))
 
 
@@ -186,7 +186,7 @@ def undo(visit: Visit, name: str) -> Response:
     _need(visit, "operate")
     deleted = _job(visit, name)
     if deleted.undo_left() <= 0:
-        raise Conflict("It is too late to bring these letters back, or they were brought back.")
+        raise Conflict("It is too late to undo this, or it was undone already.")
     letters, deleted.removed = deleted.removed, []
     job = Job("undo", deleted.which, visit.role.user, len(letters), deleted.back)
     visit.app.jobs.start(job, partial(removing.undo, visit.app.store, letters))
@@ -228,7 +228,7 @@ def leave(visit: Visit) -> Response:
 def _job(visit: Visit, name: str) -> Job:
     found = visit.app.jobs.get(name)
     if found is None:
-        raise NotFound("This page was restarted since; see the record of actions.")
+        raise NotFound("The page was restarted. See Actions for what was done.")
     return found
 
 

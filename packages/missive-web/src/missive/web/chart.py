@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
+from .shown import plural
+
 #: The periods that can be looked at: how long, and how long a bar is.
 PERIODS = {
     "hour": (timedelta(hours=1), timedelta(minutes=1)),
     "day": (timedelta(days=1), timedelta(minutes=30)),
     "week": (timedelta(days=7), timedelta(hours=4)),
 }
+#: How long a bar of each period is, in words.
+_BARS = {"hour": "minute", "day": "half hour", "week": "four hours"}
 #: The size of a chart, and of the little one beside a group, in units of the drawing.
 WIDTH, HEIGHT = 1100, 150
 SPARK_WIDTH, SPARK_HEIGHT = 96, 24
@@ -73,9 +77,10 @@ def draw(counts: Sequence[int], times: Sequence[datetime], period: str) -> Chart
     bars = [bar._replace(y=min(bar.y, HEIGHT - bar.height)) for bar in bars]
     marks = [_label(times, part, period) for part in range(5)]
     peak = max(range(len(counts)), key=counts.__getitem__)
-    words = f"Letters by the time of their last failure, the last {period}: {sum(counts):,} in all"
+    words = f"{plural(sum(counts), 'letter')} failed in the last {period}"
     if counts[peak]:
-        words += f"; most, {counts[peak]:,}, from {times[peak]:{shape}} UTC"
+        busiest = f"{times[peak]:{shape}} UTC, with {counts[peak]:,}"
+        words += f". The busiest {_BARS[period]} began at {busiest}"
     return Chart(WIDTH, HEIGHT, bars, marks, top, words)
 
 

@@ -32,7 +32,7 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 def overview(visit: Visit) -> Response:
-    """Show how many letters there are, when they failed, and what failed alike."""
+    """Show how many letters there are, when they failed, and of which errors."""
     period = visit.request.args.get("period", "day")
     if period not in chart.PERIODS:
         raise BadRequest("The period is hour, day or week.")
@@ -61,7 +61,7 @@ def letters(visit: Visit) -> Response:
     query = Query.read(args)
     after = read_position(args.get("after"))
     if args.get("after") and after is None:
-        raise BadRequest("A page begins after a position, which is a number.")
+        raise BadRequest("The position after which a page begins is a number.")
     page = read_page(visit.app.store, query, after, LETTERS)
     store = visit.app.store
     groups = store.groups(limit=GROUPS, state=query.state)
@@ -202,7 +202,7 @@ def plan(visit: Visit, name: str) -> Response:
         job = visit.app.plans.job_of(name)
         if job is not None:
             return visit.redirect(visit.url("job", name=job))
-        raise NotFound("This was forgotten: it waited too long, or the page was restarted.")
+        raise NotFound("This has expired, or the page was restarted. Choose the letters again.")
     return visit.page(
         "plan.html",
         name=name,
@@ -230,8 +230,7 @@ def _job(visit: Visit, name: str, template: str) -> Response:
     found = visit.app.jobs.get(name)
     if found is None:
         raise NotFound(
-            "This page was restarted since, or another process serves it. What was done is in the"
-            " record of actions."
+            "The page was restarted, or another process serves it. See Actions for what was done."
         )
     # First: what is left over of a job that ends while the page is made would be missing.
     is_running = found.is_running

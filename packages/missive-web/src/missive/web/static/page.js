@@ -1,4 +1,5 @@
-// Shows how far a job is, without loading the whole page again. The page works without it.
+// Shows how far a job is without loading the whole page again, and disables the buttons of a list
+// while no letter is chosen. The page works without it.
 "use strict";
 
 const box = document.querySelector("[data-progress]");
@@ -28,3 +29,18 @@ if (box) {
   document.addEventListener("pointercancel", () => { pressed = false; });
 }
 if (box && !isOver()) setTimeout(look, 500);
+
+const list = document.querySelector("form[data-choosing]");
+
+function choose() {
+  const selected = list.querySelector("[name=scope][value=selected]").checked;
+  const nothing = selected && list.querySelector("[name=key]:checked") === null;
+  for (const button of list.querySelectorAll("button[name=do]")) button.disabled = nothing;
+  list.querySelector("[data-hint]").hidden = !nothing;
+}
+
+if (list) {
+  list.addEventListener("change", choose);
+  window.addEventListener("pageshow", choose); // a browser that goes back keeps what was ticked
+  choose();
+}
