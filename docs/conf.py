@@ -93,6 +93,7 @@ html_static_path = ["_static"]
 html_css_files = ["missive.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_search_scorer = str(HERE / "search_scorer.js")
 PROJECT = tomllib.loads((HERE.parent / "packages/missive-core/pyproject.toml").read_text("utf-8"))
 html_baseurl = PROJECT["project"]["urls"]["Documentation"]
 html_theme_options = {

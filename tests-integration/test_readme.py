@@ -49,6 +49,22 @@ def test_the_readmes_program_answers_as_shown(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
 
 
+def test_the_readmes_message_fails_and_is_replayed(tmp_path: Path) -> None:
+    """The README's commands keep a failed message, show its error, and replay it after the fix."""
+    (program,) = blocks("README.md", "python")
+    tmp_path.joinpath("greeter.py").write_text(program, encoding="utf-8")
+    said = ""
+    for block in blocks("README.md", "console")[1:3]:
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                done = shell(line.removeprefix("$ "), tmp_path)
+                assert done.returncode == 0, done.stderr
+                said += done.stdout
+            else:
+                assert line in said
+    assert "KeyError" in said
+
+
 @pytest.mark.parametrize("program", blocks("packages/missive-core/README.md", "python"))
 def test_the_cores_readme_runs(program: str, tmp_path: Path) -> None:
     """The program in the core's README, pasted into a file, greets and ends."""

@@ -19,7 +19,7 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 PICTURE = Path(__file__).resolve().parent.parent / "_static/replay-loop.svg"
-COLUMNS = 88
+COLUMNS = 64
 
 APP = """\
 import missive
@@ -112,7 +112,7 @@ def main() -> None:
         Path(folder, "events.jsonl").write_text(LINES, encoding="utf-8")
         show("set up: where messages go that fail", "export MISSIVE_DLQ=sqlite:///letters.db")
         show("fail: the second message has no name", "missive run app:adapter < events.jsonl")
-        show("look: one group of errors, with the line that raised", "missive dlq summary")
+        show("look: one error, in one handler", "missive dlq summary")
         fixed = APP.replace(
             'message.get_json()["name"]', '(message.get_json()["name"] or "stranger")'
         )
