@@ -23,9 +23,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 #: What people type, and the page that must be among the first three results.
 SEARCHES = {
-    **{word: "guide/retries" for word in ("retries", "retry", "backoff", "circuit breaker")},
-    **{word: "howto/graceful-shutdown" for word in ("graceful shutdown", "shutdown")},
-    **{word: "howto/validation" for word in ("validation", "pydantic", "msgspec")},
+    **dict.fromkeys(("retries", "retry", "backoff", "circuit breaker"), "guide/retries"),
+    **dict.fromkeys(("graceful shutdown", "shutdown"), "howto/graceful-shutdown"),
+    **dict.fromkeys(("validation", "pydantic", "msgspec"), "howto/validation"),
     **{word: f"guide/{word.lower()}" for word in ("Prometheus", "OpenTelemetry", "Kubernetes")},
     **{word: f"howto/{word.lower()}" for word in ("Sentry", "Django", "FastAPI", "SQLAlchemy")},
     **{word: f"howto/{word}" for word in ("troubleshooting", "upgrading", "cookbook")},
@@ -44,8 +44,8 @@ SEARCHES = {
 WIDTHS = (1440, 390)
 _DEADLINE = 60.0
 _RESULTS = """
-const summary = document.querySelector("#search-results .search-summary");
-if (!summary || !/found|did not match/.test(document.querySelector("#search-results").innerText)) return null;
+const said = document.querySelector("#search-results").innerText;
+if (!/found|did not match/.test(said)) return null;
 return [...document.querySelectorAll("#search-results ul.search > li > a")].map((one) => one.pathname);
 """
 #: What reaches beyond the right edge, or is cut there, and cannot be scrolled to.
@@ -64,7 +64,7 @@ return [...document.querySelectorAll("article *")]
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: object) -> None:
         """Say nothing of requests."""
 
 
@@ -77,14 +77,17 @@ def served(site: Path) -> Iterator[str]:
         server.shutdown()
 
 
+def _results(driver: Any) -> list[str]:
+    """Return the addresses that a search has found; none while it goes on."""
+    found: list[str] | None = driver.execute_script(_RESULTS)
+    return found or []
+
+
 def badly_found(driver: Any, address: str) -> Iterator[str]:
     """Say which searches do not find their page among the first three results."""
     for words, page in SEARCHES.items():
         driver.get(f"{address}/search.html?q={words}")
-        found = WebDriverWait(driver, _DEADLINE).until(
-            lambda driver: driver.execute_script(_RESULTS) is not None
-            and driver.execute_script(_RESULTS)
-        )
+        found = WebDriverWait(driver, _DEADLINE).until(_results)
         first = list(dict.fromkeys(found))[:3]
         if f"/{page}.html" not in first:
             yield f"search: {words!r} finds {first}, not {page}"

@@ -61,7 +61,7 @@ def _meant(visit: Visit) -> tuple[Query, list[bytes] | None, str]:
         return query, None, words
     keys = form.getlist("key" if form["scope"] == "selected" else "shown")
     if not keys:
-        raise BadRequest("No letter is selected. Go back and tick some, or choose This page or All that match.")
+        raise BadRequest("No letter is selected. Go back and tick some, or choose the whole page.")
     ids: list[bytes] = []
     for key in dict.fromkeys(keys):
         try:
