@@ -121,6 +121,10 @@ class MockCluster(Broker):
         self.bootstrap = self._process.stdout.readline().decode().strip()
         assert self.bootstrap, "the mock cluster did not start"
 
+    def settings(self) -> dict[str, Any]:
+        """Return settings of a consumer that joins soon: a second sooner than its session ends."""
+        return {"session.timeout.ms": 3000, "heartbeat.interval.ms": 200}
+
     def stop(self) -> None:
         """End it."""
         self._process.kill()
