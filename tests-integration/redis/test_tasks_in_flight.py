@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +36,20 @@ class Tasks:
 
     :ivar begun: the bodies whose handling began, and how often.
     :ivar ended: the bodies whose handling ended, and how often.
+    :ivar released: how many may end before all are let go on.
     """
 
     def __init__(self) -> None:
         self.begun: Counter[bytes] = Counter()
         self.ended: Counter[bytes] = Counter()
         self.go_on = threading.Event()
+        self.released = 0
         self.processor: missive.Processor[Any] = missive.Processor()
 
         @self.processor.handle_for(missive.otherwise)
         async def handle(message: Any, ctx: Any) -> None:
             self.begun[message.raw_data] += 1
-            while not self.go_on.is_set():
+            while not self.go_on.is_set() and len(self.ended) >= self.released:
                 await asyncio.sleep(0.01)
             ctx.ack()
             self.ended[message.raw_data] += 1
@@ -63,10 +67,10 @@ class Tasks:
         eventually(lambda: len(self.begun) == TASKS, "not all of them began")
 
 
-def publish(client: redis.Redis) -> set[bytes]:
-    """Add a thousand entries, and return their bodies."""
+def publish(client: redis.Redis, count: int = TASKS) -> set[bytes]:
+    """Add entries to an empty server, and return their bodies."""
     client.flushall()
-    bodies = [b"%d" % number for number in range(TASKS)]
+    bodies = [b"%d" % number for number in range(count)]
     pipeline = client.pipeline(transaction=False)
     for body in bodies:
         pipeline.xadd("orders", {"data": body})
@@ -160,3 +164,23 @@ def test_tasks_cancelled_at_the_drain_deadline_are_redelivered(
         with Running(heirs.adapter(server.port)):
             wait_settled(client)
         assert set(heirs.ended) == bodies
+
+
+def test_receiving_stays_within_the_bound(server: RedisServer, client: redis.Redis) -> None:
+    """While 10,000 handlers wait, and as some of them end, no more than max_in_flight are pending."""
+    most, ending = 9_990, 30  # no multiples of what one read brings
+    publish(client, most + 500)
+    tasks, highest = Tasks(), 0
+
+    def look(condition: Callable[[], bool]) -> bool:
+        nonlocal highest
+        highest = max(highest, client.xpending("orders", "billing")["pending"])
+        return condition()
+
+    with Running(tasks.adapter(server.port, max_in_flight=most, retry_after=60.0)):
+        for released in (0, ending):
+            tasks.released = released
+            eventually(partial(look, lambda: len(tasks.begun) == most + released), "stuck")  # noqa: B023
+        tasks.go_on.set()
+        eventually(partial(look, lambda: len(tasks.ended) == most + 500), "stuck")
+    assert highest == most

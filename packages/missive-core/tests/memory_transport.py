@@ -51,6 +51,7 @@ class MemoryTransport(PollingAdapter[Any]):
         self.opened = 0
         self.fail_next_ack: Exception | None = None
         self.unacked: dict[bytes, int] = {}
+        self.most_unacked = 0
 
     def publish(self, *bodies: bytes) -> None:
         """Add messages; from any thread."""
@@ -71,8 +72,10 @@ class MemoryTransport(PollingAdapter[Any]):
                 raise EndOfInput
             self.wait(timeout)
             return ()
-        taken = [self.waiting.popleft() for _ in range(min(self.batch_size, len(self.waiting)))]
+        count = min(self.batch_size, self.room, len(self.waiting))
+        taken = [self.waiting.popleft() for _ in range(count)]
         self.unacked.update(dict.fromkeys(taken, 1))
+        self.most_unacked = max(self.most_unacked, len(self.unacked))
         return [Delivery(body, body, source="memory", delivery_count=1) for body in taken]
 
     def ack(self, message: missive.Message) -> None:

@@ -254,7 +254,8 @@ def test_a_slow_handler_keeps_its_entries(
     bodies = [b"%d" % number for number in range(10)]
     add(client, *bodies)
     slow, other = Recorder(hold), Recorder()
-    slow_adapter = adapter_of(server, slow, retry_after=0.3, workers=workers)
+    options = {"workers": workers, "max_in_flight": len(bodies)}
+    slow_adapter = adapter_of(server, slow, retry_after=0.3, **options)
     with Running(slow_adapter):
         slow.wait_for(workers)
         with Running(adapter_of(server, other, retry_after=0.3)):
@@ -269,6 +270,26 @@ def test_a_slow_handler_keeps_its_entries(
     assert sorted(slow.bodies) == sorted(bodies)
     assert pending(client) == 0
     assert last
+
+
+def test_workers_read_no_more_than_max_in_flight(server: RedisServer, client: redis.Redis) -> None:
+    """What is beyond max_in_flight is left to other consumers, whatever the size of a read."""
+    go_on = threading.Event()
+
+    def hold(message: Any, ctx: Any) -> None:
+        assert go_on.wait(DEADLINE)
+        ctx.ack()
+
+    add(client, *(b"%d" % number for number in range(20)))
+    slow, other = Recorder(hold), Recorder()
+    with Running(adapter_of(server, slow, workers=3, max_in_flight=5)):
+        slow.wait_for(3)
+        with Running(adapter_of(server, other)):
+            other.wait_for(15)
+        assert pending(client) == 5
+        go_on.set()
+        slow.wait_for(5)
+    assert pending(client) == 0
 
 
 def test_what_is_settled_is_acked_while_the_next_handler_is_slow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
@@ -70,6 +71,13 @@ class Intake(Placing[M]):
         begun = self._executor.in_flight + len(self._batches)
         behind = self._behind + self.unreleased()
         return begun < self._most and behind < max(self._most, self._port.waiting_room)
+
+    @property
+    def room(self) -> int:
+        """How many messages may be received, so that no more than ``max_in_flight`` are in flight."""
+        if self._executor.inline:  # one after the other, however many came
+            return sys.maxsize
+        return self._most - self._executor.in_flight - len(self._batches)
 
     @property
     def may_begin(self) -> bool:

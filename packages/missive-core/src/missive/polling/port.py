@@ -25,6 +25,7 @@ class Port(Protocol[M]):
     keepalive_interval: float | None
     poll_timeout: float
     waiting_room: int
+    room: int
     source: str | None
     workers: int
     ordering_key: Callable[[M], Hashable] | None

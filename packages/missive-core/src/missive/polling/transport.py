@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,9 @@ class Transport(ABC):
     waiting_room: int = 1000
     #: What may stand in the query of a URL, beside what an adapter adds, and how it is read.
     url_options: Mapping[str, Callable[[str], Any]] = URL_OPTIONS
+    #: How many messages ``receive`` may return now, so that no more than ``max_in_flight`` are taken
+    #: off the transport; of more, the rest wait here. Set before each ``receive``.
+    room: int = sys.maxsize
     #: The source of messages that ``receive`` returns as bytes alone.
     source: str | None = None
     #: What the log says of messages left over by a transport that cannot redeliver them.

@@ -190,6 +190,7 @@ class Turns(Generic[M]):
         self._in_receive = True  # before the look at the executor: so no job is missed by both
         try:
             busy = self.executor.has_finished or self.intake.backlog
+            port.room = self.intake.room
             batch = port.receive(0.0 if busy else self._timeout(timeout))
         except EndOfInput:
             self._ended = True

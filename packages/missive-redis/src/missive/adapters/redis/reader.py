@@ -63,12 +63,13 @@ class Reader:
         self._redelivery.forget()
 
     def receive(
-        self, consumer: Consumer, timeout: float, wait: Callable[[float, Any], bool]
+        self, consumer: Consumer, timeout: float, wait: Callable[[float, Any], bool], room: int
     ) -> Sequence[StreamEntry]:
         """Return the next entries: one that is due again, or else new ones.
 
         :param timeout: how long to wait for some, in seconds.
         :param wait: waits until a file is readable, for so many seconds at most.
+        :param room: for how many there is room; at least one of each stream is read.
         :raises redis.exceptions.RedisError: the connection is lost.
         """
         if consumer.is_reading:
@@ -79,7 +80,8 @@ class Reader:
             if claimed is not None:
                 return (claimed,)
             seconds = min(BLOCK, max(self._redelivery.pause, SHORTEST_BLOCK))
-            consumer.start_read(self._batch_size, seconds)
+            of_each = max(1, room // len(self._group.origins))
+            consumer.start_read(min(self._batch_size, of_each), seconds)
         deadline = monotonic() + timeout
         while True:
             left = deadline - monotonic()

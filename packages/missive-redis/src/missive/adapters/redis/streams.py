@@ -227,7 +227,7 @@ class RedisStreamsAdapter(PollingAdapter[M]):
     def receive(self, timeout: float) -> Sequence[Delivery]:
         """Return the next entries: one that is due again, or else new ones."""
         with self._session.connected() as consumer:
-            return self._session.reader.receive(consumer, timeout, self.wait)
+            return self._session.reader.receive(consumer, timeout, self.wait, self.room)
 
     def keepalive(self) -> None:
         """Keep what is in flight from being taken by other consumers."""
