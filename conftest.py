@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["spreading"]
 pytest.register_assert_rewrite("deferred_suite", "patience", "recorder", "running", "webhook_suite")
 
 # A shared machine may be slow at any moment, so no example has a deadline of its own.
