@@ -242,6 +242,34 @@ def test_a_users_pool(server: PostgreSQLServer, database: str) -> None:
             assert shown == {"lock_timeout": "0"}
 
 
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"prepare_threshold": 0},
+        {"client_encoding": "latin1"},
+        {"client_encoding": "sql_ascii"},
+        {"cursor_factory": psycopg.ClientCursor},
+    ],
+    ids=lambda kwargs: "-".join(map(str, *kwargs.items())),
+)
+def test_a_users_pool_of_other_settings(
+    server: PostgreSQLServer, database: str, kwargs: dict[str, Any]
+) -> None:
+    """Whatever a pool's connections are set to, the tables are made, and every text is kept."""
+    with ConnectionPool(
+        server.conninfo(database), min_size=1, max_size=1, kwargs=kwargs, open=True
+    ) as pool:
+        with pool.connection() as connection:
+            encoding = connection.info.parameter_status("client_encoding")
+        given = letter(1)._replace(headers={"Name": "grün € 😀 \0"}, reason="€")
+        with PostgreSQLDLQ(pool=pool) as opened:
+            opened.put(given)
+            kept = opened.letter(given.id)
+        assert (kept.headers, kept.reason) == (given.headers, given.reason)
+        with pool.connection() as connection:
+            assert connection.info.parameter_status("client_encoding") == encoding
+
+
 def test_a_pool_or_a_connection_string(server: PostgreSQLServer) -> None:
     """Both at once are refused."""
     pool = ConnectionPool(server.conninfo(), open=False)

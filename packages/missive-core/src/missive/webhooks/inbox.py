@@ -56,7 +56,7 @@ def store_of(processor: Processor[Any]) -> InboxStore:
         what = "has no DLQ" if store is None else f"keeps its messages in a {type(store).__name__}"
         raise ConfigurationError(
             f"inbox=True needs a store that takes each message once, and the processor {what}; name"
-            " one with processor.set_dlq(...), such as SQLiteDLQ"
+            " one with processor.set_dlq(...), such as SQLiteDLQ or PostgreSQLDLQ"
         )
     return store
 

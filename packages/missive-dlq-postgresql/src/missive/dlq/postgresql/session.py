@@ -52,7 +52,8 @@ class Session:
 
     def run(self, script: str) -> None:
         """Execute a script without parameters, whose braces and percent signs stand for themselves."""
-        self._connection.execute(script.encode())
+        # A user's pool may have psycopg prepare every statement, and a prepared one is not a script.
+        self._connection.execute(script.encode(), prepare=False)
 
     def transaction(self) -> AbstractContextManager[Any]:
         """Enter a transaction; committed at the end, unless something is raised."""
@@ -86,16 +87,24 @@ class Session:
     def borrowed(self, timeout: float) -> Generator[None]:
         """Use a connection of somebody else's, which has its settings back in the end."""
         autocommit = self._connection.autocommit
+        encoding = self._connection.info.parameter_status("client_encoding") or "UTF8"
         self._connection.autocommit = True
+        self._speak(encoding, "UTF8")
         before = self._set_lock_timeout(_milliseconds(timeout))
         try:
             yield
         finally:
             if self.is_idle:
                 self._set_lock_timeout(before)
+                self._speak("UTF8", encoding)
                 self._connection.autocommit = autocommit
             else:  # the pool makes another
                 self.close()
+
+    def _speak(self, encoding: str, other: str) -> None:
+        """Have the connection change from one encoding to another."""
+        if other != encoding:
+            self.execute(b"SELECT set_config('client_encoding', %s, false)", (other,))
 
     @property
     def is_idle(self) -> bool:
