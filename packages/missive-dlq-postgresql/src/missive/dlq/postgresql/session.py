@@ -44,6 +44,10 @@ class Session:
         """Execute a statement; its rows are to be fetched before the next one."""
         return self._cursor.execute(statement, values, binary=True)
 
+    def execute_each(self, statement: bytes, several: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement with each of several values, without waiting for one after the other."""
+        self._cursor.executemany(statement, several)
+
     def copy(self, statement: bytes, pieces: Iterable[bytes]) -> None:
         """Execute a COPY that takes these bytes."""
         with self._cursor.copy(statement) as copy:

@@ -135,6 +135,16 @@ class Statements:
         self.receive = made(
             f"INSERT INTO {received} (key) VALUES (%b) ON CONFLICT (key) DO NOTHING"
         )
+        self.receive_all = made(f"""
+            INSERT INTO {received} (key) SELECT unnest(%b::bytea[]) ON CONFLICT (key) DO NOTHING
+        """)
+        # Look-ups by themselves, as in _define_inserting.
+        self.any_beside = made(f"""
+            SELECT FROM unnest(%b::bytea[], %b::bytea[], %b::bytea[]) AS given (own, first, last)
+            WHERE (
+                SELECT 1 FROM {received} WHERE key BETWEEN first AND last AND key <> own LIMIT 1
+            ) IS NOT NULL LIMIT 1
+        """)
         self.received_between = made(
             f"SELECT FROM {received} WHERE key BETWEEN %b AND %b AND key <> %b LIMIT 1"
         )
