@@ -31,6 +31,7 @@ MODULES = {
     "jetstream": "jetstream",
     "wsgi": "wsgi",
     "asgi": "asgi",
+    "inbox": "inbox",
     "import": "import_time",
     "dlq": "dlq",
     "deferred": "deferred",

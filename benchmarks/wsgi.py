@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
@@ -193,6 +194,11 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"the server on port {port} does not listen")
 
 
+def request(number: int) -> bytes:
+    """Return a request with an id of its own."""
+    return REQUEST.replace(b"\r\n\r\n", b"\r\nX-Id: %016d\r\n\r\n" % number, 1)
+
+
 REQUEST = (
     b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n" % len(BODY)
@@ -206,12 +212,20 @@ class Load:
     with the one body that there is.
 
     :param port: where the server listens.
+    :param status: what it is to answer.
+    :param numbered: whether each request has an id of its own.
+
+    :ivar latencies: how long each answer took from the first try to connect, or to send on, in seconds.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, status: int = 200, *, numbered: bool = False) -> None:
+        self.latencies: list[float] = []
         self._address = ("127.0.0.1", port)
+        self._status = b" %d " % status
+        self._numbers = count() if numbered else None
         self._selector = selectors.DefaultSelector()
         self._received: dict[socket.socket, bytes] = {}
+        self._sent: dict[socket.socket, float] = {}
 
     def run(self, requests: int) -> float:
         """Send so many requests; give the seconds until all were answered."""
@@ -230,9 +244,10 @@ class Load:
                         raise SystemExit("the server closed a connection without an answer")
                     self._received[connection] = whole
                     continue
-                if b" 200 " not in whole[:16]:
+                if self._status not in whole[:16]:
                     raise SystemExit(f"the server answers {whole[:40]!r}")
                 answered += 1
+                self.latencies.append(perf_counter() - self._sent[connection])
                 closes = b"connection: close" in whole[:-1].lower()
                 if begun < requests:
                     begun += 1
@@ -240,22 +255,25 @@ class Load:
                         self._close(connection)
                         self._connect()
                     else:
-                        self._received[connection] = b""
-                        connection.sendall(REQUEST)
+                        self._send(connection, perf_counter())
                 else:
                     self._close(connection)
         return perf_counter() - started
 
     def _connect(self) -> None:
+        started = perf_counter()
         connection = socket.create_connection(self._address)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector.register(connection, selectors.EVENT_READ)
-        self._received[connection] = b""
-        connection.sendall(REQUEST)
+        self._send(connection, started)
+
+    def _send(self, connection: socket.socket, started: float) -> None:
+        self._received[connection], self._sent[connection] = b"", started
+        connection.sendall(REQUEST if self._numbers is None else request(next(self._numbers)))
 
     def _close(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
-        del self._received[connection]
+        del self._received[connection], self._sent[connection]
         connection.close()
 
 

@@ -196,6 +196,7 @@ def test_every_suite_declares_environments_that_are_pinned() -> None:
             "sqs",
             "wsgi",
             "asgi",
+            "inbox",
             "import",
             "dlq",
             "deferred",
