@@ -35,7 +35,7 @@ SERVERS = {
 
 @contextmanager
 def stores() -> Iterator[dict[str, Any]]:
-    """Give the suite a folder on the disk, and a PostgreSQL server."""
+    """Make a folder on the disk, and run a PostgreSQL server."""
     with folder() as on_disk, postgresql_service() as served:
         yield {**on_disk, **served}
 
@@ -93,7 +93,7 @@ def asgi_missive() -> Any:
 
 
 def set_store(processor: Any) -> bool:
-    """Give a processor the store of the environment; return whether there is one."""
+    """Set the store that the environment names; return whether there is one."""
     path, conninfo = os.environ["MISSIVE_BENCH_SQLITE"], os.environ["MISSIVE_BENCH_POSTGRESQL"]
     if path:
         from missive.dlq.sqlite import SQLiteDLQ
