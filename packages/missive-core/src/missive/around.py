@@ -11,7 +11,7 @@ from .breaker import Breakers, BreakerState
 from .error_notes import log_hook_error
 from .handling import ACKED, HandlingContext
 from .hooks import Passage, ProcessorHooks
-from .matching import Handler, stage_of
+from .matching import Handler
 from .message import M
 from .steps import Call, Steps, call_here
 
@@ -23,8 +23,8 @@ class Run(Protocol[M]):
     breakers: Breakers
     timed: bool
 
-    def match(self, message: M, /) -> Handler[M]:
-        """Return the one handler of a message."""
+    def handler_of(self, context: HandlingContext[M]) -> Handler[M] | None:
+        """Return the handler of a delivery."""
         ...
 
     def decide(self, context: HandlingContext[M]) -> None:
@@ -41,13 +41,9 @@ def delivery_steps(run: Run[M], context: HandlingContext[M], call: Call = call_h
     try:
         if run.hooks.delivery.active:
             yield from _enter_delivery(run, context)
-        if context.error is None:
-            try:
-                handler = context.handler = context.handler or run.match(context.message)
-            except Exception as error:
-                context.fail(error, stage_of(error))
-            else:
-                yield from handling_steps(run, context, handler, call)
+        handler = run.handler_of(context)
+        if handler is not None and context.error is None:
+            yield from _guarded(run, (context,), handler, call)
     except BaseException as error:
         yield from _abandon(context, error)
         raise
@@ -81,27 +77,6 @@ def closing_steps(context: HandlingContext[Any]) -> Steps[None]:
     yield from passage.exit()
     if passage.error is not None:
         log_hook_error("around_delivery", passage.error)
-
-
-def handling_steps(
-    run: Run[M], context: HandlingContext[M], handler: Handler[M], call: Call = call_here
-) -> Steps[None]:
-    """Run a handler within its hooks, and through its breaker."""
-    breaker = run.breakers.of_handler(handler)
-    if breaker is not None and not breaker.admit():
-        context.paused = True
-        return
-    try:
-        if handler.batch is None:
-            yield from _call_alone(run, context, handler, call)
-        else:
-            yield from _call_together(run, (context,), handler, call)
-    except BaseException:
-        if breaker is not None:
-            breaker.abandon()
-        raise
-    if breaker is not None:
-        context.paused = breaker.note(context.error)
 
 
 def _call_alone(
@@ -157,21 +132,23 @@ def batch_steps(
 def _guarded(
     run: Run[M], contexts: Sequence[HandlingContext[M]], handler: Handler[M], call: Call
 ) -> Steps[None]:
-    """Call a batch handler through its breaker, which judges each message by itself."""
+    """Call a handler within its hooks, and through its breaker, which judges each message."""
     breaker = run.breakers.of_handler(handler)
-    if breaker is None:
-        yield from _call_together(run, contexts, handler, call)
-        return
-    if not breaker.admit():
+    if breaker is not None and not breaker.admit():
         for context in contexts:
             context.paused = True
         return
     try:
-        yield from _call_together(run, contexts, handler, call)
+        if handler.batch is None:
+            yield from _call_alone(run, contexts[0], handler, call)
+        else:
+            yield from _call_together(run, contexts, handler, call)
     except BaseException:
-        breaker.abandon()
+        if breaker is not None:
+            breaker.abandon()
         raise
-    _note_outage(breaker, contexts)
+    if breaker is not None:
+        _note_outage(breaker, contexts)
 
 
 def _note_outage(breaker: BreakerState, contexts: Sequence[HandlingContext[Any]]) -> None:

@@ -8,16 +8,19 @@ from typing import Any, Generic, cast
 from .delivery import Envelope
 from .errors import InvalidMessageClass, MessageRejected
 from .handling import HandlingContext
+from .matching import Handler, stage_of
 from .message import M, RawMessage
 
 
 class Builder(Generic[M]):
-    """Makes the message and the handling context of a delivery.
+    """Makes the message and the handling context of a delivery, and finds its handler.
 
     :ivar message_cls: makes a message from the bytes of a delivery.
+    :ivar match: returns the one handler of a message.
     """
 
     message_cls: Callable[[bytes], M]
+    match: Callable[[M], Handler[M]]
 
     def begin(self, raw_data: bytes, envelope: Envelope) -> HandlingContext[M]:
         """Build a message and its context; what goes wrong is kept there as its error."""
@@ -50,6 +53,15 @@ class Builder(Generic[M]):
             context.message, context.stage = built.message, built.stage
             context.error, context._unbuilt = built.error, False
             context._routine = built._routine
+
+    def handler_of(self, context: HandlingContext[M]) -> Handler[M] | None:
+        """Return the handler of a delivery; None where it failed, or fails in finding one."""
+        if context.handler is None and context.error is None:
+            try:
+                context.handler = self.match(context.message)
+            except Exception as error:
+                context.fail(error, stage_of(error))
+        return context.handler
 
     def _rejected(self, raw_data: bytes, envelope: Envelope) -> HandlingContext[M]:
         assert envelope.rejection is not None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from .errors import InvalidHandler
+from .steps import Steps, awaited, call_here
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +27,20 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def call_on_loop(
+    in_thread: Callable[..., Coroutine[Any, Any, Any]], function: Callable[..., Any], *args: Any
+) -> Steps[None]:
+    """Call an async function here, a plain one in a thread; return the steps that await it.
+
+    :param in_thread: calls a plain function in a thread.
+    """
+    return (call_here if is_async(function) else partial(_call, in_thread))(function, *args)
+
+
+def _call(in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Steps[None]:
+    yield from awaited((yield in_thread(*args)))
 
 
 def check_function(

@@ -8,12 +8,12 @@ from typing import Any, Generic
 
 from . import settlement
 from .around import closing_steps, delivery_steps
-from .callables import is_async
+from .callables import call_on_loop
 from .delivery import Delivery
 from .handling import ACKED, HandlingContext
 from .lifecycle import set_variables
 from .message import M
-from .steps import Steps, awaited, call_here, run_async
+from .steps import call_here, run_async
 
 
 class OnCallersLoop(Generic[M]):
@@ -32,26 +32,14 @@ class OnCallersLoop(Generic[M]):
             set_variables(self.variables)
         context: HandlingContext[M] = self.begin(delivery.raw_data, delivery)
         if not self.is_async or self.is_plain((context,)):
-            from .loop_thread import call_in_thread  # a plain run imports no asyncio
-
-            async with threads:
-                await call_in_thread(_handle_and_settle, self, context)
+            await _occupy(threads, _handle_and_settle, self, context)
             return context
         if self.bare:  # the same as its steps, where it stands alone (benchmarks/asgi.py)
-            message = context.message
-            message._handling = context
-            try:
-                await context.handler.function(message, context)  # type: ignore[union-attr]
-            except BaseException as error:
-                _fail(context, error)
-            finally:
-                message._handling = None
-            if context._decision is ACKED and context.error is None:
-                context.outcome = ACKED
-            else:
-                self.decide(context)
+            from .loop_tasks import live_bare, raised_in_callers_task
+
+            await live_bare(self, context, raised_in_callers_task)
         else:
-            await self.arun(context, partial(_call, threads))
+            await self.arun(context, partial(call_on_loop, partial(_occupy, threads)))
         simple = self._ack is not None and context._routine and not self._observers
         if simple and context.outcome is ACKED:
             self.settle_one(context)  # as most messages end
@@ -86,36 +74,14 @@ class OnCallersLoop(Generic[M]):
             raise error
 
 
-def _fail(context: HandlingContext[Any], error: BaseException) -> None:
-    """Keep what an async handler raised, unless it ends the caller's task."""
-    from .loop_tasks import raised_in_callers_task
-
-    raised = raised_in_callers_task(context.message, error)
-    if not isinstance(raised, Exception):
-        raise raised
-    context.error = raised
-
-
 def _handle_and_settle(run: Any, context: HandlingContext[Any]) -> None:
     run.run(context)
     run.settle_one(context)
 
 
-def _call(threads: AbstractAsyncContextManager[Any], function: Any, *args: Any) -> Steps[None]:
-    """Call a handler: an async one here, a plain one among async hooks in a thread."""
-    return call_here(function, *args) if is_async(function) else _in_thread(threads, function, args)
-
-
-def _in_thread(
-    threads: AbstractAsyncContextManager[Any], function: Any, args: tuple[Any, ...]
-) -> Steps[None]:
-    yield from awaited((yield _occupy(threads, function, args)))
-
-
-async def _occupy(
-    threads: AbstractAsyncContextManager[Any], function: Any, args: tuple[Any, ...]
-) -> Any:
-    from .loop_thread import call_in_thread
+async def _occupy(threads: AbstractAsyncContextManager[Any], function: Any, *args: Any) -> Any:
+    """Call a plain function in a thread, when one is free."""
+    from .loop_thread import call_in_thread  # a plain run imports no asyncio
 
     async with threads:
         return await call_in_thread(function, *args)

@@ -9,11 +9,11 @@ from time import perf_counter
 from typing import Any
 
 from .around import batch_steps, closing_steps, delivery_steps
-from .callables import is_async
+from .callables import call_on_loop
 from .errors import HandlerCancelled
 from .handling import ACKED, HandlingContext
 from .message import Message
-from .steps import Steps, awaited, call_here, run_async
+from .steps import call_here, run_async
 
 #: Set on a task that the run cancels, to tell it from a handler's own CancelledError.
 CANCELLED = "missive_cancelled"
@@ -34,7 +34,7 @@ async def live(
     for context in contexts:
         run.complete(context)
     raised = partial(_raised, contexts[0].message)
-    call = call_here if not run.hooks.is_async else partial(_call_on_loop, run.loop)
+    call = call_here if not run.hooks.is_async else partial(call_on_loop, run.loop.call)
     if len(contexts) == 1 and is_bare(run, contexts[0]):
         await live_bare(run, contexts[0])
     elif len(contexts) == 1:
@@ -64,44 +64,8 @@ def is_bare(run: Any, context: HandlingContext[Any]) -> bool:
     """Return whether there is nothing but an async handler to call for a message."""
     if context.error is not None or run.hooks.delivery.active or run.hooks.handling.active:
         return False
-    handler = context.handler
-    if handler is None:
-        try:
-            handler = context.handler = run.match(context.message)
-        except Exception:  # raised again, and kept, in steps
-            return False
-    assert handler is not None
-    return handler.is_async and not handler.in_steps
-
-
-async def live_bare(run: Any, context: HandlingContext[Any]) -> None:
-    """Do what ``delivery_steps`` does, where there is only the handler: in a third of the time."""
-    if run.timed:
-        context._started = perf_counter()
-    message, handler = context.message, context.handler
-    assert handler is not None
-    message._handling = context
-    try:
-        await handler.function(message, context)
-    except BaseException as raised:
-        error = _raised(message, raised)
-        if not isinstance(error, Exception):
-            raise
-        context.fail(error)
-    finally:
-        message._handling = None
-    if context._decision is ACKED and context.error is None and not run.timed:
-        context.outcome = ACKED  # as most messages end, without another call
-    else:
-        run.decide(context)
-
-
-def _call_on_loop(thread: Any, function: Callable[..., Any], *args: Any) -> Steps[None]:
-    return call_here(function, *args) if is_async(function) else _in_thread(thread, function, *args)
-
-
-def _in_thread(thread: Any, function: Callable[..., Any], *args: Any) -> Steps[None]:
-    yield from awaited((yield thread.call(function, *args)))
+    handler = run.handler_of(context)
+    return handler is not None and handler.is_async and not handler.in_steps
 
 
 def _raised(message: Message, error: BaseException) -> BaseException:
@@ -122,3 +86,28 @@ def raised_in_callers_task(message: Message, error: BaseException) -> BaseExcept
     if not hasattr(task, "cancelling") or task.cancelling():
         return error
     return HandlerCancelled(message, error)
+
+
+async def live_bare(run: Any, context: HandlingContext[Any], raised: Any = _raised) -> None:
+    """Do what ``delivery_steps`` does, where there is only the handler: in a third of the time.
+
+    :param raised: returns what an error that the handler raised means.
+    """
+    if run.timed:
+        context._started = perf_counter()
+    message, handler = context.message, context.handler
+    assert handler is not None
+    message._handling = context
+    try:
+        await handler.function(message, context)
+    except BaseException as given:
+        error = raised(message, given)
+        if not isinstance(error, Exception):
+            raise
+        context.fail(error)
+    finally:
+        message._handling = None
+    if context._decision is ACKED and context.error is None and not run.timed:
+        context.outcome = ACKED  # as most messages end, without another call
+    else:
+        run.decide(context)

@@ -66,17 +66,7 @@ class LoopThread:
         :raises BaseException: what the coroutine raises.
         """
         done: Future[T] = Future()
-
-        async def guarded() -> None:
-            # Within the task: SystemExit in a task would end the loop's thread.
-            try:
-                result = await coroutine
-            except BaseException as error:
-                done.set_exception(error)
-            else:
-                done.set_result(result)
-
-        self.submit(guarded())
+        self.submit(_guarded(coroutine, done))
         return done.result(timeout)
 
     def wait(self, awaitable: Awaitable[T]) -> T:
@@ -163,15 +153,15 @@ async def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
-async def _guarded(coroutine: Coroutine[Any, Any, None], decided: Future[None]) -> None:
+async def _guarded(coroutine: Coroutine[Any, Any, T], done: Future[T]) -> None:
     # Within the task: SystemExit in a task would end the loop's thread.
-    failure: BaseException | None = None
     try:
-        await coroutine
+        result = await coroutine
+        if not done.done():
+            done.set_result(result)
     except BaseException as error:
-        failure = error
-    if not decided.done():  # else only its last hooks were cut short
-        decided.set_exception(failure)
+        if not done.done():  # else only its last hooks were cut short
+            done.set_exception(error)
 
 
 async def _cancel_others() -> None:

@@ -74,16 +74,7 @@ class Processor(Generic[M]):
         :raises InvalidHandler: the matcher or the handler cannot be called so.
         :raises MatcherConflict: another handler has an equal matcher or shares a key value.
         """
-
-        def register(function: HandlerFunction[M]) -> HandlerFunction[M]:
-            check_function(function, "a handler", ("message", "ctx"))
-            self.router.add(Handler(function, matcher, retry, breaker))
-            return function
-
-        _check_matcher(matcher)
-        _check_kind(retry, Retry, "retry")
-        _check_kind(breaker, Breaker, "breaker")
-        return register
+        return self._registers("a handler", ("message", "ctx"), matcher, retry, breaker)
 
     def handle_batch_for(
         self,
@@ -106,16 +97,27 @@ class Processor(Generic[M]):
         :raises MatcherConflict: another handler has an equal matcher or shares a key value.
         :raises ConfigurationError: ``size`` or ``wait`` makes no sense.
         """
+        batch = Batch(size, wait, split_on_error)
+        takes = ("messages", "ctx")
+        return self._registers("a batch handler", takes, matcher, retry, breaker, batch)
 
-        def register(function: BatchHandlerFunction[M]) -> BatchHandlerFunction[M]:
-            check_function(function, "a batch handler", ("messages", "ctx"))
+    def _registers(
+        self,
+        role: str,
+        takes: tuple[str, ...],
+        matcher: Matcher[M],
+        retry: Retry | None,
+        breaker: Breaker | None,
+        batch: Batch | None = None,
+    ) -> Callable[[F], F]:
+        def register(function: F) -> F:
+            check_function(function, role, takes)
             self.router.add(Handler(function, matcher, retry, breaker, batch))
             return function
 
         _check_matcher(matcher)
         _check_kind(retry, Retry, "retry")
         _check_kind(breaker, Breaker, "breaker")
-        batch = Batch(size, wait, split_on_error)
         return register
 
     def before_processing(self, hook: ProcessingHook[M]) -> ProcessingHook[M]:

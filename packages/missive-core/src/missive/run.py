@@ -21,7 +21,7 @@ from .errors import SettlementFailed
 from .handling import ACKED, HandlingContext, Outcome, all_acked
 from .letters.store import DLQ
 from .lifecycle import Lifecycle, set_variables
-from .matching import Handler, stage_of
+from .matching import stage_of
 from .message import M
 from .original import OriginalCalls
 from .state import State
@@ -65,7 +65,7 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         self.processor = processor
         self.holds = holds
         self._dlq = dlq
-        self.match: Callable[[M], Handler[M]] = processor.router.match
+        self.match = processor.router.match
         self.hooks = processor.hooks
         self._observers = processor.hooks.settled
         handlers = processor.router.handlers
@@ -197,14 +197,9 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         """Return whether it goes to a plain handler within plain hooks, so needs no event loop."""
         if self.hooks.is_async:
             return False
-        context = contexts[0]
-        self.complete(context)
-        if context.handler is None and context.error is None:
-            try:
-                context.handler = self.match(context.message)
-            except Exception as error:
-                context.fail(error, stage_of(error))
-        return context.handler is None or not context.handler.is_async
+        self.complete(contexts[0])
+        handler = self.handler_of(contexts[0])
+        return handler is None or not handler.is_async
 
     def decide(self, context: HandlingContext[M]) -> None:
         """Plan the outcome of a delivery that was handled, or could not be."""

@@ -171,10 +171,11 @@ class Loop(Turns[M]):
         waits = bool(intake.backlog)  # which one receive filled, when it was empty
         if isinstance(executor, InlineExecutor):
             waits = waits or executor.current is not None
-            received = [intake.received_at] if waits else []
+            received: list[float] = []
         else:
-            received = [intake.received_at] if waits else []
-            received += [context._received for context in executor.unsettled()]
+            received = [context._received for context in executor.unsettled()]
+        if waits:
+            received.append(intake.received_at)
         return monotonic() - min(received) if received else None
 
     def open_breakers(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from typing import Generic
 
 from ..handling import HandlingContext
 from ..letters.store import DeadLetterStore
-from ..matching import stage_of
 from ..message import M
 from ..run import ProcessingContext
 from .batches import Batches
@@ -78,13 +77,8 @@ class Placing(Generic[M]):
     def _is_batched(self, context: HandlingContext[M]) -> bool:
         if context.error is not None or not self._sizes:
             return False
-        if context.handler is None:
-            try:
-                context.handler = self._ctx.match(context.message)
-            except Exception as error:
-                context.fail(error, stage_of(error))
-                return False
-        return context.handler.batch is not None
+        handler = self._ctx.handler_of(context)
+        return handler is not None and handler.batch is not None
 
     def _submit(self, job: Job[M], last: bool = False) -> None:
         if self._lanes.by_key and not self._executor.inline:

@@ -71,18 +71,15 @@ class Counters:
         """Note that the receive loop made progress now."""
         self.last_progress = time()
 
-    def count(self, batch: Iterable[HandlingContext[Any]]) -> int:
-        """Count settled deliveries by outcome; return how many of them were nacked."""
-        nacked = 0
+    def count(self, batch: Iterable[HandlingContext[Any]]) -> None:
+        """Count settled deliveries by outcome."""
         for context in batch:
             outcome = context.outcome
             if outcome is ACKED:
                 self.acked += 1
             elif outcome is NACKED:
-                nacked += 1
+                self.nacked += 1
             elif outcome is DEAD_LETTERED:
                 self.dead_lettered += 1
             elif outcome is DEFERRED and not context.held:
                 self.deferred += 1
-        self.nacked += nacked
-        return nacked
