@@ -22,7 +22,6 @@ from missive import (
 )
 from missive.breaker import SCOUTS, Breakers, BreakerState
 from missive.errors import BreakerOpen, DeadLetterStoreError
-from missive.polling.gate import Gate
 from shelf_transport import FORGETS, ShelfTransport, finish, start, wait_until
 
 
@@ -522,16 +521,15 @@ def test_a_batch_that_succeeds_closes_a_breaker_that_tries_it() -> None:
     assert dependency.calls == 3
 
 
-def test_the_gate_lets_one_message_in_where_a_breaker_may_be_tried_and_none_waits() -> None:
-    """It is closed for the rest of the pause, and while a message waits here to be tried with."""
+def test_breakers_let_one_message_in_where_a_breaker_may_be_tried_and_none_waits() -> None:
+    """Nothing is received for the rest of the pause, and while a message waits here to be tried with."""
     clock = Clock()
     processor = processor_of(Dependency().handle, Breaker(on=Outage, failures=1, pause=60.0), None)
     breakers = Breakers(processor.handlers, clock)
-    gate = Gate(breakers, processor.handlers, defers=False)
     state = breakers.of_handler(processor.handlers[0])
     assert state is not None
     state.note(Outage("down"))
-    assert gate.pause(is_empty=True) == 60.0
+    assert breakers.pause(is_empty=True, defers=False) == 60.0
     clock.now += 60.0
-    assert gate.pause(is_empty=True) is None
-    assert gate.pause(is_empty=False) == 0.01
+    assert breakers.pause(is_empty=True, defers=False) is None
+    assert breakers.pause(is_empty=False, defers=False) == 0.01

@@ -34,7 +34,7 @@ LAYERS = {
     ),
     "transport": (
         "testing testing.client processor polling polling.acks polling.adapter polling.batches"
-        " polling.connection polling.event_loop polling.executor polling.gate polling.held"
+        " polling.connection polling.event_loop polling.executor polling.held"
         " polling.inline polling.intake polling.lanes polling.loop polling.placing polling.refused"
         " polling.pump polling.turn polling.transport polling.options polling.port polling.push"
         " polling.settling polling.start polling.status polling.threads polling.wakeup"

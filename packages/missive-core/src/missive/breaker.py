@@ -234,13 +234,31 @@ class Breakers:
         """Return those that are open or half-open."""
         return [state for state in list(self._states.values()) if state.is_open]
 
-    def closed(self) -> list[BreakerState]:
-        """Return those that have closed since the last call."""
+    def closed(self) -> list[str]:
+        """Return the names of the handlers whose breakers have closed since the last call."""
         if not self._states:  # as for most runs
             return []
-        return [state for state in list(self._states.values()) if state.take_closed()]
+        closed = [state.breaker for state in list(self._states.values()) if state.take_closed()]
+        return [handler.name for handler in self._handlers if handler.breaker in closed]
 
     def any_up(self) -> bool:
         """Return whether one of the handlers has no breaker that is open."""
         states = map(self.of_handler, self._handlers)
         return any(state is None or not state.is_open for state in states)
+
+    def pause(self, *, is_empty: bool, defers: bool) -> float | None:
+        """Return for how many seconds nothing may be received; None where it may.
+
+        :param is_empty: whether this process has no message to try a breaker with.
+        :param defers: whether a store keeps what a breaker refuses, so that the messages of the
+            other handlers go on.
+        """
+        states = self.open()
+        if not states or (defers and self.any_up()):
+            return None
+        wait = min(state.wait_time() for state in states)
+        return None if wait == 0.0 and is_empty else max(wait, 0.01)
+
+    def may_probe(self) -> bool:
+        """Return whether one message may be tried now."""
+        return any(state.wait_time() == 0.0 for state in self.open())

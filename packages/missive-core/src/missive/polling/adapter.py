@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextvars import copy_context
@@ -21,16 +20,14 @@ from ..shutdown_handler import ShutdownHandler
 from .connection import Connection
 from .loop import Loop
 from .options import check_options
+from .port import Port
 from .start import start_loop
-from .status import Counters, Status
-from .transport import Transport
+from .status import Status
 from .wakeup import Wakeup
 from .watch import HandlerTimeouts
 
-logger = logging.getLogger("missive.polling")
 
-
-class PollingAdapter(Transport, Adapter[M]):
+class PollingAdapter(Port[M], Adapter[M]):
     """An adapter that reads its transport in a loop.
 
     A transport writes ``open``, ``close``, ``receive``, ``ack`` and ``nack``, and ``flush`` where
@@ -72,66 +69,23 @@ class PollingAdapter(Transport, Adapter[M]):
         handler_timeout: float | None = None,
         loop_factory: Callable[[], Any] | None = None,
     ) -> None:
-        super().__init__(processor)
+        Adapter.__init__(self, processor)
+        Port.__init__(self)
         check_message_cls(message_cls)
-        self._given_max_in_flight = max_in_flight
-        check_options(
-            type(self).__name__,
-            workers,
-            max_in_flight,
-            ordering_key,
-            drain_timeout,
-            connect_timeout,
-            handler_timeout,
-        )
         self.message_cls = message_cls
         self.workers = workers
+        self._given_max_in_flight = max_in_flight
         self.ordering_key = ordering_key
         self.drain_timeout = drain_timeout
         self.connect_timeout = connect_timeout
         self.handler_timeout = handler_timeout
         self.loop_factory = loop_factory
+        check_options(self, max_in_flight)
         self.ready = threading.Event()
         self.shutdown_handler = ShutdownHandler(self._note_stop)
-        #: When stop was asked for, on the clock of time.monotonic; None while it was not.
-        self.stopped_at: float | None = None
-        #: Why the intake is paused, by reason, with the time on the monotonic clock.
-        self.pauses: dict[str, float] = {}
-        self.counters = Counters()
-        #: What was received and not handled when ``run`` ended, where the transport will not
-        #: deliver it again: the next ``run`` begins with it.
-        self.leftover: list[Delivery | bytes] = []
-        self._wakeup: Wakeup | None = None
         self._loop: Loop[M] | None = None
         self._running = threading.Lock()
         self._timeouts = HandlerTimeouts()
-
-    @property
-    def max_in_flight(self) -> int:
-        """How many messages are being handled or wait for that, at most."""
-        if self._given_max_in_flight is not None:
-            return self._given_max_in_flight
-        is_async = self.processor.hooks.is_async or self.processor.router.is_async
-        most = max(100, 2 * self.workers) if is_async else 2 * self.workers
-        limit = self.capabilities.max_in_flight
-        return most if limit is None else min(most, limit)
-
-    # What a transport is given.
-
-    def wait(self, timeout: float, readable: Any = None) -> bool:
-        """Wait until a file is readable, ``stop`` is called, a handler returns, or time is over.
-
-        :param timeout: at most so many seconds.
-        :param readable: a socket, a file descriptor or an object with ``fileno()``.
-        :returns: whether ``readable`` is readable.
-        """
-        assert self._wakeup is not None, "wait() is for a running adapter"
-        return self._wakeup.wait(timeout, readable)
-
-    def wake(self) -> None:
-        """End the wait that is under way, or else the next one; from any thread."""
-        if (wakeup := self._wakeup) is not None:
-            wakeup.ring()
 
     def unsettled(self) -> Sequence[Delivery | bytes]:
         """Return what was received and is not settled; call it in ``keepalive`` or ``receive``."""
@@ -151,11 +105,6 @@ class PollingAdapter(Transport, Adapter[M]):
         """
         if self._loop is not None:
             self._loop.withdraw(sources, timeout)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether ``stop`` was called."""
-        return self.stopped_at is not None
 
     @property
     def ending(self) -> bool:
@@ -203,7 +152,7 @@ class PollingAdapter(Transport, Adapter[M]):
             self.message_cls, self, self.processor, holds=True, loop_factory=self.loop_factory
         )
         with ctx.entered():
-            connection = Connection(self, self.counters)
+            connection = Connection(self)
             try:
                 connection.open(self.connect_timeout)
                 if not self.stopping:
@@ -236,34 +185,6 @@ class PollingAdapter(Transport, Adapter[M]):
         loop = self._loop
         if loop is not None:
             loop.executor.halt()
-        self.wake()
-
-    def pause(self, reason: str = "paused") -> None:
-        """Take nothing more off the transport until ``resume``; from any thread.
-
-        What is being handled goes on; connection, leases and assignment stay alive.
-
-        :param reason: shown in ``status()``; several hold together.
-        """
-        if reason not in self.pauses:
-            self.pauses[reason] = monotonic()
-            logger.warning("%s is paused: %s", type(self).__name__, reason)
-        self.wake()  # so that the receive that is under way ends
-
-    def resume(self, reason: str | None = None) -> None:
-        """End a pause; from any thread.
-
-        :param reason: only that of this reason; None ends them all.
-        """
-        for known in list(self.pauses) if reason is None else [reason]:
-            since = self.pauses.pop(known, None)
-            if since is not None:
-                logger.warning(
-                    "%s is resumed after %.1f s: %s",
-                    type(self).__name__,
-                    monotonic() - since,
-                    known,
-                )
         self.wake()
 
     def status(self) -> Status:

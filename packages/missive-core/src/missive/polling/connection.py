@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from time import monotonic
-from typing import Protocol
+from typing import Any
 
 from ..error_notes import named
 from ..errors import TransportRefused, TransportUnreachable
-from .status import Counters
+from .port import Port
 
 logger = logging.getLogger("missive.polling.connection")
 
@@ -19,46 +18,19 @@ logger = logging.getLogger("missive.polling.connection")
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.05, 3.0
 
 
-class Opens(Protocol):
-    """What a connection needs of an adapter."""
-
-    connection_errors: tuple[type[Exception], ...]
-    fatal_errors: tuple[type[Exception], ...]
-    ready: threading.Event
-
-    @property
-    def stopping(self) -> bool:
-        """Whether ``stop`` was called."""
-        ...
-
-    def wait(self, timeout: float) -> bool:
-        """Wait until something happens."""
-        ...
-
-    def open(self) -> None:
-        """Connect."""
-        ...
-
-    def close(self) -> None:
-        """Disconnect."""
-        ...
-
-
 class Connection:
     """Opens an adapter's transport, and opens it again when it is lost.
 
     :param adapter: the adapter.
-    :param counters: where reconnections are counted.
 
     :ivar generation: the number of the connection in use, from 0. A delivery carries the
         generation of the connection that it came on.
     """
 
-    def __init__(self, adapter: Opens, counters: Counters) -> None:
+    def __init__(self, adapter: Port[Any]) -> None:
         self.generation = 0
         self._adapter = adapter
         self._name = type(adapter).__name__
-        self._counters = counters
         self._opened_at = 0.0
         self._lost_soon = 0  # how many connections in a row were lost soon after they were opened
 
@@ -113,7 +85,7 @@ class Connection:
         adapter = self._adapter
         adapter.ready.clear()
         self.generation += 1
-        self._counters.reconnections += 1
+        adapter.counters.reconnections += 1
         if monotonic() - self._opened_at >= BACKOFF_LONGEST:
             self._lost_soon = 0
         if self._lost_soon < 2:

@@ -14,7 +14,6 @@ from ..matching import stage_of
 from ..message import M
 from ..run import ProcessingContext
 from .executor import Executor
-from .gate import Gate
 from .held import delivery_of, delivery_of_next, stamp
 from .placing import Placing
 from .port import Port
@@ -31,7 +30,6 @@ class Intake(Placing[M]):
         port.leftover.clear()
         #: When the backlog came; it is filled when it is empty.
         self.received_at = monotonic()
-        self._gate = Gate(ctx.breakers, ctx.processor.router.handlers, self._pump is not None)
         #: Returns how many handled messages wait until those before them are settled.
         self.unreleased: Callable[[], int] = int
         #: Told of each message that began and is forgotten.
@@ -133,7 +131,7 @@ class Intake(Placing[M]):
         self._ready.append(again)
 
     def _take_deferred(self, pump: Pump) -> None:
-        closed = self._gate.closed_handlers()
+        closed = self._ctx.breakers.closed()
         if closed:
             pump.hasten(closed)
         room = self._room_for_deferred()
@@ -150,7 +148,7 @@ class Intake(Placing[M]):
         if self.backlog or self._ready or room <= 0 or self._port.pauses:
             return 0
         if self.breaker_pause() is not None:
-            return int(self._gate.may_probe())
+            return int(self._ctx.breakers.may_probe())
         return room
 
     def seconds_to_next(self) -> float | None:
@@ -163,16 +161,18 @@ class Intake(Placing[M]):
 
     def breaker_pause(self) -> float | None:
         """Return for how long nothing may be received because of breakers; None where it may."""
-        if not self._ctx.breakers.open():
+        breakers = self._ctx.breakers
+        if not breakers.open():
             return None
-        return self._gate.pause(not self.waits and not self._executor.in_flight)
+        is_empty = not self.waits and not self._executor.in_flight
+        return breakers.pause(is_empty=is_empty, defers=self._pump is not None)
 
     def begin(self) -> None:
         """Have messages handled, as far as there is room and order allows."""
         executor, most = self._executor, self._port.max_in_flight
         probing = self.breaker_pause() is not None
         if probing:
-            most = 1 if self._gate.may_probe() else 0
+            most = 1 if self._ctx.breakers.may_probe() else 0
         elif not (self._ready or self._lanes or self._always_ordered):
             with executor.together():
                 self._gather(most) if self._sizes else self._begin_unordered(most)

@@ -32,30 +32,25 @@ URL_OPTIONS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def check_options(
-    name: str,
-    workers: int,
-    max_in_flight: int | None,
-    ordering_key: object,
-    drain_timeout: float,
-    connect_timeout: float | None,
-    handler_timeout: float | None,
-) -> None:
-    """Refuse options that cannot work.
+def check_options(adapter: Any, max_in_flight: object) -> None:
+    """Refuse options of an adapter that cannot work.
 
-    :param name: the name of the adapter.
+    :param max_in_flight: as it was given; None where it was not.
     :raises ConfigurationError: one of them cannot.
     """
+    name, workers = type(adapter).__name__, adapter.workers
     if not isinstance(workers, int) or workers < 1:
         raise ConfigurationError(
             f"{name} cannot run with workers={workers!r}; give a whole number from 1"
         )
-    given: object = max_in_flight
-    if given is not None and (not isinstance(given, int) or given < workers):
+    if max_in_flight is not None and (
+        not isinstance(max_in_flight, int) or max_in_flight < workers
+    ):
         raise ConfigurationError(
             f"{name} cannot keep {workers} workers busy with max_in_flight={max_in_flight!r};"
             " give a whole number that is no less than workers"
         )
+    ordering_key, drain_timeout = adapter.ordering_key, adapter.drain_timeout
     if ordering_key is not None and not callable(ordering_key):
         raise ConfigurationError(
             f"ordering_key of {name} must be a callable from message to key,"
@@ -66,10 +61,11 @@ def check_options(
             f"drain_timeout of {name} must be 0 s or more, not {drain_timeout!r};"
             ' give float("inf") to wait forever'
         )
-    for option, given, none in (
-        ("connect_timeout", connect_timeout, "to try forever"),
-        ("handler_timeout", handler_timeout, "for no limit"),
+    for option, none in (
+        ("connect_timeout", "to try forever"),
+        ("handler_timeout", "for no limit"),
     ):
+        given = getattr(adapter, option)
         if given is not None and (not _is_number(given) or not given > 0):
             raise ConfigurationError(
                 f"{option} of {name} must be more than 0 s, or None {none}, not {given!r}"

@@ -1,75 +1,105 @@
-"""The port: what the receive loop sees of a polling adapter."""
+"""The port: a polling adapter as its receive loop sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+import logging
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Hashable
+from time import monotonic
+from typing import Any, Generic
 
 from ..capabilities import Capabilities
 from ..delivery import Delivery
 from ..message import M
 from .status import Counters
+from .transport import Transport
+from .wakeup import Wakeup
+
+logger = logging.getLogger("missive.polling")
 
 
 class EndOfInput(Exception):
     """Raised by ``receive``: there will never be another message. Ends ``run`` cleanly."""
 
 
-class Port(Protocol[M]):
-    """A polling adapter as the receive loop sees it; see ``PollingAdapter`` for each name."""
+class Port(Transport, Generic[M]):
+    """A transport with the options of its runs; see ``PollingAdapter``, which sets them."""
 
     capabilities: Capabilities
-    connection_errors: tuple[type[Exception], ...]
-    fatal_errors: tuple[type[Exception], ...]
-    flush_interval: float | None
-    keepalive_interval: float | None
-    poll_timeout: float
-    waiting_room: int
-    room: int
-    source: str | None
+    processor: Any
     workers: int
     ordering_key: Callable[[M], Hashable] | None
     drain_timeout: float
     handler_timeout: float | None
-    stopped_at: float | None
-    counters: Counters
-    pauses: dict[str, float]
-    leftover: list[Delivery | bytes]
-    where_leftovers_go: str
+    ready: threading.Event
+    #: When stop was asked for, on the clock of time.monotonic; None while it was not.
+    stopped_at: float | None = None
+    _given_max_in_flight: int | None
+    _wakeup: Wakeup | None = None
+
+    def __init__(self) -> None:
+        #: Why the intake is paused, by reason, with the time on the monotonic clock.
+        self.pauses: dict[str, float] = {}
+        self.counters = Counters()
+        #: What was received and not handled when ``run`` ended, where the transport will not
+        #: deliver it again: the next ``run`` begins with it.
+        self.leftover: list[Delivery | bytes] = []
 
     @property
     def max_in_flight(self) -> int:
         """How many messages are being handled or wait for that, at most."""
-        ...
+        if self._given_max_in_flight is not None:
+            return self._given_max_in_flight
+        is_async = self.processor.hooks.is_async or self.processor.router.is_async
+        most = max(100, 2 * self.workers) if is_async else 2 * self.workers
+        limit = self.capabilities.max_in_flight
+        return most if limit is None else min(most, limit)
 
-    def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
-        """Return what has come."""
-        ...
+    @property
+    def stopping(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self.stopped_at is not None
 
-    def flush(self) -> None:
-        """Send the acks that were batched."""
-        ...
-
-    def keepalive(self) -> None:
-        """Keep the connection and the leases alive."""
-        ...
-
+    @abstractmethod
     def overdue(self) -> tuple[str, ...]:
-        """Name the handlers that run for too long."""
-        ...
-
-    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
-        """Have what was not handled delivered again soon."""
-        ...
-
-    def dropped(self, deliveries: Sequence[Delivery]) -> None:
-        """Forget what will not be handled."""
-        ...
+        """Return the names of the handlers that have run for longer than ``handler_timeout``."""
 
     def wait(self, timeout: float, readable: Any = None) -> bool:
-        """Wait until something happens."""
-        ...
+        """Wait until a file is readable, ``stop`` is called, a handler returns, or time is over.
+
+        :param timeout: at most so many seconds.
+        :param readable: a socket, a file descriptor or an object with ``fileno()``.
+        :returns: whether ``readable`` is readable.
+        """
+        assert self._wakeup is not None, "wait() is for a running adapter"
+        return self._wakeup.wait(timeout, readable)
 
     def wake(self) -> None:
-        """End a wait."""
-        ...
+        """End the wait that is under way, or else the next one; from any thread."""
+        if (wakeup := self._wakeup) is not None:
+            wakeup.ring()
+
+    def pause(self, reason: str = "paused") -> None:
+        """Take nothing more off the transport until ``resume``; from any thread.
+
+        What is being handled goes on; connection, leases and assignment stay alive.
+
+        :param reason: shown in ``status()``; several hold together.
+        """
+        if reason not in self.pauses:
+            self.pauses[reason] = monotonic()
+            logger.warning("%s is paused: %s", type(self).__name__, reason)
+        self.wake()  # so that the receive that is under way ends
+
+    def resume(self, reason: str | None = None) -> None:
+        """End a pause; from any thread.
+
+        :param reason: only that of this reason; None ends them all.
+        """
+        for known in list(self.pauses) if reason is None else [reason]:
+            since = self.pauses.pop(known, None)
+            if since is not None:
+                lasted = monotonic() - since
+                logger.warning("%s is resumed after %.1f s: %s", type(self).__name__, lasted, known)
+        self.wake()

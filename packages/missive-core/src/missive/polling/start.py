@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 from ..message import M
 from ..run import ProcessingContext
@@ -53,7 +52,8 @@ def start_loop(
     watch: Watch | None = None
     if interval is not None:
         ctx.elsewhere = turnstile = Turnstile()
-        watch = Watch(turnstile, interval, keep_alive, port.overdue, _recoverable(port))
+        recoverable = (*port.fatal_errors, *port.connection_errors)
+        watch = Watch(turnstile, interval, keep_alive, port.overdue, recoverable)
         if isinstance(executor, InlineExecutor):
             executor.busy = turnstile
     loop = Loop(port, ctx, connection, executor, watch)
@@ -63,7 +63,3 @@ def start_loop(
     finally:
         if watch is not None:
             watch.close()
-
-
-def _recoverable(port: Port[Any]) -> tuple[type[Exception], ...]:
-    return (*port.fatal_errors, *port.connection_errors)
