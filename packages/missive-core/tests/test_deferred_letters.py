@@ -13,8 +13,7 @@ from missive import ConfigurationError, DeadLetter, MemoryDLQ, RawMessage
 from missive.letters import Claim
 from missive.letters.deferred import Deferred
 from missive.letters.leases import Leases
-from missive.letters.shelf import Shelf
-from missive.letters.timeline import Timeline
+from missive.letters.shelf import Shelf, Timeline
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 

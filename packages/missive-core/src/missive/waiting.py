@@ -11,6 +11,7 @@ from .capabilities import Capabilities
 from .errors import ConfigurationError, MissiveError
 from .handling import DEFERRED, NACKED, HandlingContext
 from .hooks import ProcessorHooks
+from .letters.claim import ClaimedDelivery
 from .letters.letter import DeadLetter, utc_now
 from .letters.store import DLQ, DeadLetterStore
 from .matching import Handler, Router
@@ -138,8 +139,8 @@ def letter_of(
         attempt=context.attempt if attempt is None else attempt,
         due=due,
     )
-    origin = context.delivery.settler
-    return letter if origin is None else origin.continued(context, letter)
+    delivery = context.delivery
+    return delivery.continued(letter) if isinstance(delivery, ClaimedDelivery) else letter
 
 
 def check_retries(

@@ -30,8 +30,7 @@ from .pytest_file import named, write_test
 from .records import to_record
 from .store import DLQ, DeadLetterStore
 from .summary import Counts, SummaryRow, summarize
-from .texts import shortened
-from .tracebacks import MAX_REASON, MAX_TRACEBACK, format_traceback
+from .tracebacks import MAX_REASON, MAX_TRACEBACK, format_traceback, shortened
 
 __all__ = [
     "DLQ",

@@ -1,13 +1,14 @@
-"""Claims: the right to handle a letter for a while."""
+"""Claims: the right to handle a letter for a while, and its delivery meanwhile."""
 
 from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..delivery import Delivery
 from ..errors import ConfigurationError
-from .letter import host_name
+from .letter import DeadLetter, host_name
 
 #: How long a claim may hold without being renewed, in seconds: thirty days.
 MAX_LEASE = 30 * 86_400
@@ -28,6 +29,36 @@ class Claim(NamedTuple):
     failures: int
     expires: datetime
     owner: str = ""
+
+
+class ClaimedDelivery(Delivery):
+    """A claimed letter on its way to its handler.
+
+    :param settler: settles it, in the store that it came from.
+
+    :ivar letter: its record, as it stood when it was claimed.
+    :ivar claim: the right to handle it.
+    """
+
+    def __init__(self, letter: DeadLetter, claim: Claim, settler: Any) -> None:
+        # Failures are counted, but neither nacks nor the replays that a crash ended: so there is no
+        # delivery count.
+        id = letter.message_id or letter.id
+        super().__init__(letter.raw_data, id, letter.headers, letter.source, None, letter)
+        self.letter = letter
+        self.claim = claim
+        self.settler = settler
+        if letter.state == "deferred":
+            self.attempt = letter.attempt + 1
+
+    def continued(self, letter: DeadLetter) -> DeadLetter:
+        """Return the letter of another failure as one of the letter that is handled.
+
+        :param letter: the record of the failure, whatever the handler did to the message.
+        """
+        id, raw_data, source = self.letter.id, self.letter.raw_data, self.letter.source
+        message_id = self.letter.message_id
+        return letter._replace(id=id, raw_data=raw_data, source=source, message_id=message_id)
 
 
 def check_lease(lease: float) -> timedelta:

@@ -13,7 +13,8 @@ from ..delivery import Delivery
 from ..error_notes import place_of
 from ..handling import ACKED, NACKED, HandlingContext
 from ..ids import format_id
-from .claim import Claim
+from ..waiting import letter_of
+from .claim import Claim, ClaimedDelivery
 from .leases import Leases
 from .letter import DeadLetter, utc_now
 from .store import DeadLetterStore
@@ -28,24 +29,6 @@ RETRY_AFTER = 1.0
 LOOK_EVERY = 1.0
 #: By how many seconds the wall clock may gain on the monotonic one before it was set forward.
 CLOCK_JUMP = 5.0
-
-
-class DeferredDelivery(Delivery):
-    """A due message on its way to its handler.
-
-    :ivar letter: its record in the store.
-    :ivar claim: the right to handle it.
-    """
-
-    def __init__(self, letter: DeadLetter, claim: Claim, settler: Deferred) -> None:
-        origin = letter.delivery()
-        super().__init__(
-            origin.raw_data, origin.message_id, origin.headers, origin.source, None, letter
-        )
-        self.attempt = letter.attempt + 1
-        self.letter = letter
-        self.claim = claim
-        self.settler = settler
 
 
 class Deferred:
@@ -105,9 +88,9 @@ class Deferred:
                 taken.append(self.delivery_of(claim, letter))
         return taken
 
-    def delivery_of(self, claim: Claim, letter: DeadLetter) -> DeferredDelivery:
+    def delivery_of(self, claim: Claim, letter: DeadLetter) -> ClaimedDelivery:
         """Return a claimed message as a delivery; its claim is renewed until it is settled."""
-        delivery = DeferredDelivery(letter, claim, self)
+        delivery = ClaimedDelivery(letter, claim, self)
         self.leases.hold(delivery)
         return delivery
 
@@ -139,30 +122,17 @@ class Deferred:
         """Renew no claim from now on."""
         self.leases.close()
 
-    def continued(self, context: HandlingContext[Any], letter: DeadLetter) -> DeadLetter:
-        """Return the letter of another failure of a deferred message, under the id it has here.
-
-        :param letter: the record of the failure.
-        """
-        before = cast("DeferredDelivery", context.delivery).letter
-        return letter._replace(
-            id=before.id,
-            raw_data=before.raw_data,
-            source=before.source,
-            message_id=before.message_id,
-        )
-
     def settle(self, batch: Sequence[HandlingContext[Any]]) -> None:
         """Remove what was acked, and let what was nacked wait; letters are written before.
 
         :param batch: contexts whose delivery came from :meth:`take`.
         """
-        self.leases.drop(cast("DeferredDelivery", context.delivery) for context in batch)
+        self.leases.drop(cast("ClaimedDelivery", context.delivery) for context in batch)
         nacked = [self._nacked(context) for context in batch if context.outcome is NACKED]
         if nacked:
             self._defer(nacked)
         acked = [
-            cast("DeferredDelivery", context.delivery).claim
+            cast("ClaimedDelivery", context.delivery).claim
             for context in batch
             if context.outcome is ACKED
         ]
@@ -179,16 +149,7 @@ class Deferred:
 
     def _nacked(self, context: HandlingContext[Any]) -> DeadLetter:
         delay = RETRY_AFTER if context.delay is None else context.delay
-        letter = DeadLetter.from_failure(
-            context.message,
-            stage=context.stage,
-            reason="nacked",
-            error=context.error,
-            handler=context.handler.name if context.handler is not None else None,
-            attempt=context.attempt,
-            due=self._wall() + timedelta(seconds=delay),
-        )
-        return self.continued(context, letter)
+        return letter_of(context, context.error, self._wall() + timedelta(seconds=delay))
 
     def _defer(self, letters: list[DeadLetter]) -> None:
         try:

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from .letter import DeadLetter
 from .prefixes import shortest_prefixes
-from .texts import shortened
-from .tracebacks import MAX_REASON
+from .tracebacks import MAX_REASON, shortened
 
 #: A frame in a traceback, and how its line begins.
 _FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d+)')

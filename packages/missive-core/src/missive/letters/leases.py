@@ -1,48 +1,44 @@
-"""Leases: the claims on deferred messages in flight, renewed until they are settled."""
+"""Leases: the claims on letters in flight, renewed until they are settled."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Iterable
-from typing import Protocol
 
 from ..error_notes import place_of
-from .claim import Claim
+from ..ids import format_id
+from .claim import ClaimedDelivery
 from .store import DeadLetterStore
 
 logger = logging.getLogger("missive.letters.leases")
 
 
-class Leased(Protocol):
-    """What is leased: a delivery with its claim."""
-
-    claim: Claim
-
-
 class Leases:
-    """Holds the claims of messages in flight, however long their handlers take.
+    """Holds the claims of letters in flight, however long their handlers take.
 
     A thread renews them three times a lease. It runs only while there are any, and talks to the
     store alone, never to a transport.
 
     :param store: the store that gave the claims.
     :param lease: how long a claim outlives its process, in seconds.
+    :param tells: whether a claim that was lost is logged; else settling it finds that out.
     """
 
-    def __init__(self, store: DeadLetterStore, lease: float) -> None:
+    def __init__(self, store: DeadLetterStore, lease: float, *, tells: bool = False) -> None:
         self._store = store
         self._lease = lease
-        self._held: dict[bytes, Leased] = {}
+        self._tells = tells
+        self._held: dict[bytes, ClaimedDelivery] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def get(self, id: bytes) -> Leased | None:
+    def get(self, id: bytes) -> ClaimedDelivery | None:
         """Return what is in flight under the id of a letter."""
         return self._held.get(id)
 
-    def hold(self, delivery: Leased) -> None:
+    def hold(self, delivery: ClaimedDelivery) -> None:
         """Renew a claim from now on."""
         with self._lock:
             self._held[delivery.claim.id] = delivery
@@ -52,7 +48,7 @@ class Leases:
                 )
                 self._thread.start()
 
-    def drop(self, deliveries: Iterable[Leased]) -> None:
+    def drop(self, deliveries: Iterable[ClaimedDelivery]) -> None:
         """Renew claims no longer."""
         for delivery in deliveries:
             self._held.pop(delivery.claim.id, None)
@@ -67,18 +63,24 @@ class Leases:
     def renew(self) -> None:
         """Renew every claim now."""
         for delivery in list(self._held.values()):
+            claim = delivery.claim
             try:
-                # None: it was lost, which is found out when the message is settled.
-                delivery.claim = (
-                    self._store.renew(delivery.claim, lease=self._lease) or delivery.claim
-                )
+                renewed = self._store.renew(claim, lease=self._lease)
             except Exception as error:  # whatever a store raises: else the claims would expire
                 logger.warning(
-                    "claims on deferred messages cannot be renewed (%s at %s); trying again",
+                    "claims on letters cannot be renewed (%s at %s); trying again",
                     type(error).__name__,
                     place_of(error),
                 )
                 return
+            if renewed is not None:
+                delivery.claim = renewed
+            elif self._tells and claim.id in self._held:  # else it was settled meanwhile
+                logger.warning(
+                    "the claim on %s was lost: the letter was removed or replaced, or another"
+                    " replay has it",
+                    format_id(claim.id),
+                )
 
     def _renew_until_idle(self) -> None:
         while not self._closed.wait(self._lease / 3):

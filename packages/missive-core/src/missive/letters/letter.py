@@ -15,8 +15,7 @@ from ..__about__ import __version__
 from ..delivery import Delivery, Stage
 from ..ids import format_id
 from ..message import Message
-from .texts import shortened
-from .tracebacks import MAX_REASON, format_traceback
+from .tracebacks import MAX_REASON, format_traceback, shortened
 
 logger = logging.getLogger("missive.letters.letter")
 
@@ -204,14 +203,13 @@ class DeadLetter(NamedTuple):
         the last failure earlier than those before it.
         """
         at = max(latest.last_failed, self.last_failed)
-        failure = Failure(at, latest.stage, latest.reason, latest.error_type, latest.handler)
         return latest._replace(
             id=self.id,
             message_id=self.message_id,
             first_failed=self.first_failed,
             last_failed=at,
             failures=self.failures + 1,
-            history=(*self.history, failure)[-MAX_HISTORY:],
+            history=(*self.history, latest._failure(at))[-MAX_HISTORY:],
             position=self.position,
         )
 
@@ -241,8 +239,10 @@ class DeadLetter(NamedTuple):
         """Return this letter with a history: its own failure, where it has none."""
         if self.history:
             return self
-        failure = Failure(self.last_failed, self.stage, self.reason, self.error_type, self.handler)
-        return self._replace(history=(failure,))
+        return self._replace(history=(self._failure(self.last_failed),))
+
+    def _failure(self, at: datetime) -> Failure:
+        return Failure(at, self.stage, self.reason, self.error_type, self.handler)
 
     def __repr__(self) -> str:
         kind = "DeadLetter" if self.state == "dead" else "Deferred letter"

@@ -215,9 +215,6 @@ class _Items(ItemsView[bytes, tuple[Message, str]]):
 
     _mapping: LetterMapping
 
-    def __init__(self, store: LetterMapping) -> None:
-        super().__init__(store)
-
     def __iter__(self) -> Iterator[tuple[bytes, tuple[Message, str]]]:
         store = self._mapping
         for letter in store.letters():
@@ -228,9 +225,6 @@ class _Values(ValuesView[tuple[Message, str]]):
     """The values of a store, likewise."""
 
     _mapping: LetterMapping
-
-    def __init__(self, store: LetterMapping) -> None:
-        super().__init__(store)
 
     def __iter__(self) -> Iterator[tuple[Message, str]]:
         store = self._mapping

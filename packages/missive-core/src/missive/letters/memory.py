@@ -15,7 +15,7 @@ from .due import check_deferred, check_restored
 from .filters import LetterFilters, check_filters, matches
 from .inbox import InboxStore, Receipt
 from .letter import DeadLetter, LetterState, utc_now
-from .memory_mapping import MemoryMapping
+from .mapping import check_key
 from .shelf import Shelf
 from .summary import Counts, SummaryRow, summarize
 
@@ -30,7 +30,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch
     )
 
 
-class MemoryDLQ(MemoryMapping, InboxStore):
+class MemoryDLQ(InboxStore):
     """A store without a disk: its dead letters and deferred messages end with the process.
 
     It does all that a store does, so that tests can stand on it, and shows the author of another
@@ -55,6 +55,43 @@ class MemoryDLQ(MemoryMapping, InboxStore):
         if url.partition(":")[2] not in ("", "//"):
             raise ConfigurationError(f"a store in memory takes no address; give memory:, not {url}")
         return cls()
+
+    # The dead letters as a dict has them, each operation one step.
+
+    def __len__(self) -> int:
+        return self._shelf.dead
+
+    def __delitem__(self, key: bytes) -> None:
+        with self._lock:
+            self._dead(key)
+            self._shelf.delete(key)
+
+    def _dead(self, key: bytes) -> DeadLetter:
+        letter = self._shelf.letters[check_key(key)]
+        if letter.state != "dead":
+            raise KeyError(key)
+        return letter
+
+    def take(self, key: bytes) -> DeadLetter | None:
+        """Remove a dead letter and return it; None where there is none."""
+        with self._lock:
+            return super().take(key)
+
+    def take_newest(self) -> DeadLetter | None:
+        """Remove the newest dead letter and return it; None where there is none."""
+        with self._lock:
+            return super().take_newest()
+
+    def setdefault(self, key: bytes, default: Any = None) -> Any:
+        """Return what is stored under a key, or store the default there."""
+        with self._lock:
+            return super().setdefault(key, default)
+
+    def clear(self) -> None:
+        """Remove every dead letter."""
+        with self._lock:
+            for letter in list(self.letters()):
+                self._shelf.delete(letter.id)
 
     # Keeping letters.
 

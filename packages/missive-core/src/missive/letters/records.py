@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from ..ids import format_id
-from .letter import DeadLetter, Failure
+from .letter import DeadLetter
 
 
 def to_record(letter: DeadLetter) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def to_record(letter: DeadLetter) -> dict[str, Any]:
         "first_failed": letter.first_failed.isoformat(),
         "last_failed": letter.last_failed.isoformat(),
         "failures": letter.failures,
-        "history": [_failure_to_record(failure) for failure in letter.history],
+        "history": [{**one._asdict(), "at": one.at.isoformat()} for one in letter.history],
         "traceback": letter.traceback,
         "host": letter.host,
         "version": letter.version,
@@ -43,13 +43,3 @@ def _body_to_record(body: bytes) -> dict[str, str]:
         return {"body": body.decode()}
     except UnicodeDecodeError:
         return {"body_base64": base64.b64encode(body).decode()}
-
-
-def _failure_to_record(failure: Failure) -> dict[str, Any]:
-    return {
-        "at": failure.at.isoformat(),
-        "stage": failure.stage,
-        "reason": failure.reason,
-        "error_type": failure.error_type,
-        "handler": failure.handler,
-    }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from ..adapter import Adapter
 from ..capabilities import Capabilities
-from ..delivery import Delivery
 from ..error_notes import place_of
 from ..errors import ConfigurationError
 from ..handling import ACKED, HandlingContext
@@ -20,38 +20,14 @@ from ..processor import Processor
 from ..run import ProcessingContext
 from ..shutdown_handler import ShutdownHandler
 from .choice import Choice
-from .claim import MAX_LEASE, Claim
-from .dry_run import would_be_replayed
-from .heartbeat import Heartbeat
+from .claim import MAX_LEASE, Claim, ClaimedDelivery
+from .leases import Leases
 from .letter import DeadLetter
-from .replayed import COUNTED_AS, Replayed, ReplayResult
+from .replayed import COUNTED_AS, Replayed, ReplayResult, would_be_replayed
 from .selection import Selection
 from .store import DeadLetterStore
 
 logger = logging.getLogger("missive.letters.replay")
-
-
-class ReplayDelivery(Delivery):
-    """A claimed letter on its way to its handler.
-
-    :ivar letter: its record, as it stood when it was claimed.
-    :ivar claim: the right to handle it.
-    """
-
-    def __init__(self, letter: DeadLetter, claim: Claim, settler: ReplayAdapter[Any]) -> None:
-        # Failures are counted, but neither nacks nor the replays that a crash ended: so there is no
-        # delivery count.
-        super().__init__(
-            letter.raw_data,
-            letter.message_id or letter.id,
-            letter.headers,
-            letter.source,
-            None,
-            letter,
-        )
-        self.letter = letter
-        self.claim = claim
-        self.settler = settler
 
 
 class ReplayAdapter(Adapter[M]):
@@ -142,8 +118,7 @@ class ReplayAdapter(Adapter[M]):
         self.result = ReplayResult()
         self.ready = threading.Event()
         self.shutdown_handler = ShutdownHandler()
-        #: The claim of the letter in flight, until it is settled.
-        self._claim: Claim | None = None
+        self._leases = Leases(store, lease, tells=True)
         self._running = threading.Lock()
 
     def run(self) -> ReplayResult:
@@ -166,7 +141,7 @@ class ReplayAdapter(Adapter[M]):
             else:
                 with (
                     self._processor.context(self.message_cls, self, dlq=self.store) as ctx,
-                    Heartbeat(self.store, self.lease, lambda: self._claim),
+                    closing(Leases(self.store, self.lease, tells=True)) as self._leases,
                 ):
                     self.ready.set()
                     self._replay_all(ctx)
@@ -186,11 +161,12 @@ class ReplayAdapter(Adapter[M]):
 
         What failed again was written to the letter before.
 
-        :param batch: contexts whose delivery is a :class:`ReplayDelivery`.
+        :param batch: contexts whose delivery is a :class:`ClaimedDelivery` of this adapter.
         """
-        self._claim = None
         for context in batch:
-            claim = cast(ReplayDelivery, context.delivery).claim
+            delivery = cast(ClaimedDelivery, context.delivery)
+            self._leases.drop((delivery,))
+            claim = delivery.claim
             if context.outcome is ACKED and self.store.remove(claim):
                 continue
             self.store.release(claim)
@@ -202,27 +178,19 @@ class ReplayAdapter(Adapter[M]):
                     format_id(claim.id),
                 )
 
-    def continued(self, context: HandlingContext[M], letter: DeadLetter) -> DeadLetter:
-        """Return the letter of another failure as one of the letter that is replayed.
-
-        :param letter: the record of the failure, whatever the handler did to the message.
-        """
-        before = cast(ReplayDelivery, context.delivery).letter
-        return letter._replace(id=before.id, raw_data=before.raw_data, source=before.source)
-
     def ack(self, message: M) -> None:
         """Remove the letter of a message from the store; :meth:`settle` does so in a run.
 
         :param message: a message that this adapter delivered.
         """
-        self.store.remove(cast(ReplayDelivery, message.envelope).claim)
+        self.store.remove(cast(ClaimedDelivery, message.envelope).claim)
 
     def nack(self, message: M) -> None:
         """Give the claim on the letter of a message back; :meth:`settle` does so in a run.
 
         :param message: a message that this adapter delivered.
         """
-        self.store.release(cast(ReplayDelivery, message.envelope).claim)
+        self.store.release(cast(ClaimedDelivery, message.envelope).claim)
 
     def _is_over(self, tried: int) -> bool:
         return self.shutdown_handler.should_exit() or (
@@ -244,14 +212,15 @@ class ReplayAdapter(Adapter[M]):
                 return
 
     def _replay(self, ctx: ProcessingContext[M], claim: Claim, letter: DeadLetter) -> None:
-        self._claim = claim
+        delivery = ClaimedDelivery(letter, claim, self)
+        self._leases.hold(delivery)
         try:
-            context = ctx.deliver(ReplayDelivery(letter, claim, self))
+            context = ctx.deliver(delivery)
         except BaseException:
-            self._give_back(claim)
+            self._give_back(delivery.claim)
             raise
         finally:
-            self._claim = None
+            self._leases.drop((delivery,))
         assert context.outcome is not None
         name = context.handler.name if context.handler else None
         replayed = Replayed(letter, context.outcome, name, context.error)

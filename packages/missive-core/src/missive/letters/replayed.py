@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from ..handling import ACKED, DEAD_LETTERED, DEFERRED, NACKED, Outcome
 from ..matching import Explanation
+from ..message import M
+from ..processor import Processor
+from ..run import ProcessingContext
 from .claim import Claim
 from .letter import DeadLetter
 
@@ -50,6 +53,22 @@ class Replayed(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Replayed {self.letter!r}: {self.outcome}>"
+
+
+def would_be_replayed(
+    letter: DeadLetter, ctx: ProcessingContext[M], processor: Processor[M]
+) -> Replayed:
+    """Return which handler a letter would go to, or what building or matching it raised.
+
+    :param ctx: a run that was not entered, so that no hook connects to something or writes.
+    """
+    context = ctx.begin(letter.raw_data, letter.delivery())
+    if context.error is not None:
+        return Replayed(letter, error=context.error)
+    explanation = processor.explain(context.message)
+    handler = explanation.handler
+    error = explanation.raised[0][1] if explanation.raised else None
+    return Replayed(letter, None, handler.name if handler else None, error, explanation)
 
 
 #: Under which name of a result an outcome is counted.

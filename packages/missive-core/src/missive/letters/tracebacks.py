@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any, cast
 
-from .texts import shortened
-
 #: The longest traceback that a dead letter carries, in characters; the end is kept.
 MAX_TRACEBACK = 65_536
 
 #: The longest reason that a dead letter carries, in characters; the beginning is kept. The text of
 #: an exception in a traceback is no longer either.
 MAX_REASON = 8192
+
+#: Room for the words that say how much of a text was cut.
+_NOTE = 40
 
 #: How many lines of tracebacks are remembered; beyond that, all are forgotten and learned again.
 _MAX_REMEMBERED = 2048
@@ -25,6 +26,17 @@ _CAUSE = "\nThe above exception was the direct cause of the following exception:
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 #: How often one line of a recursion is shown before the rest is counted, as Python itself does.
 _MAX_SHOWN = 3
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most ``limit`` characters: its beginning, and how much was cut.
+
+    :param limit: at least 40.
+    """
+    if len(text) <= limit:
+        return text
+    kept = limit - _NOTE
+    return f"{text[:kept]}… [{len(text) - kept} more characters cut]"
 
 
 def format_traceback(error: BaseException) -> str | None:

@@ -22,7 +22,7 @@ from .loop import Loop
 from .options import check_options
 from .port import Port
 from .start import start_loop
-from .status import Status
+from .status import Counters, Status
 from .wakeup import Wakeup
 from .watch import HandlerTimeouts
 
@@ -69,8 +69,7 @@ class PollingAdapter(Port[M], Adapter[M]):
         handler_timeout: float | None = None,
         loop_factory: Callable[[], Any] | None = None,
     ) -> None:
-        Adapter.__init__(self, processor)
-        Port.__init__(self)
+        super().__init__(processor)
         check_message_cls(message_cls)
         self.message_cls = message_cls
         self.workers = workers
@@ -81,6 +80,9 @@ class PollingAdapter(Port[M], Adapter[M]):
         self.handler_timeout = handler_timeout
         self.loop_factory = loop_factory
         check_options(self, max_in_flight)
+        self.pauses = {}
+        self.counters = Counters()
+        self.leftover = []
         self.ready = threading.Event()
         self.shutdown_handler = ShutdownHandler(self._note_stop)
         self._loop: Loop[M] | None = None

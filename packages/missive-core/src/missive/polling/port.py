@@ -35,16 +35,14 @@ class Port(Transport, Generic[M]):
     ready: threading.Event
     #: When stop was asked for, on the clock of time.monotonic; None while it was not.
     stopped_at: float | None = None
+    #: Why the intake is paused, by reason, with the time on the monotonic clock.
+    pauses: dict[str, float]
+    counters: Counters
+    #: What was received and not handled when ``run`` ended, where the transport will not deliver it
+    #: again: the next ``run`` begins with it.
+    leftover: list[Delivery | bytes]
     _given_max_in_flight: int | None
     _wakeup: Wakeup | None = None
-
-    def __init__(self) -> None:
-        #: Why the intake is paused, by reason, with the time on the monotonic clock.
-        self.pauses: dict[str, float] = {}
-        self.counters = Counters()
-        #: What was received and not handled when ``run`` ended, where the transport will not
-        #: deliver it again: the next ``run`` begins with it.
-        self.leftover: list[Delivery | bytes] = []
 
     @property
     def max_in_flight(self) -> int:

@@ -13,8 +13,8 @@ from ..capabilities import Capabilities
 from ..delivery import Delivery, Envelope, EnvelopeFields
 from ..errors import ConfigurationError
 from ..handling import ACKED, DEAD_LETTERED, DEFERRED, NACKED, HandlingContext, Outcome
-from ..letters.claim import Claim
-from ..letters.deferred import Deferred, DeferredDelivery
+from ..letters.claim import Claim, ClaimedDelivery
+from ..letters.deferred import Deferred
 from ..letters.letter import DeadLetter
 from ..letters.store import DeadLetterStore
 from ..message import NO_ENVELOPE, M, Message, RawMessage, check_message_cls
@@ -100,10 +100,8 @@ class TestAdapter(Adapter[M]):
         :raises Exception: what ``run`` of a real adapter would end with.
         """
         context = self._context_of(message, envelope)
-        ctx = context.processing_ctx
-        ctx.run(context)
-        ctx.settle_one(context)
-        return ACKED if context.outcome is ACKED else self._record(context)
+        context.processing_ctx.run(context)
+        return self._settle(context)
 
     async def asend(self, message: M | bytes, **envelope: Unpack[EnvelopeFields]) -> Outcome:
         """Do what :meth:`send` does, on the running event loop."""
@@ -159,7 +157,7 @@ class TestAdapter(Adapter[M]):
         if claimed is None:  # somebody gave it up, removed or replayed it
             return []
         claim, letter = claimed
-        delivery = DeferredDelivery(letter, claim, Deferred(store))
+        delivery = ClaimedDelivery(letter, claim, Deferred(store))
         context: HandlingContext[M] = ctx.process(delivery)
         outcome = self._settle(context)
         if outcome is ACKED:
