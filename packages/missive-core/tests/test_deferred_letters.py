@@ -204,3 +204,27 @@ def test_claims_are_renewed_again_after_a_time_without_any() -> None:
         assert renewed.wait(20)
     finally:
         leases.close()
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_lost_claim_is_reported_while_its_letter_is_in_flight(
+    settled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not where the letter was settled while its claim was renewed."""
+
+    class Losing(MemoryDLQ):
+        def renew(self, claim: Claim, **options: Any) -> Claim | None:
+            if settled:
+                leases.drop([delivery])
+            return None
+
+    store = Losing()
+    store.defer([deferred()])
+    ((claim, _),) = store.claim_due(1)
+    delivery = SimpleNamespace(claim=claim)
+    leases = Leases(store, lease=60.0)
+    leases.hold(delivery)
+    leases.renew()
+    leases.close()
+    assert ("was lost" in caplog.text) is not settled
+    assert delivery.claim is claim

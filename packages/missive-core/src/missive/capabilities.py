@@ -52,3 +52,15 @@ class Capabilities:
     settles_across_connections: bool = False
     #: The most messages that the transport hands out unsettled; None where nothing limits it.
     max_in_flight: int | None = None
+
+
+#: What is promised where the messages are letters of a store.
+OF_A_STORE = Capabilities(
+    delivery="at-least-once",
+    nack="redeliver",
+    persistent=True,
+    crash_redelivery=True,
+    competing_consumers=True,
+    stable_id=True,
+    headers=True,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..capabilities import Capabilities
+from ..capabilities import OF_A_STORE
 from ..errors import ConfigurationError, DeadLetterStoreError
 from ..handling import HandlingContext
 from ..letters.store import DeadLetterStore
@@ -31,15 +31,7 @@ class DeferredAdapter(PollingAdapter[M]):
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
     """
 
-    capabilities = Capabilities(
-        delivery="at-least-once",
-        nack="redeliver",
-        persistent=True,
-        crash_redelivery=True,
-        competing_consumers=True,
-        stable_id=True,
-        headers=True,
-    )
+    capabilities = OF_A_STORE
     connection_errors = (DeadLetterStoreError,)
 
     def __init__(

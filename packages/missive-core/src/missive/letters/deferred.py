@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, cast
 
-from ..capabilities import Capabilities
+from ..capabilities import OF_A_STORE
 from ..delivery import Delivery
 from ..error_notes import place_of
 from ..handling import ACKED, NACKED, HandlingContext
@@ -45,16 +46,7 @@ class Deferred:
     :param clock: returns the time in seconds, monotonic.
     """
 
-    capabilities = Capabilities(
-        delivery="at-least-once",
-        nack="redeliver",
-        persistent=True,
-        crash_redelivery=True,
-        competing_consumers=True,
-        stable_id=True,
-        headers=True,
-        settles_across_connections=True,
-    )
+    capabilities = replace(OF_A_STORE, settles_across_connections=True)
 
     def __init__(
         self,

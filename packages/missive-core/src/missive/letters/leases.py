@@ -22,13 +22,11 @@ class Leases:
 
     :param store: the store that gave the claims.
     :param lease: how long a claim outlives its process, in seconds.
-    :param tells: whether a claim that was lost is logged; else settling it finds that out.
     """
 
-    def __init__(self, store: DeadLetterStore, lease: float, *, tells: bool = False) -> None:
+    def __init__(self, store: DeadLetterStore, lease: float) -> None:
         self._store = store
         self._lease = lease
-        self._tells = tells
         self._held: dict[bytes, ClaimedDelivery] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -75,10 +73,10 @@ class Leases:
                 return
             if renewed is not None:
                 delivery.claim = renewed
-            elif self._tells and claim.id in self._held:  # else it was settled meanwhile
+            elif claim.id in self._held:  # else it was settled meanwhile
                 logger.warning(
                     "the claim on %s was lost: the letter was removed or replaced, or another"
-                    " replay has it",
+                    " process has it",
                     format_id(claim.id),
                 )
 

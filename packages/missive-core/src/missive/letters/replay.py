@@ -6,11 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
 from ..adapter import Adapter
-from ..capabilities import Capabilities
+from ..capabilities import OF_A_STORE
 from ..error_notes import place_of
 from ..errors import ConfigurationError
 from ..handling import ACKED, HandlingContext
@@ -60,16 +61,7 @@ class ReplayAdapter(Adapter[M]):
     :ivar result: the counts of the run, so far or at its end.
     """
 
-    capabilities = Capabilities(
-        delivery="at-least-once",
-        nack="redeliver",
-        persistent=True,
-        crash_redelivery=True,
-        ordering="total",
-        competing_consumers=True,
-        stable_id=True,
-        headers=True,
-    )
+    capabilities = replace(OF_A_STORE, ordering="total")
 
     def __init__(
         self,
@@ -118,7 +110,7 @@ class ReplayAdapter(Adapter[M]):
         self.result = ReplayResult()
         self.ready = threading.Event()
         self.shutdown_handler = ShutdownHandler()
-        self._leases = Leases(store, lease, tells=True)
+        self._leases = Leases(store, lease)
         self._running = threading.Lock()
 
     def run(self) -> ReplayResult:
@@ -141,7 +133,7 @@ class ReplayAdapter(Adapter[M]):
             else:
                 with (
                     self._processor.context(self.message_cls, self, dlq=self.store) as ctx,
-                    closing(Leases(self.store, self.lease, tells=True)) as self._leases,
+                    closing(Leases(self.store, self.lease)) as self._leases,
                 ):
                     self.ready.set()
                     self._replay_all(ctx)

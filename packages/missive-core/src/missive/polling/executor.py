@@ -74,18 +74,16 @@ class Executor(ABC, Generic[M]):
     def begun(self) -> list[HandlingContext[M]]:
         """Return the messages whose handling has begun and is not collected."""
 
-    @abstractmethod
+    # These do nothing where handlers run in the receiving thread.
+
     def halt(self) -> None:
         """Let no job begin from now on, and end the wait of ``collect``; also in a signal handler."""
 
-    @abstractmethod
     def close(self) -> None:
         """Let no job begin, and move those that have not begun to ``skipped``."""
 
-    @abstractmethod
     def cancel(self) -> None:
         """At the drain deadline: cancel what can be cancelled."""
 
-    @abstractmethod
     def join(self) -> None:
         """Wait for the executor's threads to end; called when nothing is in flight."""

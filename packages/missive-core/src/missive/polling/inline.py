@@ -73,15 +73,3 @@ class InlineExecutor(Executor[M]):
     def begun(self) -> list[HandlingContext[M]]:
         """Return what is being handled."""
         return [] if self.current is None else [self.current]
-
-    def halt(self) -> None:
-        """Do nothing: the receive loop looks before each message whether it may begin."""
-
-    def close(self) -> None:
-        """Do nothing: nothing waits here."""
-
-    def cancel(self) -> None:
-        """Do nothing: a handler in this thread has returned by now."""
-
-    def join(self) -> None:
-        """Do nothing: there is no thread."""

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
-from types import TracebackType
 from typing import Any
 
 from ..error_notes import place_of
@@ -36,12 +35,7 @@ class Turnstile:
         if self._inside != threading.get_ident():
             self._lock.release()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._inside != threading.get_ident():
             self._lock.acquire()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from itertools import count
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..adapter import Adapter, Runs
@@ -220,12 +219,7 @@ class TestAdapter(Adapter[M]):
             self._start(RawMessage)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         ctx, self._ctx = self._ctx, None
         if ctx is not None:
             ctx.finish(error)
@@ -235,12 +229,7 @@ class TestAdapter(Adapter[M]):
             await self._new_ctx(RawMessage).astart()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         ctx, self._ctx = self._ctx, None
         if ctx is not None:
             await ctx.afinish(error)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..adapter import Adapter
-from ..capabilities import Capabilities
+from ..capabilities import OF_A_STORE, Capabilities
 from ..errors import ConfigurationError
 from ..handling import Outcome
 from ..message import M, check_message_cls
@@ -35,15 +36,7 @@ REPLIES = Capabilities(
     max_bytes=1024 * 1024,
 )
 #: What one promises that stores a message before it answers.
-STORES = Capabilities(
-    delivery="at-least-once",
-    nack="redeliver",
-    persistent=True,
-    crash_redelivery=True,
-    competing_consumers=True,
-    headers=True,
-    max_bytes=1024 * 1024,
-)
+STORES = replace(OF_A_STORE, stable_id=False, max_bytes=1024 * 1024)
 
 
 class JudgingOptions(TypedDict, total=False):
