@@ -827,14 +827,23 @@ def test_many_quick_tasks_are_not_taken_for_one_that_blocks(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A loop that is busy with many tasks in turn names none of them."""
-    monkeypatch.setattr("missive.polling.event_loop.BLOCKED_AFTER", 0.5)
+    now, looked, look = [0.0], threading.Event(), EventLoopExecutor._look_for_blocking
+
+    def look_and_tell(executor: Any) -> None:
+        look(executor)
+        looked.set()
 
     async def quick(message: RawMessage, ctx: Any) -> None:
-        for _ in range(1000):
-            ctx.state.count = 1
+        now[0] += 0.01  # on the executor's clock, whatever time the machine takes
+        if int(message.raw_data) % 50 == 0:
+            looked.clear()
+            assert looked.wait(DEADLINE)
         ctx.ack()
 
-    MemoryTransport(processor_of(quick), numbered(3000), batch_size=3000, max_in_flight=3000).run()
+    monkeypatch.setattr("missive.polling.event_loop.BLOCKED_AFTER", 0.05)
+    monkeypatch.setattr("missive.polling.event_loop.monotonic", lambda: now[0])
+    monkeypatch.setattr(EventLoopExecutor, "_look_for_blocking", look_and_tell)
+    MemoryTransport(processor_of(quick), numbered(300), batch_size=300, max_in_flight=300).run()
     assert "blocks the event loop" not in caplog.text
 
 
