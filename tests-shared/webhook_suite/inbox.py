@@ -21,7 +21,8 @@ from missive import (
     otherwise,
 )
 from missive.letters import received_letter
-from missive.webhooks import inbox_pump, inbox_writer, senders, signatures
+from missive.webhooks import inbox as own_inbox
+from missive.webhooks import inbox_writer, senders, signatures
 
 from webhook_suite import make_adapter
 
@@ -409,7 +410,7 @@ def test_a_store_that_cannot_be_an_inbox(client_of, dlq):
 
 def test_hooks_that_fail_are_tried_again(inbox_of, handled, monkeypatch, caplog):
     """While a before-hook fails, messages are stored all the same, and handled afterwards."""
-    monkeypatch.setattr(inbox_pump, "PAUSE", 0.001)
+    monkeypatch.setattr(own_inbox, "PAUSE", 0.001)
     tries = []
 
     @handled.processor.before_processing
@@ -443,7 +444,7 @@ def test_the_end_waits_for_handlers(client_of, handled):
 
 def test_the_drain_deadline_of_an_inbox(client_of, handled, monkeypatch):
     """A handler that does not end in time is reported; its message is handled again later."""
-    monkeypatch.setattr(inbox_pump, "GRACE", 0.01)
+    monkeypatch.setattr(own_inbox, "GRACE", 0.01)
     handled.release.clear()
     adapter = make_adapter(RawMessage, handled.processor, inbox=True, drain_timeout=0.01)
     assert client_of(adapter).post(b"one").status == 202

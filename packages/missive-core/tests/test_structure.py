@@ -36,7 +36,7 @@ LAYERS = {
         " polling.connection polling.event_loop polling.executor polling.held"
         " polling.inline polling.intake polling.lanes polling.loop polling.placing polling.refused"
         " polling.pump polling.turn polling.transport polling.options polling.port polling.push"
-        " polling.settling polling.start polling.status polling.threads polling.wakeup"
+        " polling.settling polling.status polling.threads polling.wakeup"
         " polling.watch urls"
     ),
     "adapters": (
@@ -45,7 +45,7 @@ LAYERS = {
     ),
     "webhooks": (
         "webhooks webhooks.adapter webhooks.answers webhooks.challenges webhooks.codings"
-        " webhooks.delivery webhooks.forms webhooks.framing webhooks.inbox webhooks.inbox_pump"
+        " webhooks.delivery webhooks.forms webhooks.framing webhooks.inbox"
         " webhooks.inbox_writer webhooks.intake webhooks.options webhooks.reception webhooks.request"
         " webhooks.senders webhooks.serving webhooks.signatures webhooks.twilio webhooks.verifying"
     ),

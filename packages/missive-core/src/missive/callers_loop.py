@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Generic
 
-from . import settlement
 from .around import closing_steps, delivery_steps
 from .callables import call_on_loop
 from .delivery import Delivery
@@ -64,10 +63,8 @@ class OnCallersLoop(Generic[M]):
         """
         from .loop_thread import call_in_thread
 
-        settle = partial(
-            settlement.settle, (context,), self.adapter, self.dlq, self._sends, nullcontext()
-        )
-        error = settle() if context.letter is None else await call_in_thread(settle)
+        settle, batch = self._settle, (context,)
+        error = settle(batch) if context.letter is None else await call_in_thread(settle, batch)
         await run_async(closing_steps(context))
         await run_async(self._observing_steps(context))
         if error is not None:

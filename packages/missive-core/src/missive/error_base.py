@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 
 class MissiveError(RuntimeError):
@@ -49,3 +49,15 @@ def describe(function: object) -> str:
     code = getattr(function, "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
     return f"{name}{where}"
+
+
+def safe_text_of(error: BaseException) -> str | None:
+    """Return what an error says without a message's content; None where that is not known.
+
+    That is its ``safe_text``, or the ``reason`` that its class has for all its errors.
+    """
+    kind: Any = type(error)
+    said: Any = getattr(kind, "reason", None)
+    if hasattr(kind, "safe_text"):
+        said = cast("Any", error).safe_text
+    return said if type(said) is str and said else None

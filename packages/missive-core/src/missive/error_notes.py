@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
-from .error_base import describe
+from .error_base import describe, safe_text_of
 
 logger = logging.getLogger("missive.errors")
 
@@ -80,18 +80,6 @@ def type_and_place(error: BaseException) -> str:
     """Return an error's type and, if it was raised, where."""
     kind, place = type(error).__name__, _place_of(error)
     return kind if place is None else f"{kind} at {place}"
-
-
-def safe_text_of(error: BaseException) -> str | None:
-    """Return what an error says without a message's content; None where that is not known.
-
-    That is its ``safe_text``, or the ``reason`` that its class has for all its errors.
-    """
-    kind: Any = type(error)
-    said: Any = getattr(kind, "reason", None)
-    if hasattr(kind, "safe_text"):
-        said = cast("Any", error).safe_text
-    return said if type(said) is str and said else None
 
 
 def named(error: BaseException) -> str:

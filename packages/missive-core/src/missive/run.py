@@ -245,7 +245,7 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
             if failure is not None:
                 raise failure
             return [ACKED] * len(batch)
-        error = settlement.settle(batch, self.adapter, self.dlq, self._sends, self.elsewhere)
+        error = self._settle(batch)
         for context in batch:
             close, context._close = context._close, None
             if close is not None:
@@ -255,6 +255,9 @@ class ProcessingContext(OriginalCalls[M], OnCallersLoop[M], Lifecycle, Builder[M
         if error is not None:
             raise error
         return [context.outcome for context in batch]
+
+    def _settle(self, batch: Sequence[HandlingContext[M]]) -> Exception | None:
+        return settlement.settle(batch, self.adapter, self.dlq, self._sends, self.elsewhere)
 
     def _sends(self, context: HandlingContext[M]) -> bool:
         generation, envelope = self._generation, context.message.envelope

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .error_base import ConfigurationError, MissiveError
-from .error_notes import safe_text_of
+from .error_base import ConfigurationError, MissiveError, safe_text_of
 
 
 class TransportError(MissiveError):

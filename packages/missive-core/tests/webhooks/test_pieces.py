@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from missive import Capabilities, JSONMessage, MemoryDLQ, Message, Processor, RawMessage
 from missive.letters import received_letter
-from missive.webhooks import Answer, answers, challenges, inbox_pump, inbox_writer, senders
+from missive.webhooks import Answer, answers, challenges, inbox, inbox_writer, senders
 from missive.webhooks.serving import TO_END, length_of
 from webhook_suite.bare import BareAdapter, BareClient, BareDelivery
 
@@ -102,19 +102,19 @@ def test_more_than_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closed_between_two_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """An inbox that is closed while it waits for its next try does not begin again."""
-    monkeypatch.setattr(inbox_pump, "PAUSE", DEADLINE)
+    monkeypatch.setattr(inbox, "PAUSE", DEADLINE)
     processor: Processor[RawMessage] = Processor()
     processor.set_dlq(MemoryDLQ())
     tries: list[int] = []
     failed = threading.Event()
-    monkeypatch.setattr(inbox_pump.logger, "error", lambda *args: failed.set())
+    monkeypatch.setattr(inbox.logger, "error", lambda *args: failed.set())
 
     @processor.before_processing
     def before(ctx: object) -> None:
         tries.append(1)
         raise RuntimeError
 
-    pump = inbox_pump.InboxPump(RawMessage, processor, 1, 30.0)
+    pump = inbox.InboxPump(RawMessage, processor, 1, 30.0)
     pump.start()
     assert failed.wait(DEADLINE)
     pump.close()

@@ -10,14 +10,14 @@ from ..errors import ConfigurationError, DeadLetterStoreError
 from ..handling import HandlingContext
 from ..letters.store import DeadLetterStore
 from ..message import M
-from ..polling import PollingAdapter
+from ..polling.adapter import PollingAdapter
 from ..processor import Processor
 from ..urls import read_options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..polling import PollingOptions
+    from ..polling.options import PollingOptions
 
 __all__ = ["DeferredAdapter"]
 

@@ -12,7 +12,8 @@ from ..capabilities import Capabilities
 from ..delivery import Delivery
 from ..errors import ConfigurationError, NackUnsupported
 from ..message import M
-from ..polling import EndOfInput, PollingAdapter
+from ..polling.adapter import PollingAdapter
+from ..polling.port import EndOfInput
 from ..processor import Processor
 from ..urls import read_flag, read_options
 from .reading import ReaderThread
@@ -20,7 +21,7 @@ from .reading import ReaderThread
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..polling import PollingOptions
+    from ..polling.options import PollingOptions
 
 __all__ = ["StdinAdapter"]
 

@@ -18,10 +18,9 @@ from ..processor import Processor
 from ..run import ProcessingContext
 from ..shutdown_handler import ShutdownHandler
 from .connection import Connection
-from .loop import Loop
+from .loop import Loop, start_loop
 from .options import check_options
 from .port import Port
-from .start import start_loop
 from .status import Counters, Status
 from .wakeup import Wakeup
 from .watch import HandlerTimeouts
