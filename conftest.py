@@ -10,7 +10,9 @@ import pytest
 from hypothesis import settings
 
 pytest_plugins = ["spreading"]
-pytest.register_assert_rewrite("deferred_suite", "patience", "recorder", "running", "webhook_suite")
+pytest.register_assert_rewrite(
+    "deferred_suite", "patience", "recorder", "running", "store_suite", "webhook_suite"
+)
 
 # A shared machine may be slow at any moment, so no example has a deadline of its own.
 settings.register_profile("quick", deadline=None)

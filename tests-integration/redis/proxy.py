@@ -30,7 +30,6 @@ class Proxy:
         self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
         self._delay = 0.0
-        self._refusing = False
         self.accepted = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -57,9 +56,6 @@ class Proxy:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            if self._refusing:
-                near.close()
-                continue
             threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
@@ -76,12 +72,6 @@ class Proxy:
             self._pairs.append(pair)
             self.accepted += 1
         pair.run()
-
-    @property
-    def connections(self) -> int:
-        """How many connections are forwarded now."""
-        with self._lock:
-            return sum(pair.is_open for pair in self._pairs)
 
     def cut(self) -> None:
         """End all connections in an orderly way."""
@@ -102,10 +92,6 @@ class Proxy:
         """Have everything arrive so many seconds later."""
         self._delay = seconds
 
-    def refuse(self, refusing: bool) -> None:
-        """Turn new connections away, or stop doing so."""
-        self._refusing = refusing
-
     def _each(self, act: Callable[[_Pair], None]) -> None:
         with self._lock:
             pairs = list(self._pairs)
@@ -121,10 +107,6 @@ class _Pair:
         self._delay = delay
         self._frozen = threading.Event()
         self._ended = threading.Event()
-
-    @property
-    def is_open(self) -> bool:
-        return not self._ended.is_set() and not self._frozen.is_set()
 
     def run(self) -> None:
         near, far = self._sides

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis import settings
 from missive import (
     ConfigurationError,
     DeadLetter,
@@ -15,21 +14,11 @@ from missive import (
     DecodingError,
     JSONMessage,
     MemoryDLQ,
-    Message,
     RawMessage,
     dlq_from_url,
 )
 from missive.letters import Claim
-
-NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
-
-
-def make_letter(
-    id: bytes = b"1", body: bytes = b"body", *, minutes: int = 0, **fields: object
-) -> DeadLetter:
-    at = NOON + timedelta(minutes=minutes)
-    letter = DeadLetter(id, body, "reason", "handling", at, at)
-    return letter._replace(**fields)
+from store_suite import FILTERED, NOON, AgainstDict, fill, make_letter
 
 
 def claimed(store: DeadLetterStore, id: bytes = b"1", **options: Any) -> Claim:
@@ -41,83 +30,11 @@ def claimed(store: DeadLetterStore, id: bytes = b"1", **options: Any) -> Claim:
     return claim
 
 
-class AgainstDict(RuleBasedStateMachine):
-    """Do the same to a store and to a dict."""
+class MemoryAgainstDict(AgainstDict):
+    """Do the same to a store in memory and to a dict."""
 
-    keys = st.binary(max_size=2)
-    values = st.tuples(st.binary(max_size=2).map(RawMessage), st.text(max_size=3))
-
-    make_store: Callable[[], DeadLetterStore] = MemoryDLQ
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = type(self).make_store()
-        self.model: dict[bytes, tuple[Message, str]] = {}
-
-    def same(self, call: object) -> None:
-        results = []
-        for mapping in (self.store, self.model):
-            try:
-                results.append(call(mapping))  # type: ignore[operator]
-            except KeyError:
-                results.append(KeyError)
-        assert results[0] == results[1]
-
-    @rule(key=keys, value=values)
-    def assign(self, key: bytes, value: tuple[Message, str]) -> None:
-        self.store[key] = value
-        self.model[key] = value
-
-    @rule(key=keys, reason=st.text(max_size=3))
-    def assign_same_message(self, key: bytes, reason: str) -> None:
-        if key in self.model:
-            self.assign(key, (self.model[key][0], reason))
-
-    @rule(key=keys)
-    def delete(self, key: bytes) -> None:
-        self.same(lambda mapping: mapping.__delitem__(key))
-
-    @rule(key=keys)
-    def get(self, key: bytes) -> None:
-        self.same(lambda mapping: mapping[key])
-        self.same(lambda mapping: mapping.get(key, "none"))
-        self.same(lambda mapping: key in mapping)
-
-    @rule(key=keys)
-    def pop(self, key: bytes) -> None:
-        self.same(lambda mapping: mapping.pop(key))
-
-    @rule(key=keys)
-    def pop_default(self, key: bytes) -> None:
-        self.same(lambda mapping: mapping.pop(key, None))
-
-    @rule()
-    def popitem(self) -> None:
-        self.same(lambda mapping: mapping.popitem())
-
-    @rule(key=keys, value=values)
-    def setdefault(self, key: bytes, value: tuple[Message, str]) -> None:
-        self.same(lambda mapping: mapping.setdefault(key, value))
-
-    @rule(items=st.dictionaries(keys, values, max_size=3))
-    def update(self, items: dict[bytes, tuple[Message, str]]) -> None:
-        self.store.update(items)
-        self.model.update(items)
-
-    @rule()
-    def clear(self) -> None:
-        self.store.clear()
-        self.model.clear()
-
-    @invariant()
-    def equal(self) -> None:
-        assert len(self.store) == len(self.model)
-        assert list(self.store) == list(self.model)
-        assert list(reversed(self.store)) == list(reversed(self.model))
-        assert list(self.store.items()) == list(self.model.items())
-        assert list(self.store.values()) == list(self.model.values())
-        assert self.store == self.model
-        assert bool(self.store) == bool(self.model)
+    def open(self) -> list[Any]:
+        return [MemoryDLQ()]
 
 
 def make_minimal() -> DeadLetterStore:
@@ -135,11 +52,17 @@ def make_minimal() -> DeadLetterStore:
 class MinimalAgainstDict(AgainstDict):
     """Do the same to a store that has no mapping of its own."""
 
-    make_store = staticmethod(make_minimal)
+    def open(self) -> list[Any]:
+        return [make_minimal()]
+
+
+for machine in (MemoryAgainstDict, MinimalAgainstDict):  # half the examples: each has many steps
+    half = (settings.default.max_examples or 0) // 2
+    machine.TestCase.settings = settings(settings.default, max_examples=half)
 
 
 class TestMapping:
-    test_against_dict = AgainstDict.TestCase
+    test_against_dict = MemoryAgainstDict.TestCase
     test_minimal_against_dict = MinimalAgainstDict.TestCase
 
     @pytest.mark.parametrize("key", ["text", 1, None, ("t",)])
@@ -207,34 +130,10 @@ class TestReading:
     @pytest.fixture
     def store(self) -> MemoryDLQ:
         store = MemoryDLQ()
-        store.put_many(
-            [
-                make_letter(b"1", reason="a", handler="h", error_type="E", source="s", minutes=1),
-                make_letter(b"2", reason="b", handler="h", error_type="E", source="t", minutes=2),
-                make_letter(b"3", reason="a", minutes=3),
-                make_letter(b"4", reason="a", handler="h", error_type="E", source="s", minutes=4),
-            ]
-        )
+        fill(store)
         return store
 
-    @pytest.mark.parametrize(
-        ("filters", "ids"),
-        [
-            ({}, b"1234"),
-            ({"reason": "a"}, b"134"),
-            ({"handler": "h", "reason": "a"}, b"14"),
-            ({"handler": ""}, b"3"),
-            ({"error_type": "E", "source": "t"}, b"2"),
-            ({"since": NOON + timedelta(minutes=3)}, b"34"),
-            ({"until": NOON + timedelta(minutes=3)}, b"12"),
-            ({"limit": 2}, b"12"),
-            ({"limit": 0}, b""),
-            ({"newest_first": True, "limit": 3}, b"432"),
-            ({"after": 2}, b"34"),
-            ({"after": 3, "newest_first": True}, b"21"),
-            ({"reason": "a", "after": 1, "limit": 1}, b"3"),
-        ],
-    )
+    @pytest.mark.parametrize(("filters", "ids"), FILTERED)
     def test_filters(self, store: MemoryDLQ, filters: dict[str, object], ids: bytes) -> None:
         """Letters are found by every filter given, in order, from a position on."""
         assert b"".join(letter.id for letter in store.letters(**filters)) == ids  # type: ignore[arg-type]

@@ -11,15 +11,7 @@ import pytest
 from missive import DeadLetter, DeadLetterStoreError, RawMessage
 from missive.dlq.sqlite import SQLiteDLQ
 from missive.letters import MAX_LEASE, MAX_TRACEBACK, Failure
-
-NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
-
-
-def make_letter(
-    id: bytes = b"1", body: bytes = b"body", *, minutes: int = 0, **fields: Any
-) -> DeadLetter:
-    at = NOON + timedelta(minutes=minutes)
-    return DeadLetter(id, body, "reason", "handling", at, at, message_id=id)._replace(**fields)
+from store_suite import FILTERED, NOON, fill, make_letter
 
 
 def whole_letter(**fields: Any) -> DeadLetter:
@@ -85,7 +77,7 @@ class TestExtremes:
         del store[key]
         assert not store
 
-    @pytest.mark.parametrize("size", [0, 1, 4096, 64 * 1024 * 1024])
+    @pytest.mark.parametrize("size", [0, 1, 4096, 16 * 1024 * 1024])
     def test_bodies(self, store: SQLiteDLQ, size: int) -> None:
         """A body of any length comes back whole, and counts as the same when it is redelivered."""
         body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
@@ -152,34 +144,10 @@ class TestExtremes:
 class TestReading:
     @pytest.fixture
     def filled(self, store: SQLiteDLQ) -> SQLiteDLQ:
-        store.put_many(
-            [
-                make_letter(b"1", reason="a", handler="h", error_type="E", source="s", minutes=1),
-                make_letter(b"2", reason="b", handler="h", error_type="E", source="t", minutes=2),
-                make_letter(b"3", reason="a", minutes=3),
-                make_letter(b"4", reason="a", handler="h", error_type="E", source="s", minutes=4),
-            ]
-        )
+        fill(store)
         return store
 
-    @pytest.mark.parametrize(
-        ("filters", "ids"),
-        [
-            ({}, b"1234"),
-            ({"reason": "a"}, b"134"),
-            ({"handler": "h", "reason": "a"}, b"14"),
-            ({"handler": ""}, b"3"),
-            ({"error_type": "E", "source": "t"}, b"2"),
-            ({"since": NOON + timedelta(minutes=3)}, b"34"),
-            ({"until": NOON + timedelta(minutes=3)}, b"12"),
-            ({"limit": 2}, b"12"),
-            ({"limit": 0}, b""),
-            ({"newest_first": True, "limit": 3}, b"432"),
-            ({"after": 2}, b"34"),
-            ({"after": 3, "newest_first": True}, b"21"),
-            ({"reason": "a", "after": 1, "limit": 1}, b"3"),
-        ],
-    )
+    @pytest.mark.parametrize(("filters", "ids"), FILTERED)
     @pytest.mark.parametrize("page_size", [1, 100])
     def test_filters(
         self,
