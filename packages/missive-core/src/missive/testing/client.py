@@ -99,8 +99,10 @@ class TestAdapter(Adapter[M]):
         :raises Exception: what ``run`` of a real adapter would end with.
         """
         context = self._context_of(message, envelope)
-        context.processing_ctx.run(context)
-        return self._settle(context)
+        ctx = context.processing_ctx
+        ctx.run(context)
+        ctx.settle_one(context)
+        return ACKED if context.outcome is ACKED else self._record(context)
 
     async def asend(self, message: M | bytes, **envelope: Unpack[EnvelopeFields]) -> Outcome:
         """Do what :meth:`send` does, on the running event loop."""
