@@ -6,12 +6,12 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Generic
 
-from .around import closing_steps, delivery_steps
+from .around import closing_steps, delivery_steps, live_bare
 from .callables import call_on_loop
 from .delivery import Delivery
 from .handling import ACKED, HandlingContext
 from .lifecycle import set_variables
-from .message import M
+from .message import M, Message
 from .steps import call_here, run_async
 
 
@@ -34,9 +34,7 @@ class OnCallersLoop(Generic[M]):
             await _occupy(threads, _handle_and_settle, self, context)
             return context
         if self.bare:  # the same as its steps, where it stands alone (benchmarks/asgi.py)
-            from .loop_tasks import live_bare, raised_in_callers_task
-
-            await live_bare(self, context, raised_in_callers_task)
+            await live_bare(self, context, _raised)
         else:
             await self.arun(context, partial(call_on_loop, partial(_occupy, threads)))
         simple = self._ack is not None and context._routine and not self._observers
@@ -51,10 +49,7 @@ class OnCallersLoop(Generic[M]):
 
         :param call: calls the handler.
         """
-        from .loop_tasks import raised_in_callers_task
-
-        raised = partial(raised_in_callers_task, context.message)
-        await run_async(delivery_steps(self, context, call), raised)
+        await run_async(delivery_steps(self, context, call), partial(_raised, context.message))
 
     async def asettle(self: Any, context: HandlingContext[M]) -> None:
         """Do what ``settle`` does for one delivery, on the running event loop.
@@ -69,6 +64,13 @@ class OnCallersLoop(Generic[M]):
         await run_async(self._observing_steps(context))
         if error is not None:
             raise error
+
+
+def _raised(message: Message, error: BaseException) -> BaseException:
+    """Return what an error in the caller's task means, where somebody else may cancel the task."""
+    from .loop_tasks import raised_in_callers_task  # a plain run imports no asyncio
+
+    return raised_in_callers_task(message, error)
 
 
 def _handle_and_settle(run: Any, context: HandlingContext[Any]) -> None:

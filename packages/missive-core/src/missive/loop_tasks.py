@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any
 
-from .around import batch_steps, closing_steps, delivery_steps
+from .around import batch_steps, closing_steps, delivery_steps, live_bare
 from .callables import call_on_loop
 from .errors import HandlerCancelled
-from .handling import ACKED, HandlingContext
+from .handling import HandlingContext
 from .message import Message
 from .steps import call_here, run_async
 
@@ -33,10 +32,10 @@ async def live(
     """
     for context in contexts:
         run.complete(context)
-    raised = partial(_raised, contexts[0].message)
+    raised = partial(raised_here, contexts[0].message)
     call = call_here if not run.hooks.is_async else partial(call_on_loop, run.loop.call)
     if len(contexts) == 1 and is_bare(run, contexts[0]):
-        await live_bare(run, contexts[0])
+        await live_bare(run, contexts[0], raised_here)
     elif len(contexts) == 1:
         await run_async(delivery_steps(run, contexts[0], call), raised)
     else:
@@ -68,7 +67,7 @@ def is_bare(run: Any, context: HandlingContext[Any]) -> bool:
     return handler is not None and handler.is_async and not handler.in_steps
 
 
-def _raised(message: Message, error: BaseException) -> BaseException:
+def raised_here(message: Message, error: BaseException) -> BaseException:
     """Return what a handler's own CancelledError means: a failure of this message."""
     if not isinstance(error, asyncio.CancelledError):
         return error
@@ -86,28 +85,3 @@ def raised_in_callers_task(message: Message, error: BaseException) -> BaseExcept
     if not hasattr(task, "cancelling") or task.cancelling():
         return error
     return HandlerCancelled(message, error)
-
-
-async def live_bare(run: Any, context: HandlingContext[Any], raised: Any = _raised) -> None:
-    """Do what ``delivery_steps`` does, where there is only the handler: in a third of the time.
-
-    :param raised: returns what an error that the handler raised means.
-    """
-    if run.timed:
-        context._started = perf_counter()
-    message, handler = context.message, context.handler
-    assert handler is not None
-    message._handling = context
-    try:
-        await handler.function(message, context)
-    except BaseException as given:
-        error = raised(message, given)
-        if not isinstance(error, Exception):
-            raise
-        context.fail(error)
-    finally:
-        message._handling = None
-    if context._decision is ACKED and context.error is None and not run.timed:
-        context.outcome = ACKED  # as most messages end, without another call
-    else:
-        run.decide(context)

@@ -79,6 +79,7 @@ class PollingAdapter(Port[M], Adapter[M]):
         self.handler_timeout = handler_timeout
         self.loop_factory = loop_factory
         check_options(self, max_in_flight)
+        self.stopped_at = None
         self.pauses = {}
         self.counters = Counters()
         self.leftover = []

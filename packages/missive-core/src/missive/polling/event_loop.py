@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from ..around import live_bare
 from ..ids import format_id
-from ..loop_tasks import CANCELLED, is_bare, live, live_bare
+from ..loop_tasks import CANCELLED, is_bare, live, raised_here
 from ..loop_thread import GRACE
 from ..message import M
 from ..run import ProcessingContext
@@ -109,7 +110,7 @@ class EventLoopExecutor(ThreadExecutor[M]):
             await self._live(task)
             return
         try:
-            await live_bare(run, context)
+            await live_bare(run, context, raised_here)
         except asyncio.CancelledError:
             pass
         except BaseException as error:  # raised by run(), in the receiving thread

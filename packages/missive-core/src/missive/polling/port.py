@@ -34,7 +34,7 @@ class Port(Transport, Generic[M]):
     handler_timeout: float | None
     ready: threading.Event
     #: When stop was asked for, on the clock of time.monotonic; None while it was not.
-    stopped_at: float | None = None
+    stopped_at: float | None
     #: Why the intake is paused, by reason, with the time on the monotonic clock.
     pauses: dict[str, float]
     counters: Counters
