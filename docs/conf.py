@@ -35,6 +35,7 @@ extensions = [
     "conformance_points",
     "error_entries",
     "postgresql_schema",
+    "soak_runs",
     "sqlite_schema",
 ]
 

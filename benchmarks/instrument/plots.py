@@ -46,13 +46,14 @@ def _measured(suite: Suite, case: Case, figures: Figures) -> bool:
     return any(figures.spread(suite, case.name, name) for name in case.variants)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Import matplotlib, with colours for light and dark ground."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: ICN001
+    from matplotlib import pyplot as plots  # noqa: ICN001
 
-    pyplot.rcParams.update(
+    plots.rcParams.update(
         {
             "text.color": INK,
             "axes.labelcolor": INK,
@@ -67,18 +68,18 @@ def _pyplot() -> Any:
             "savefig.transparent": True,
         }
     )
-    return pyplot
+    return plots
 
 
 def _save(figure: Any, stem: Path) -> list[Path]:
     paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
     figure.savefig(paths[0], metadata={"Date": None})
     figure.savefig(paths[1], dpi=160, metadata={"Software": None})
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return paths
 
 
-def _plain_numbers(axis: Any) -> None:
+def plain_numbers(axis: Any) -> None:
     """Write 1000 and not a power of ten."""
     from matplotlib.ticker import FuncFormatter
 
@@ -119,7 +120,7 @@ def headline(suite: Suite, figures: Figures) -> Case | None:
 
 def _bars(panels: Sequence[tuple[Suite, Case, str]], figures: Figures, label: str) -> Any:
     """Draw a panel for each case, under its title, all on one logarithmic axis."""
-    figure, grid = _pyplot().subplots(
+    figure, grid = pyplot().subplots(
         len(panels),
         1,
         figsize=(8, sum(0.3 * len(case.variants) + 0.5 for _, case, _ in panels) + 0.5),
@@ -162,14 +163,14 @@ def _panel(axes: Any, suite: Suite, case: Case, figures: Figures) -> None:
     axes.set_yticks(range(len(found)), [variant.name for variant, _ in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xscale("log")
-    _plain_numbers(axes.xaxis)
+    plain_numbers(axes.xaxis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
 
 
 def _curve(suite: Suite, curve: str, points: Sequence[Case], figures: Figures) -> Any:
     """Draw time and memory over what the curve varies."""
-    figure, panels = _pyplot().subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, panels = pyplot().subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     names = list(dict.fromkeys(name for case in points for name in case.variants))
     ordinals: dict[str, int] = {}
     for name in names:
@@ -198,7 +199,7 @@ def _curve(suite: Suite, curve: str, points: Sequence[Case], figures: Figures) -
             axes.fill_between(xs, lows, highs, color=style["color"], alpha=0.2, linewidth=0)
     for axes, title in zip(panels, (suite.unit, "MB, at its peak"), strict=True):
         axes.set_xscale("log")
-        _plain_numbers(axes.xaxis)
+        plain_numbers(axes.xaxis)
         axes.set_xlabel(curve)
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
         axes.spines[["top", "right"]].set_visible(False)
@@ -207,6 +208,6 @@ def _curve(suite: Suite, curve: str, points: Sequence[Case], figures: Figures) -
     panels[1].set_yscale("symlog", linthresh=1)
     panels[1].set_ylim(bottom=0)
     for axes in panels:
-        _plain_numbers(axes.yaxis)
+        plain_numbers(axes.yaxis)
     panels[0].legend(fontsize=8)
     return figure

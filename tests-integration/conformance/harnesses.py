@@ -392,7 +392,12 @@ class StreamsHarness(RedisHarness):
             return 0
         for group in self.client.xinfo_groups(stream):
             if group["name"] == self.group.encode():
-                return int(group["pending"]) + int(group["lag"])
+                # After a restart the server may not know how many entries are new.
+                new = group["lag"]
+                if new is None:
+                    start = b"(" + group["last-delivered-id"]
+                    new = len(self.client.xrange(stream, min=start))
+                return int(group["pending"]) + int(new)
         return int(self.client.xlen(stream))
 
 

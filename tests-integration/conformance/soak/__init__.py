@@ -1,0 +1,1 @@
+"""Long runs of each transport at 80 % of its capacity, with faults at random: ``./dev soak``."""
