@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING
+from time import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from missive import Capabilities, ConfigurationError, Delivery, M, Processor
-from missive.polling import PollingAdapter
+from missive.polling import PollingAdapter, read_options
 
 if TYPE_CHECKING:
     from missive.polling import PollingOptions
     from typing_extensions import Unpack
 
-#: How many files are read at once, at most.
-BATCH = 100
-#: How often the folder is looked at while it is empty, in seconds.
+#: How many files are taken at once, at most.
+BATCH = 10
+#: How often the folder is looked at while nothing is due, in seconds.
 INTERVAL = 0.05
 
 
 class SpoolAdapter(PollingAdapter[M]):
     """Takes the files of a folder as messages, in the order of their names, and removes what is acked.
 
-    A publisher writes a file under a name that begins with a dot, and renames it when it is whole.
+    A publisher writes a file under a name that begins with a dot, and renames it when it is whole. A
+    file that was delivered twice is called ``NAME.2``. It is due once its time of modification is past.
 
     :param folder: the spool.
     :param retry_after: after so many seconds a file whose message was nacked is redelivered.
+    :param lease: after so many seconds the files of a consumer that died are redelivered.
+    :param max_deliveries: a file that was delivered so often and never settled is dead-lettered
+        without being handled again.
     :param options: what every PollingAdapter takes.
     """
 
@@ -37,8 +44,11 @@ class SpoolAdapter(PollingAdapter[M]):
         persistent=True,
         crash_redelivery=True,
         ordering="source",
+        competing_consumers=True,
         stable_id=True,
+        delivery_count=True,
         reconnects=True,
+        settles_across_connections=True,
     )
     connection_errors = (OSError,)
 
@@ -49,53 +59,123 @@ class SpoolAdapter(PollingAdapter[M]):
         folder: Path | str,
         *,
         retry_after: float = 5.0,
+        lease: float = 30.0,
+        max_deliveries: int = 10,
         **options: Unpack[PollingOptions],
     ) -> None:
         super().__init__(message_cls, processor, **options)
-        if not retry_after > 0:
-            raise ConfigurationError(f"retry_after of {type(self).__name__} must be more than 0 s")
+        for name, value in (
+            ("retry_after", retry_after),
+            ("lease", lease),
+            ("max_deliveries", max_deliveries),
+        ):
+            if not value > 0:
+                raise ConfigurationError(f"{name} of {type(self).__name__} must be more than 0")
         self.folder = Path(folder)
         self.retry_after = retry_after
-        self._delivered: set[str] = set()
-        self._resting: dict[str, float] = {}
+        self.lease = lease
+        self.max_deliveries = max_deliveries
+        self.keepalive_interval = lease / 3
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        message_cls: Callable[[bytes], Any],
+        processor: Processor[Any],
+        **options: Any,
+    ) -> SpoolAdapter[Any]:
+        """Build the adapter from ``spool:/var/spool/orders?retry_after=2``."""
+        readers = {
+            **cls.url_options,
+            "retry_after": float,
+            "lease": float,
+            "max_deliveries": int,
+        }
+        given = {**read_options(url, readers), **options}
+        return cls(message_cls, processor, unquote(urlsplit(url).path), **given)
 
     def open(self) -> None:
-        """Make sure that the spool can be read, and forget what was delivered before."""
+        """Make sure that the spool is there."""
         if not self.folder.is_dir():
             raise NotADirectoryError(f"{self.folder} is no folder")
-        self._delivered.clear()
 
     def close(self) -> None:
         """Hold nothing: there is no connection to a folder."""
 
     def receive(self, timeout: float) -> Sequence[Delivery]:
-        """Read the files that are due, the first names first."""
-        now = monotonic()
-        self._resting = {name: due for name, due in self._resting.items() if due > now}
-        waiting = {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
-        names = sorted(waiting - self._delivered - self._resting.keys())
-        if not names:
+        """Claim the files that are due, the first names first.
+
+        One that was delivered before is claimed alone: it may end its process, and others with it.
+        """
+        deliveries: list[Delivery] = []
+        for name in sorted(self._due()):
+            again = "." in name
+            if again and deliveries:
+                break
+            with suppress(FileNotFoundError):  # another consumer was quicker
+                deliveries.append(self._claim(name))
+            if again or len(deliveries) == BATCH:
+                break
+        if not deliveries:
             self.wait(min(timeout, INTERVAL))
-            return ()
-        deliveries = [self._read(name) for name in names[:BATCH]]
-        self._delivered.update(names[:BATCH])
         return deliveries
 
-    def _read(self, name: str) -> Delivery:
-        path = self.folder / name
-        return Delivery(path.read_bytes(), message_id=name, source=str(self.folder), native=path)
+    def _due(self) -> Iterator[str]:
+        now = time()
+        for entry in os.scandir(self.folder):
+            with suppress(FileNotFoundError):
+                if not entry.name.startswith(".") and entry.stat().st_mtime <= now:
+                    yield entry.name
+
+    def _claim(self, name: str) -> Delivery:
+        stem, _, count = name.partition(".")
+        path = self.folder / f"{stem}.{int(count or 0) + 1}"
+        _set_due(self.folder / name, self.lease)
+        Path(self.folder, name).rename(path)  # of several consumers, one can
+        delivery = Delivery(
+            path.read_bytes(),
+            message_id=stem,
+            source=str(self.folder),
+            delivery_count=int(count or 0) + 1,
+            native=path,
+        )
+        if int(count or 0) >= self.max_deliveries:
+            delivery.rejection = (f"delivered {count} times and never settled", "handling")
+        return delivery
+
+    def keepalive(self) -> None:
+        """Keep the claims of messages that are being handled."""
+        for delivery in self.unsettled():
+            with suppress(FileNotFoundError):
+                _set_due(delivery.native, self.lease)
 
     def ack(self, message: M) -> None:
         """Remove the file."""
-        name = message.native.name
         message.native.unlink(missing_ok=True)
-        self._delivered.discard(name)
 
     def nack(self, message: M) -> None:
         """Leave the file, and let it rest for a while."""
-        name = message.native.name
-        self._resting[name] = monotonic() + self.retry_after
-        self._delivered.discard(name)
+        with suppress(FileNotFoundError):
+            _set_due(message.native, self.retry_after)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let others have what was claimed and not handled, uncounted."""
+        for delivery in deliveries:
+            with suppress(FileNotFoundError):
+                _set_due(delivery.native, 0)
+                delivery.native.rename(
+                    delivery.native.with_suffix(f".{delivery.delivery_count - 1}")
+                )
+
+
+def _set_due(path: Path, seconds: float) -> None:
+    """Have a file delivered after so many seconds.
+
+    :raises FileNotFoundError: it was settled, or another consumer has claimed it.
+    """
+    due = time() + seconds
+    os.utime(path, (due, due))
 
 
 def publish(folder: Path | str, body: bytes) -> str:

@@ -5,6 +5,8 @@ from spool_adapter import SpoolAdapter, publish
 
 class SpoolHarness(AdapterHarness):
     adapter_cls = SpoolAdapter
+    max_deliveries = True
+    url = "spool:/var/spool/orders?retry_after=2"
 
     @property
     def spool(self):
@@ -14,7 +16,8 @@ class SpoolHarness(AdapterHarness):
         self.spool.mkdir()
 
     def make_adapter(self, processor, message_cls=RawMessage, **options):
-        return SpoolAdapter(message_cls, processor, self.spool, retry_after=0.2, **options)
+        given = {"retry_after": 0.2, "lease": 1.0, **options}
+        return SpoolAdapter(message_cls, processor, self.spool, **given)
 
     def missing_adapter(self, processor, **options):
         return SpoolAdapter(RawMessage, processor, self.folder / "nowhere", **options)

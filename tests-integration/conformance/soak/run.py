@@ -61,7 +61,8 @@ class Soak:
         self.transport = transport
         self.harness: Any = lab.harness
         self.folder = lab.folder / "ledgers"
-        self.random = random.Random(seed)
+        self.random = random.Random(f"{transport.title} {seed}")
+        self.coming: list[str] = []
         self.findings = Findings()
         self.at_most_once = lab.capabilities.delivery == "at-most-once"
         self.proxy: Proxy | None = lab.proxy() if self.harness.offers("endpoint") else None
@@ -92,7 +93,7 @@ class Soak:
         while (left := self.begun + seconds - monotonic()) > 0:
             self.watch(min(left, self.random.uniform(*APART)))
             if monotonic() < self.begun + seconds:
-                self.strike(self.random.choice(self.kinds()))
+                self.strike(self.next_kind())
         self.publisher.halt()
         self.drain()
         self.publisher.end()
@@ -185,6 +186,12 @@ class Soak:
         if self.transport.outages and self.harness.offers("kill"):
             kinds += ["restart", "crash"]
         return kinds
+
+    def next_kind(self) -> str:
+        """Choose a kind of fault: in a random order, each before any comes a second time."""
+        if not self.coming:
+            self.coming = self.random.sample(self.kinds(), len(self.kinds()))
+        return self.coming.pop()
 
     def strike(self, kind: str) -> None:
         """Let one fault happen."""
