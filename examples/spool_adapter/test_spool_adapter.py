@@ -6,6 +6,7 @@ from spool_adapter import SpoolAdapter, publish
 class SpoolHarness(AdapterHarness):
     adapter_cls = SpoolAdapter
     max_deliveries = True
+    patience = 30.0
     url = "spool:/var/spool/orders?retry_after=2"
 
     @property
@@ -16,7 +17,7 @@ class SpoolHarness(AdapterHarness):
         self.spool.mkdir()
 
     def make_adapter(self, processor, message_cls=RawMessage, **options):
-        given = {"retry_after": 0.2, "lease": 1.0, **options}
+        given = {"retry_after": 0.2, "lease": 5.0, **options}
         return SpoolAdapter(message_cls, processor, self.spool, **given)
 
     def missing_adapter(self, processor, **options):
