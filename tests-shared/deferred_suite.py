@@ -10,6 +10,7 @@ from typing import Any
 
 import missive
 import pytest
+from hypothesis import example
 from hypothesis import strategies as st
 from missive import (
     DeadLetterStore,
@@ -29,9 +30,11 @@ EVENTS: st.SearchStrategy[Events] = st.lists(
         st.tuples(st.just("tick"), st.floats(0.1, 20.0)),
         st.tuples(st.just("set"), st.sampled_from([-3600.0, 86_400.0, -1.0, 40.0, 3.0])),
         st.tuples(st.just("take"), st.integers(0, 2)),
+        st.tuples(st.just("wait"), st.integers(0, 2)),
         st.tuples(st.just("end"), st.integers(0, 2)),
         st.tuples(st.just("kill"), st.integers(0, 2)),
     ),
+    min_size=5,
     max_size=60,
 )
 RETRIES = st.builds(
@@ -44,6 +47,21 @@ RETRIES = st.builds(
 )
 #: How often each message fails.
 FAILURES = st.lists(st.integers(0, 6), min_size=1, max_size=4)
+#: What must happen in any case: a message is taken twice, its process is killed, its clock is set.
+SCENES: tuple[Events, ...] = (
+    [("wait", 0), ("take", 1), ("end", 0), ("wait", 1)],
+    [("wait", 0), ("kill", 0), ("wait", 1), ("end", 1)],
+    [("wait", 0), ("set", 86_400.0), ("wait", 1), ("tick", 20.0), ("end", 0), ("wait", 2)],
+    [("wait", 0), ("set", -3600.0), ("wait", 1), ("tick", 20.0), ("end", 0), ("wait", 2)],
+)
+
+
+def scenes(test: Callable[..., None]) -> Callable[..., None]:
+    """Have a test that is given events, a retry and failures run through the scenes first."""
+    retry = Retry(attempts=4, delay=10.0, jitter=0.0)
+    for events in SCENES:
+        test = example(events=events, retry=retry, failures=[3, 6, 1])(test)
+    return test
 
 
 class World:
@@ -52,6 +70,11 @@ class World:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.set_by = 0.0
+
+    def shift(self, *, seconds: float = 0.0, set_by: float = 0.0) -> None:
+        """Let time pass, and set the one clock."""
+        self.seconds += seconds
+        self.set_by += set_by
 
     def clock(self) -> float:
         return self.seconds
@@ -62,12 +85,13 @@ class World:
 
 
 @contextmanager
-def world(*modules: str) -> Iterator[World]:
+def world(*modules: str, made: World | None = None) -> Iterator[World]:
     """Have stores and settlement go by the clock of a world.
 
     :param modules: those of the store, where that is not in memory.
+    :param made: the world; a new one unless given.
     """
-    made = World()
+    made = made or World()
     with pytest.MonkeyPatch.context() as patch:
         for module in (*modules, "letters.memory", "letters.letter", "letters.deferred", "waiting"):
             patch.setattr(f"missive.{module}.utc_now", made.wall)
@@ -156,12 +180,12 @@ class Simulation:
             self.check(body)
 
     def do_tick(self, seconds: float) -> None:
-        self.time.seconds += seconds
+        self.time.shift(seconds=seconds)
         for process in self.processes:
             process.pump.leases.renew()
 
     def do_set(self, by: float) -> None:
-        self.time.set_by += by
+        self.time.shift(set_by=by)
         self.set_at = self.time.seconds
         for process in self.processes:  # as each does every second
             self.take(process)
@@ -175,6 +199,15 @@ class Simulation:
             body = delivery.raw_data
             assert body not in in_flight, "handled twice at once"
             self.begun[body] += 1
+
+    def do_wait(self, number: float) -> None:
+        """Let time pass until something is due, or the leases of the killed have ended; take it."""
+        due = self.store.next_due()
+        left = 70.0 if due is None else (due - self.time.wall()).total_seconds()
+        while left > 0.0:
+            self.do_tick(min(left, 20.0))
+            left -= 20.0
+        self.take(self.processes[int(number)])
 
     def do_end(self, number: float) -> None:
         process = self.processes[int(number)]
@@ -199,7 +232,7 @@ class Simulation:
                     process.end()
             if not self.store.counts().deferred:
                 return
-            self.time.seconds += 6 * 3600.0
+            self.time.shift(seconds=6 * 3600.0)
         raise AssertionError("a message waits for ever")
 
     def check(self, body: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import missive
 import pytest
-from deferred_suite import EVENTS, FAILURES, RETRIES, Events, Process, Simulation, world
+from deferred_suite import EVENTS, FAILURES, RETRIES, Events, Process, Simulation, scenes, world
 from hypothesis import given
 from missive import (
     ConfigurationError,
@@ -480,6 +480,7 @@ def test_a_message_acked_after_its_claim_was_lost_is_said_so(
 # Whatever happens.
 
 
+@scenes
 @given(events=EVENTS, retry=RETRIES, failures=FAILURES)
 def test_each_message_is_tried_as_often_as_allowed_and_never_twice_at_once(
     events: Events, retry: Retry, failures: list[int]

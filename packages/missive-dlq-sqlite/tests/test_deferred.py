@@ -6,7 +6,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from deferred_suite import EVENTS, FAILURES, RETRIES, Events, Simulation, world
+from deferred_suite import EVENTS, FAILURES, RETRIES, Events, Simulation, scenes, world
 from hypothesis import given, settings
 from missive import DeadLetterStore, Retry
 from missive.dlq.sqlite import SQLiteDLQ
@@ -14,6 +14,7 @@ from missive.dlq.sqlite import SQLiteDLQ
 
 # A file takes six times as long as the memory does.
 @settings(max_examples=settings().max_examples // 4)
+@scenes
 @given(events=EVENTS, retry=RETRIES, failures=FAILURES)
 def test_each_message_is_tried_as_often_as_allowed_and_never_twice_at_once(
     events: Events, retry: Retry, failures: list[int]
