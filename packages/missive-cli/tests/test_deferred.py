@@ -81,6 +81,16 @@ def test_export_purge_and_delete_leave_alone_what_waits(missive, store):
     assert store.counts().deferred == 0
 
 
+def test_show_says_when_a_message_is_due(missive, store):
+    """And how often it was tried; a dead letter is never due."""
+    lines = [
+        " ".join(line.split()) for line in missive("dlq", "show", URL, "wait-1").stdout.split("\n")
+    ]
+    assert "state deferred after 2 attempts" in lines
+    assert f"due {LATER:%Y-%m-%d %H:%M:%SZ}" in lines
+    assert "due " not in missive("dlq", "show", URL, "dead").stdout
+
+
 def test_retry_now_makes_messages_due(missive, store):
     """By the beginning of an id, by filter, or all."""
     assert missive("dlq", "retry-now", URL, "wait-1").stderr == "1 message due now\n"
@@ -138,6 +148,10 @@ def test_a_processor_that_declares_no_retry_is_given_one(missive, start, project
     done = missive("run", "flaky:processor", "--from", "stdin:", *options, input="hello\n")
     assert done.returncode == 0, done.stderr
     assert "attempt 1" in done.stdout
+    assert "(flaky.py:" in done.stderr
+    assert ": 4 attempts, 0 s x 2 up to 300 s" in done.stderr
+    assert "ended: 1 received, 0 acked, 0 nacked, 0 dead-lettered, " in done.stderr
+    assert " deferred\n" in done.stderr
     process = start("run", "flaky:processor", "--from", "deferred:", *options)
     if "attempt 3" not in done.stdout:
         process.wait_for("attempt 3")

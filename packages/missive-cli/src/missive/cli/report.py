@@ -8,7 +8,7 @@ from typing import Any
 
 from missive import Adapter, DeadLetterStore, DeadLetterStoreError, MemoryDLQ, Processor
 
-from .describe import describe_matcher, place
+from .describe import describe_matcher, describe_policy, place
 
 #: How many handlers the report names.
 HANDLERS_SHOWN = 20
@@ -26,7 +26,7 @@ class Report:
     :ivar dlq: what keeps the dead letters, or None.
     :ivar workers: how many messages are handled at once; None where the adapter does not say.
     :ivar in_flight: how many may be with workers; None where the adapter does not say.
-    :ivar handlers: name, matcher and place of each handler.
+    :ivar handlers: name, matcher, place and policy of each handler: its retries and its breaker.
     :ivar warnings: what cannot be safe, each with the remedy.
     """
 
@@ -72,7 +72,8 @@ class Report:
             yield f"workers       {self.workers}{in_flight}"
         yield f"handlers      {len(self.handlers)}"
         for handler in self.handlers[:HANDLERS_SHOWN]:
-            yield f"  {handler['name']} for {handler['matcher']} ({handler['place']})"
+            policy = f": {handler['policy']}" if handler["policy"] else ""
+            yield f"  {handler['name']} for {handler['matcher']} ({handler['place']}){policy}"
         if len(self.handlers) > HANDLERS_SHOWN:
             yield f"  and {len(self.handlers) - HANDLERS_SHOWN} more"
         for warning in self.warnings:
@@ -102,6 +103,7 @@ def make_report(
                 "name": handler.name,
                 "matcher": describe_matcher(handler.matcher),
                 "place": place(handler),
+                "policy": describe_policy(handler, processor.retry),
             }
             for handler in processor.handlers
         ],

@@ -139,7 +139,12 @@ class _Counts:
 
     def log(self) -> None:
         """Log the counts, in the same words for all adapters."""
-        names = ("received", "acked", "nacked", "dead_lettered")
+        names = ("received", "acked", "nacked", "dead_lettered", "deferred")
         status = self._status() if self._status is not None else None
-        counts = [self._counts[name] if status is None else getattr(status, name) for name in names]
-        logger.info("ended: %d received, %d acked, %d nacked, %d dead-lettered", *counts)
+        counts = {
+            name: self._counts[name] if status is None else getattr(status, name, 0)
+            for name in names
+        }
+        shown = [name for name in names if name != "deferred" or counts[name]]
+        said = ", ".join(f"{counts[name]} {name.replace('_', '-')}" for name in shown)
+        logger.info("ended: %s", said)

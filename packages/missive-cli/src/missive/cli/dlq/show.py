@@ -75,6 +75,8 @@ def _fields(letter: DeadLetter, claim: Claim | None) -> Iterator[str]:
         "handler": letter.handler,
         "error": letter.error_type,
         "reason": shortened(letter.reason, MAX_REASON),
+        "state": f"deferred after {plural(letter.attempt, 'attempt')}" if letter.due else None,
+        "due": _when(letter.due) if letter.due else None,
         "failures": str(letter.failures),
         "first failed": _when(letter.first_failed),
         "last failed": _when(letter.last_failed),
