@@ -46,7 +46,8 @@ STANDARD_HEADERS = {
 }
 
 # Stripe and Shopify publish how they sign but no example with its secret. These were signed as
-# their pages say, by openssl:
+# their pages say, by openssl; Stripe's and Shopify's own libraries (stripe, @shopify/shopify-api) take
+# them as valid:
 #   printf '1492774577.{"id": "evt_1"}' | openssl dgst -sha256 -hmac whsec_test
 #   printf '{"id":1}' | openssl dgst -sha256 -hmac shpss_test -binary | base64
 STRIPE_SECRET = "whsec_test"
