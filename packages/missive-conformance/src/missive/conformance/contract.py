@@ -91,7 +91,7 @@ def check(
         ``"nack=redeliver"`` and ``"nack!=redeliver"`` (a capability with, or without, a value),
         ``"max_bytes<=1000"``, ``"PollingAdapter"`` (a base class), ``"harness.kill"`` (something
         the harness offers), ``"no harness.own_dlq"`` (the opposite of another need),
-        ``"handlers=plain"`` and ``"handlers!=batch"`` (what a run's handlers are).
+        ``"handlers!=batch"`` (what a run's handlers are).
     :param read: the section of the documentation to read on in.
     """
 

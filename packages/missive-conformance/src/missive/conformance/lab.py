@@ -263,6 +263,7 @@ class AdapterLab:
         matcher: Callable[[Any], bool] | None = everything,
         dlq: MutableMapping[bytes, tuple[Any, str]] | None = None,
         observe: bool = False,
+        blocks: bool = False,
     ) -> Recorder:
         """Make a processor that notes what reaches its handler; see :class:`Recorder`."""
         return Recorder(
@@ -272,6 +273,7 @@ class AdapterLab:
             observe=observe,
             patience=self.patience,
             style=self.style,
+            blocks=blocks,
         )
 
     def letters(self, on_write: Callable[[bytes], None] | None = None) -> Letters:

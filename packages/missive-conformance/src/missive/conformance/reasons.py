@@ -32,9 +32,7 @@ SENTENCES = {
     "settles_across_connections=False": "a transport that settles on any connection accepts late acks",
     "stable_id": "a transport that gives no lasting ids cannot repeat one",
     # What the handlers of a run are.
-    "handlers!=async": "a plain function that waits would block the event loop of async handlers",
     "handlers!=batch": "a batch handler that fails leaves the messages that it decided as they are",
-    "handlers=plain": "handlers on one event loop, or of one batch, are called in turn",
     # Classes that a subject may have.
     "DeadLetterStore": "a plain mapping has none of a dead letter store's methods",
     "InboxStore": "a store without an inbox cannot receive webhooks",

@@ -85,6 +85,7 @@ class Recorder:
         settlement, so checks that need it not go without.
     :param patience: how long the ``wait`` methods wait, in seconds.
     :param style: how its handlers are written; see :mod:`missive.conformance.styles`.
+    :param blocks: whether the behaviour waits for something, so that it would hold up an event loop.
     """
 
     def __init__(
@@ -96,8 +97,10 @@ class Recorder:
         observe: bool,
         patience: float,
         style: str = PLAIN,
+        blocks: bool = False,
     ) -> None:
         self.style = style
+        self.blocks = blocks
         self.behaviour: Behaviour = behaviour or (lambda message, ctx: ctx.ack())
         self.patience = patience
         self.processor: Processor[Any] = Processor()
@@ -120,7 +123,7 @@ class Recorder:
             self.note(message)
             self.behaviour(message, ctx)
 
-        register(self.processor, matcher, handler, self.style, **options)
+        register(self.processor, matcher, handler, self.style, blocks=self.blocks, **options)
 
     def note(self, message: Any) -> None:
         """Note that a handler was called with a message."""

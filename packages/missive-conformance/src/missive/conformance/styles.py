@@ -36,30 +36,43 @@ def kind_of(style: str) -> str:
     return style.partition(":")[0]
 
 
+def size_of(style: str) -> int:
+    """Return how many messages a handler takes at once, at most."""
+    return int(style.partition(":")[2] or 1)
+
+
 def register(
     processor: Processor[Any],
     matcher: Callable[[Any], bool],
     function: Function,
     style: str,
+    *,
+    blocks: bool = False,
     **options: Any,
 ) -> None:
     """Register a check's handler in a style; what it does, raises and decides stays the same.
 
+    :param blocks: whether the function waits for something: a coroutine has it run in a thread.
     :param options: keyword arguments of ``handle_for``, such as ``retry``.
     """
-    kind, _, size = style.partition(":")
+    kind = kind_of(style)
     if kind == PLAIN:
         processor.handle_for(matcher, **options)(function)
     elif kind == ASYNC:
-        processor.handle_for(matcher, **options)(_as_coroutine(function))
+        processor.handle_for(matcher, **options)(_as_coroutine(function, blocks=blocks))
     else:
         processor.handle_batch_for(
-            matcher, size=int(size), wait=BATCH_WAIT, split_on_error=True, **options
+            matcher, size=size_of(style), wait=BATCH_WAIT, split_on_error=True, **options
         )(_as_batch(function))
 
 
-def _as_coroutine(function: Function) -> Callable[[Any, HandlingContext[Any]], Any]:
+def _as_coroutine(
+    function: Function, *, blocks: bool
+) -> Callable[[Any, HandlingContext[Any]], Any]:
     async def handle(message: Any, ctx: HandlingContext[Any]) -> None:
+        if blocks:
+            await asyncio.to_thread(function, message, ctx)
+            return
         await asyncio.sleep(0)
         function(message, ctx)
 

@@ -185,7 +185,7 @@ class Stopping:
         expect(spent < 0.2, f"it spent {spent:.2f} s of CPU in one idle second")
         expect(len(looks) < 200, f"it called receive() {len(looks)} times in one idle second")
 
-    @check("A79", needs=("PollingAdapter", "handlers!=async"), read="adapters#drain")
+    @check("A79", needs=("PollingAdapter",), read="adapters#drain")
     def test_a79_the_drain_deadline_is_kept(self, lab: AdapterLab) -> None:
         """Handlers that are not through at drain_timeout are given up: DrainTimeout names their
         ids.
@@ -197,7 +197,7 @@ class Stopping:
             gate.wait(3 * lab.patience)
             ctx.ack()
 
-        recorder = lab.record(never)
+        recorder = lab.record(never, blocks=True)
         with lab.running(recorder, workers=2, drain_timeout=0.2) as running:
             lab.publish(b"in flight for too long")
             expect(inside.wait(lab.patience), "the message did not reach the handler")
