@@ -194,6 +194,41 @@ def test_asend_without_a_with_starts_the_run_and_aexit_ends_it_once() -> None:
     asyncio.run(test())
 
 
+def test_what_is_delivered_again_runs_on_the_tests_own_loop() -> None:
+    """``aredeliver`` and ``aadvance`` do what ``redeliver`` and ``advance`` do, where ``asend`` does."""
+    processor: missive.Processor[missive.RawMessage] = missive.Processor()
+    processor.set_dlq(missive.MemoryDLQ())
+    loops: set[asyncio.AbstractEventLoop] = set()
+
+    async def handle(message: missive.RawMessage, ctx: Any) -> None:
+        await asyncio.sleep(0)
+        loops.add(asyncio.get_running_loop())
+        if message.delivery_count == ctx.attempt == 1:
+            if message.raw_data == b"returned":
+                ctx.nack()
+                return
+            raise TimeoutError
+        ctx.ack()
+
+    in_order = missive.Retry(on=(TimeoutError,), delay=1.0, jitter=0.0, in_order=True)
+    in_store = missive.Retry(on=(TimeoutError,), delay=2.0, jitter=0.0)
+    processor.handle_for(lambda m: m.raw_data == b"held", retry=in_order)(handle)
+    processor.handle_for(lambda m: m.raw_data != b"held", retry=in_store)(handle)
+
+    async def test() -> None:
+        async with processor.test_client() as client:
+            assert await client.asend(b"returned") is Outcome.NACKED
+            assert await client.aredeliver() == [Outcome.ACKED]
+            sent = [await client.asend(body) for body in (b"kept", b"held")]
+            assert sent == [Outcome.DEFERRED, Outcome.DEFERRED]
+            assert await client.aadvance(1.0) == [Outcome.ACKED]
+            assert await client.aadvance(1.0) == [Outcome.ACKED]
+            assert [m.raw_data for m in client.acked] == [b"returned", b"kept", b"held", b"kept"]
+        assert loops == {asyncio.get_running_loop()}
+
+    asyncio.run(test())
+
+
 def test_asend_raises_what_left_a_message_unsettled() -> None:
     """As send does where there is no DLQ."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +30,7 @@ class TestAdapter(Adapter[M]):
 
     It settles exactly as the adapters of real transports do, in the order of sending. Processing
     hooks run at ``with``, or at the first ``send``; and at ``close`` or the end of the ``with``.
-    Inside an event loop use ``async with`` and ``asend``.
+    Inside an event loop use ``async with``, ``asend``, ``aredeliver`` and ``aadvance``.
 
     Retries wait for :meth:`advance`, on a clock of the client's own: no test waits.
 
@@ -99,7 +99,7 @@ class TestAdapter(Adapter[M]):
         :raises Exception: what ``run`` of a real adapter would end with.
         """
         context = self._context_of(message, envelope)
-        ctx = context.processing_ctx
+        ctx = context.processing_ctx  # not by _deliver, another call (benchmarks/dispatch.py)
         ctx.run(context)
         ctx.settle_one(context)
         return ACKED if context.outcome is ACKED else self._record(context)
@@ -110,60 +110,86 @@ class TestAdapter(Adapter[M]):
             await self._new_ctx(
                 RawMessage if isinstance(message, bytes) else type(message)
             ).astart()
-        context = self._context_of(message, envelope)
-        await context.processing_ctx.arun(context)
-        await context.processing_ctx.asettle(context)
-        return self._record(context)
+        return await self._adeliver(self._context_of(message, envelope))
 
     def redeliver(self) -> list[Outcome]:
         """Deliver what was nacked since the last call: same ids, delivery counts raised by one."""
-        returned, self._returned = self._returned, []
-        self._waiting = [row for row in self._waiting if row[2] not in returned]
-        heapq.heapify(self._waiting)
-        outcomes: list[Outcome] = []
-        try:
-            for context in returned:
-                outcomes.append(self._send_again(context))  # noqa: PERF401
-        finally:  # after an error, the rest stays to be redelivered
-            self._returned[:0] = returned[len(outcomes) + 1 :]
-        return outcomes
+        return [self._deliver(context) for context in self._nacked()]
+
+    async def aredeliver(self) -> list[Outcome]:
+        """Do what :meth:`redeliver` does, on the running event loop."""
+        return [await self._adeliver(context) for context in self._nacked()]
 
     def advance(self, seconds: float) -> list[Outcome]:
         """Let time pass for retries, and deliver what became due, in the order of time.
 
         :param seconds: how long; no time passes on the machine's clock.
         """
-        outcomes: list[Outcome] = []
+        return [self._deliver(context) for context in self._due(seconds)]
+
+    async def aadvance(self, seconds: float) -> list[Outcome]:
+        """Do what :meth:`advance` does, on the running event loop."""
+        return [await self._adeliver(context) for context in self._due(seconds)]
+
+    def _nacked(self) -> Iterator[HandlingContext[M]]:
+        """Return what was nacked until now; each once those before it were delivered."""
+        self._waiting = [row for row in self._waiting if row[2] not in self._returned]
+        heapq.heapify(self._waiting)
+        for _ in range(len(self._returned)):  # what is nacked again has to wait
+            yield self._again(self._returned.pop(0))
+
+    def _due(self, seconds: float) -> Iterator[HandlingContext[M]]:
+        """Return what is due within some seconds; each once those before it were delivered."""
         end = self._now + seconds
         while self._waiting and self._waiting[0][0] <= end:
             self._now, _, context = heapq.heappop(self._waiting)
-            outcomes += self._attempt_again(context)
+            if not context.held and context.outcome is DEFERRED:
+                yield from self._of_store(context)
+                continue
+            if not context.held:
+                self._returned.remove(context)
+            yield self._again(context)
         self._now = end
-        return outcomes
 
-    def _attempt_again(self, context: HandlingContext[M]) -> list[Outcome]:
-        if not context.held and context.outcome is DEFERRED:
-            return self._take_deferred(context)
-        if not context.held:
-            self._returned.remove(context)
-        return [self._send_again(context)]
-
-    def _take_deferred(self, waiting: HandlingContext[M]) -> list[Outcome]:
-        """Handle a message that its store has kept until now."""
+    def _of_store(self, waiting: HandlingContext[M]) -> Iterator[HandlingContext[M]]:
+        """Return the next attempt at a message that its store has kept until now."""
         ctx = waiting.processing_ctx
         store = ctx.dlq
         assert isinstance(store, DeadLetterStore)
         assert waiting.letter is not None
         claimed = _claim_same(store, waiting.letter)
-        if claimed is None:  # somebody gave it up, removed or replayed it
-            return []
-        claim, letter = claimed
-        delivery = ClaimedDelivery(letter, claim, Deferred(store))
-        context: HandlingContext[M] = ctx.process(delivery)
-        outcome = self._settle(context)
-        if outcome is ACKED:
-            self.acked.append(context.message)
-        return [outcome]
+        if claimed is not None:  # else it was given up, removed or replayed
+            claim, letter = claimed
+            delivery = ClaimedDelivery(letter, claim, Deferred(store))
+            yield ctx.begin(delivery.raw_data, delivery)
+
+    def _again(self, context: HandlingContext[M]) -> HandlingContext[M]:
+        """Return the next delivery of a message."""
+        message, old = context.message, context.delivery
+        delivery = Delivery(
+            message.raw_data,
+            message.message_id,
+            message.headers,
+            old.source,
+            (old.delivery_count or 1) + 1,
+            old.make_native(),
+        )
+        if context.held:
+            delivery.attempt = context.next_attempt
+            delivery.delivery_count = old.delivery_count
+        message.put_in(delivery)
+        return self._context_of(message, {})
+
+    def _deliver(self, context: HandlingContext[M]) -> Outcome:
+        ctx = context.processing_ctx
+        ctx.run(context)
+        ctx.settle_one(context)
+        return self._record(context)
+
+    async def _adeliver(self, context: HandlingContext[M]) -> Outcome:
+        await context.processing_ctx.arun(context)
+        await context.processing_ctx.asettle(context)
+        return self._record(context)
 
     def _context_of(self, message: M | bytes, envelope: EnvelopeFields) -> HandlingContext[M]:
         if isinstance(message, bytes):
@@ -180,35 +206,20 @@ class TestAdapter(Adapter[M]):
             message.envelope = _FIRST_DELIVERY
         return HandlingContext(message, self._ctx or self._start(type(message)))
 
-    def _settle(self, context: HandlingContext[M]) -> Outcome:
-        context.processing_ctx.settle_one(context)
-        return ACKED if context.outcome is ACKED else self._record(context)
-
     def _record(self, context: HandlingContext[M]) -> Outcome:
-        if context.outcome is DEAD_LETTERED:
+        outcome = context.outcome
+        if outcome is ACKED:
+            if context.delivery.settler is not None:  # else it was acked here
+                self.acked.append(context.message)
+            return ACKED
+        if outcome is DEAD_LETTERED:
             self.dead_lettered.append(context.message)
-        if context.outcome is NACKED:
+        if outcome is NACKED:
             self._returned.append(context)
-        if context.outcome in (DEFERRED, NACKED) and context.delay is not None:
+        if outcome in (DEFERRED, NACKED) and context.delay is not None:
             due = self._now + context.delay
             heapq.heappush(self._waiting, (due, next(self._numbers), context))
-        return cast("Outcome", context.outcome)  # settlement raises where there is none
-
-    def _send_again(self, context: HandlingContext[M]) -> Outcome:
-        message, old = context.message, context.delivery
-        delivery = Delivery(
-            message.raw_data,
-            message.message_id,
-            message.headers,
-            old.source,
-            (old.delivery_count or 1) + 1,
-            old.make_native(),
-        )
-        if context.held:
-            delivery.attempt = context.next_attempt
-            delivery.delivery_count = old.delivery_count
-        message.put_in(delivery)
-        return self.send(message)
+        return cast("Outcome", outcome)  # settlement raises where there is none
 
     # The run.
 
