@@ -99,6 +99,7 @@ def test_addresses_are_read() -> None:
     read = read_servers("nats://us%65r:p%2Fw@one,two:4333")
     assert (read.user, read.password, read.encrypted) == ("user", "p/w", False)
     assert read.urls == ("nats://one:4222", "nats://two:4333")
+    assert read_servers("nats://one:4222,nats://two:4333").urls == read.urls
     read = read_servers(["tls://token@[::1]:4333/", "tls://token@two"])
     assert (read.user, read.password, read.encrypted) == ("token", None, True)
     assert read.urls == ("tls://[::1]:4333", "tls://two:4222")

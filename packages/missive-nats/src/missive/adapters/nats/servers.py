@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -36,6 +37,8 @@ PORT = 4222
 CONNECT_TIMEOUT = 5
 #: How long the farewell to a server that was refused may take, in seconds.
 CLOSE_TIMEOUT = 1.0
+#: Other clients write several URLs into one text, each whole.
+_BETWEEN_URLS = re.compile(r",(?=(?:nats|tls)://)")
 _REMEDY = (
     "the address of NATS cannot be read: give nats://user:password@host:4222, or tls:// for TLS,"
     " several hosts with commas between them, and percent-encode what is not a plain letter in a"
@@ -142,7 +145,8 @@ def read_servers(
     :param servers: a URL, or several of one cluster.
     :raises ConfigurationError: they cannot be read, or cannot work.
     """
-    texts: list[object] = [servers] if isinstance(servers, str) else list(_iterable(servers))
+    whole = _BETWEEN_URLS.split(servers) if isinstance(servers, str) else _iterable(servers)
+    texts: list[object] = list(whole)
     found = [_read(text) for text in texts]
     if not found or len({address[:3] for address in found}) > 1:
         raise ConfigurationError(
