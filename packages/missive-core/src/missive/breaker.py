@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Protocol
 
 from .errors import ConfigurationError
-from .retry import ErrorTypes, check_number, exception_types, leaves_of
+from .retry import ErrorTypes, check_number, exception_types, is_whole, leaves_of
 
 logger = logging.getLogger("missive.breaker")
 
@@ -51,10 +51,9 @@ class Breaker:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "on", exception_types("Breaker", "on", self.on))
-        failures: object = self.failures
-        if isinstance(failures, bool) or not isinstance(failures, int) or failures < 1:
+        if not is_whole(self.failures):
             raise ConfigurationError(
-                f"Breaker cannot open after failures={failures!r}; give a whole number from 1"
+                f"Breaker cannot open after failures={self.failures!r}; give a whole number from 1"
             )
         check_number("Breaker", "window", self.window, 0.001)
         check_number("Breaker", "pause", self.pause, 0.001)

@@ -19,7 +19,7 @@ from .errors import (
 )
 from .keys import KeyedMatcher, comparable_key
 from .message import M, Message
-from .retry import Retry, check_number
+from .retry import Retry, check_number, is_whole
 
 Matcher = Callable[[M], bool]
 
@@ -43,10 +43,9 @@ class Batch:
     split_on_error: bool = False
 
     def __post_init__(self) -> None:
-        size: object = self.size
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if not is_whole(self.size):
             raise ConfigurationError(
-                f"a batch cannot have size={size!r}; give a whole number from 1"
+                f"a batch cannot have size={self.size!r}; give a whole number from 1"
             )
         check_number("handle_batch_for()", "wait", self.wait, 0.0)
 

@@ -46,10 +46,9 @@ class Retry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "on", exception_types("Retry", "on", self.on))
         object.__setattr__(self, "not_on", exception_types("Retry", "not_on", self.not_on))
-        attempts: object = self.attempts
-        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+        if not is_whole(self.attempts):
             raise ConfigurationError(
-                f"Retry cannot make attempts={attempts!r}; it counts the first attempt too,"
+                f"Retry cannot make attempts={self.attempts!r}; it counts the first attempt too,"
                 " so give a whole number from 1"
             )
         check_number("Retry", "delay", self.delay, 0.0, LONGEST_DELAY)
@@ -116,6 +115,11 @@ def exception_types(owner: str, name: str, given: object) -> ErrorTypes:
                 f" and a {type(cast('object', kind)).__name__} is not one"
             )
     return types
+
+
+def is_whole(given: object, least: int = 1) -> bool:
+    """Return whether something is a whole number, and no less than that."""
+    return isinstance(given, int) and not isinstance(given, bool) and given >= least
 
 
 def check_number(

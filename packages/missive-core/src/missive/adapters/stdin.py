@@ -13,6 +13,7 @@ from ..delivery import Delivery
 from ..errors import ConfigurationError, NackUnsupported
 from ..message import M
 from ..polling.adapter import PollingAdapter
+from ..polling.options import check_count
 from ..polling.port import EndOfInput
 from ..processor import Processor
 from ..urls import read_flag, read_options
@@ -77,10 +78,8 @@ class StdinAdapter(PollingAdapter[M]):
                 "StdinAdapter reads bytes, and was given a text file; give its .buffer, or open it"
                 ' with "rb"'
             )
-        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 1):
-            raise ConfigurationError(
-                f"max_bytes of StdinAdapter must be a whole number from 1, not {max_bytes!r}"
-            )
+        if max_bytes is not None:
+            check_count(self, "max_bytes", max_bytes)
         self.filelike = filelike
         self.keep_empty = keep_empty
         self.max_bytes = max_bytes

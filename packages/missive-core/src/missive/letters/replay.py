@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -184,24 +184,27 @@ class ReplayAdapter(Adapter[M]):
         """
         self.store.release(cast(ClaimedDelivery, message.envelope).claim)
 
-    def _is_over(self, tried: int) -> bool:
+    def _is_over(self) -> bool:
+        acked, failed, nacked, skipped = self.result
+        tried = skipped if self.dry_run else acked + failed + nacked
         return self.shutdown_handler.should_exit() or (
             self.limit is not None and tried >= self.limit
         )
 
+    def _letters(self) -> Iterator[DeadLetter]:
+        if not self._is_over():
+            for letter in self.selection:
+                yield letter
+                if self._is_over():
+                    return
+
     def _replay_all(self, ctx: ProcessingContext[M]) -> None:
-        tried = 0
-        if self._is_over(tried):
-            return
-        for letter in self.selection:
+        for letter in self._letters():
             claimed = self.selection.claim(letter, self.lease)
             if claimed is None:
                 self._note(Replayed(letter, held=self.store.claim_of(letter.id)), "skipped")
             else:
-                tried += 1
                 self._replay(ctx, *claimed)
-            if self._is_over(tried):
-                return
 
     def _replay(self, ctx: ProcessingContext[M], claim: Claim, letter: DeadLetter) -> None:
         delivery = ClaimedDelivery(letter, claim, self)
@@ -231,12 +234,8 @@ class ReplayAdapter(Adapter[M]):
             )
 
     def _explain_all(self, ctx: ProcessingContext[M]) -> None:
-        if self._is_over(0):
-            return
-        for letter in self.selection:
+        for letter in self._letters():
             self._note(would_be_replayed(letter, ctx, self._processor), "skipped")
-            if self._is_over(self.result.skipped):
-                return
 
     def _note(self, replayed: Replayed, name: str) -> None:
         """Count a letter, and tell of it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypedDict
 
 from ..errors import ConfigurationError
+from ..retry import is_whole
 
 
 class PollingOptions(TypedDict, total=False):
@@ -80,8 +81,7 @@ def check_count(owner: object, option: str, given: object, most: int | None = No
     :param most: the largest number there may be; None: any.
     :raises ConfigurationError: it is not.
     """
-    is_whole = isinstance(given, int) and not isinstance(given, bool)
-    if not is_whole or given < 1 or (most is not None and given > most):  # type: ignore[operator]
+    if not is_whole(given) or (most is not None and given > most):  # type: ignore[operator]
         limit = "" if most is None else f" to {most}"
         raise ConfigurationError(
             f"{option} of {type(owner).__name__} must be a whole number from 1{limit}, not {given!r}"

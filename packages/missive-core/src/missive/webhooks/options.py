@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from ..callables import check_function
 from ..errors import ConfigurationError
+from ..retry import is_whole
 from . import signatures
 from .answers import TOKEN
 from .challenges import Challenge
@@ -49,7 +50,7 @@ def check_count(name: str, count: int, unit: str) -> int:
     :param unit: what it counts.
     :raises ConfigurationError: it is no whole number, or negative.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+    if not is_whole(count, 0):
         raise ConfigurationError(f"{name}={count!r}; give a whole number of {unit}, 0 or more")
     return count
 
