@@ -103,3 +103,23 @@ async def does_not_yield(processing_ctx: Run) -> None:
 @processor.around_handling  # refused
 async def yields_without_contexts() -> AsyncIterator[None]:
     yield
+
+
+@processor.handle_batch_for(missive.otherwise)  # refused
+async def batch_of_a_single_context(messages: Sequence[Message], ctx: Handling) -> None:
+    await asyncio.sleep(0)
+
+
+@processor.handle_for(missive.otherwise)  # refused
+async def single_of_a_batch_context(message: Message, ctx: Batch) -> None:
+    ctx.ack_rest()
+
+
+@processor.handle_for(missive.otherwise)  # refused
+async def returns_a_number(message: Message, ctx: Handling) -> int:
+    return 1
+
+
+@processor.around_delivery  # refused
+async def delivery_without_a_yield(processing_ctx: Run, handling_ctx: Handling) -> None:
+    await asyncio.sleep(0)
