@@ -89,6 +89,21 @@ def test_messages_that_are_settled_together_leave_the_store_in_one_step() -> Non
 # In a run.
 
 
+@pytest.mark.parametrize(("wait", "largest"), [(3600.0, True), (0.0, False)])
+def test_a_run_removes_messages_together_that_are_acked_one_after_the_other(
+    wait: float, largest: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit for each would leave no time for the transport; slow handlers wait for no others."""
+    monkeypatch.setattr("missive.polling.settling.STORED_WAIT", wait)
+    dlq = Steps()
+    fill(dlq, 50)
+    adapter = ShelfTransport(processor_of(ack, dlq), until=lambda: not dlq.counts().deferred)
+    finish(*start(adapter))
+    assert sum(dlq.removed) == 50
+    assert (max(dlq.removed) > 1) is largest
+    assert adapter.status().acked == 50
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_an_input_that_ends_has_its_retries_made_where_only_this_process_keeps_them(
     workers: int,

@@ -45,6 +45,11 @@ class Placing(Generic[M]):
         self.on_begin: Callable[[HandlingContext[M]], None] | None = None
 
     @property
+    def has_store(self) -> bool:
+        """Whether deliveries may come from a store, which has them removed together."""
+        return self._pump is not None
+
+    @property
     def has_lanes(self) -> bool:
         """Whether a message may wait for another to be settled."""
         return bool(self._lanes)

@@ -18,6 +18,9 @@ from .refused import Refused, is_refused
 
 #: So many nacks in a row are let through at full speed; after more, each batch waits.
 FREE_NACKS = 10
+#: How long a message of a store that was acked waits for others, in seconds: until the end of the
+#: turn at most. To remove each by itself takes a commit each, while the transport waits.
+STORED_WAIT = 1.0
 #: The longest wait between batches that were all nacked, in seconds.
 NACK_PAUSE_LONGEST = 1.0
 
@@ -46,6 +49,7 @@ class Settling(Generic[M]):
         self._halt = halt
         self._lost = lost
         self._unsettled: list[HandlingContext[M]] = []
+        self._unsettled_since = 0.0
         self._batch: list[HandlingContext[M]] = []  # what is being settled
         self.refused: Refused[M] = Refused(ctx.breakers, waits=port.ordering_key is None)
         self.flush_due = monotonic() + (port.flush_interval or 0.0)
@@ -70,6 +74,8 @@ class Settling(Generic[M]):
             if self.refused.seconds_to_due() == 0.0:
                 self.settle()
         else:
+            if not self._unsettled:
+                self._unsettled_since = monotonic()
             self._unsettled += job
         ends = False
         if all_acked(job):
@@ -81,8 +87,15 @@ class Settling(Generic[M]):
             ends = any(context.outcome is None for context in job)
         if ends:  # the run ends with it, and nothing may overtake it
             self._halt()
-        if ends or (self._port.flush_interval is None and self._unsettled):
+        waits = self._port.flush_interval is not None or self._may_wait(job)
+        if ends or (self._unsettled and not waits):
             self.settle()
+
+    def _may_wait(self, job: Job[M]) -> bool:
+        """Return whether a store's messages were acked, so that they may be removed with others."""
+        if job[0].delivery.settler is None or not all_acked(job):
+            return False
+        return monotonic() - self._unsettled_since < STORED_WAIT
 
     def settle(self) -> None:
         """Settle what waits, all together.

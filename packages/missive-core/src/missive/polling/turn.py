@@ -108,6 +108,7 @@ class Turns(Generic[M]):
         begin, handle, settle_one, busy = ctx.begin, ctx.run, ctx.settle_one, executor.busy
         shared, batches = self.intake.shared_envelope, port.flush_interval is not None
         at_once, pauses = not batches or ctx.acks_singly, port.pauses
+        stored = self.intake.has_store
         delivery: Delivery | bytes | None = None
         acked = counted = 0
         try:
@@ -126,7 +127,8 @@ class Turns(Generic[M]):
                         handle(context)
                     finally:
                         busy.shut()
-                if context.outcome is ACKED and at_once:
+                from_store = stored and context.delivery.settler is not None
+                if context.outcome is ACKED and at_once and not from_store:
                     try:
                         settle_one(context)
                         acked += 1
