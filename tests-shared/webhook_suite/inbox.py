@@ -428,7 +428,7 @@ def test_hooks_that_fail_are_tried_again(inbox_of, handled, monkeypatch, caplog)
 
 
 def test_the_end_waits_for_handlers(client_of, handled):
-    """At the end what is in flight is finished; what has not begun stays in the store."""
+    """At the end, messages in flight finish; those that have not begun stay in the store."""
     handled.release.clear()
     adapter = make_adapter(RawMessage, handled.processor, inbox=True)
     client = client_of(adapter)

@@ -276,7 +276,7 @@ def test_options_replace_the_senders(client_of, collecting, got):
 
 @pytest.mark.parametrize("sender", ["github", senders.github, 1], ids=["text", "factory", "number"])
 def test_no_sender(processor, sender):
-    """What is no sender is refused when the adapter is built, with the remedy."""
+    """Anything but a sender is refused when the adapter is built, with the remedy."""
     with pytest.raises(ConfigurationError, match=r"sender=senders\.github\(secret\)"):
         make_adapter(RawMessage, processor, sender=sender)
 

@@ -244,7 +244,7 @@ def test_tolerance(factory, moment):
     ],
 )
 def test_bad_timestamp(timestamp):
-    """A timestamp that is no plain number is refused."""
+    """A timestamp that is not a plain number is refused."""
     verify = signatures.slack(SLACK_SECRET, clock=at(SLACK_TIME))
     assert verify(SLACK_BODY, slack_headers(timestamp=timestamp)) is False
 

@@ -126,7 +126,7 @@ def test_list_goes_page_by_page(missive):
     for _ in range(3):
         done = missive("dlq", "list", URL, "--json", "--limit", 2, *after)
         seen += ids(done)
-        after = tuple(done.stderr.split("go on with ")[-1].split())
+        after = tuple(done.stderr.split("continue with ")[-1].split())
     assert seen == ["one", "two", "three", "0x00ff", "evil"]
     assert after == ()
 
@@ -330,7 +330,7 @@ def test_summary_shows_the_most_frequent_groups(missive):
 )
 def test_without_a_terminal_to_ask_yes_must_be_given(missive, refused, store, args):
     """What removes letters does nothing where it can ask nobody."""
-    assert "give --yes" in refused(missive("dlq", *args))
+    assert "pass --yes" in refused(missive("dlq", *args))
     assert len(store) == 5
 
 
@@ -496,7 +496,7 @@ def test_export_filters_and_writes_to_a_file(missive, project):
         ("[]", "it is not a JSON object"),
         ("not json", "it is not JSON"),
         ({"id": 3}, "its 'id' is not text"),
-        ({"id": "0xzz"}, "its 'id' is no message id"),
+        ({"id": "0xzz"}, "its 'id' is not a message id"),
         ({"stage": "thinking"}, "its 'stage' is none of"),
         ({"first_failed": "yesterday"}, "its 'first_failed' is no ISO time"),
         ({"first_failed": "2026-03-01T12:00:00"}, "its 'first_failed' has no time zone"),
@@ -518,7 +518,7 @@ def test_import_names_the_line_that_is_no_letter(missive, refused, change, why):
     line = change if isinstance(change, str) else json.dumps({**record, **change})
     done = missive("dlq", "import", "sqlite:///new.db", input=f"\n{line}\n")
     told = refused(done)
-    assert "line 2 is no letter" in told
+    assert "line 2 is not a letter" in told
     assert why in told
     assert "secret" not in told
 
@@ -714,7 +714,7 @@ def test_explain_takes_letters(missive):
 @pytest.mark.parametrize(
     ("args", "remedy"),
     [
-        (("list", "sqlite:///app.py"), "no SQLite database"),
+        (("list", "sqlite:///app.py"), "not a SQLite database"),
         (("list", "sqlite:///nothere.db"), "nothere.db"),
         (("list", "sqlite://host/x.db"), "sqlite:///relative.db"),
         (("list", URL, "--since", "yesterday"), "give 2026-03-01"),
@@ -725,7 +725,7 @@ def test_explain_takes_letters(missive):
         (("show", URL, "0xzz"), "pairs of hexadecimal digits"),
         (("replay", URL, "app:nothere"), "it has processor, adapter"),
         (("replay", URL, "app:processor"), "--message json, raw or MODULE:CLASS"),
-        (("replay", URL, "app:adapter", "one", "--canary"), "--canary chooses letters by itself"),
+        (("replay", URL, "app:adapter", "one", "--canary"), "--canary chooses the letters itself"),
         (("export", URL, "--as-pytest", "one"), "URL MODULE:ADAPTER"),
         (("export", URL, "app:adapter"), "go with --as-pytest"),
         (("summary", "memory"), "no scheme"),

@@ -139,7 +139,7 @@ def test_a_port_that_is_taken_is_refused(start, missive):
     port = port_of(start("run", "app:adapter", "--health-port", 0))
     done = missive("run", "app:adapter", "--health-port", port)
     assert done.returncode == 2
-    assert f"the health port {port} cannot be listened on" in done.stderr
+    assert f"the health port {port} cannot be opened" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_host_that_cannot_be_listened_on_is_refused(missive):
     """An address of another machine, or a host without its port, is a usage error."""
     done = missive("run", "app:adapter", "--health-port", 0, "--health-host", "192.0.2.1")
     assert done.returncode == 2
-    assert "port 0 of 192.0.2.1 cannot be listened on" in done.stderr
+    assert "port 0 of 192.0.2.1 cannot be opened" in done.stderr
     done = missive("run", "app:adapter", "--health-host", "0.0.0.0")
     assert done.returncode == 2
     assert "give --health-port too" in done.stderr

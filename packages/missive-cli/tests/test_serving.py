@@ -86,7 +86,7 @@ def test_serves_on_waitress_where_it_is_installed(start, port, workers):
     process.popen.send_signal(signal.SIGTERM)
     assert process.ended() == 0
     assert process.stdout == "hello Ada\n"
-    assert "development alone" not in process.stderr
+    assert "development only" not in process.stderr
     assert f"workers       {workers[1] if workers else 4}\n" in process.stderr
 
 
@@ -125,7 +125,7 @@ def test_serves_with_a_warning_where_it_is_not(start, project, port):
     assert post(port, b'{"label": "greet", "name": "Ada"}')[0] == 200
     process.popen.send_signal(signal.SIGTERM)
     assert process.ended() == 0
-    assert "for development alone" in process.stderr
+    assert "for development only" in process.stderr
 
 
 @pytest.mark.parametrize("waitress", [True, False])

@@ -103,7 +103,7 @@ def test_a_lag_that_is_unknown_is_said(missive, project):
     assert "StdinAdapter cannot say how many messages wait" in done.stderr
     done = missive("lag", "lagging:silent")
     assert done.returncode == 1
-    assert "lagging:silent cannot be asked: OSError at " in done.stderr
+    assert "lagging:silent did not answer: OSError at " in done.stderr
     assert "secret" not in done.stderr
     assert "cannot say" in missive("lag", MISSIVE_FROM="stdin:").stderr
 

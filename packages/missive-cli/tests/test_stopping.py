@@ -182,5 +182,5 @@ def test_a_drain_timeout_without_end_waits(start, project):
 
 
 def test_a_drain_timeout_is_a_number(missive, refused):
-    """What is not a number is no length of time."""
+    """What is not a number is not a length of time."""
     assert "nan" in refused(missive("run", "app:adapter", "--drain-timeout", "nan"))

@@ -196,10 +196,10 @@ def test_one_table_beside_another(server: PostgreSQLServer, database: str) -> No
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("postgresql://h/d?table=", "no plain name"),
-        ('postgresql://h/d?table=a"b', "no plain name"),
-        (f"postgresql://h/d?table={'x' * 51}", "no plain name"),
-        ("postgresql://h/d?schema=a.b", "no plain name"),
+        ("postgresql://h/d?table=", "not a plain name"),
+        ('postgresql://h/d?table=a"b', "not a plain name"),
+        (f"postgresql://h/d?table={'x' * 51}", "not a plain name"),
+        ("postgresql://h/d?schema=a.b", "not a plain name"),
         ("postgresql://h/d?busy_timeout=soon", "busy_timeout"),
         ("postgresql://h/d?busy_timeout=-1", "busy_timeout"),
         ("postgresql://h/d?max_traceback=-1", "max_traceback"),

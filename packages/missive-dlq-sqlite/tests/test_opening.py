@@ -102,7 +102,7 @@ class TestForeign:
     def test_no_regular_file(self, tmp_path: Path) -> None:
         """A pipe is refused without being opened, which would wait for ever."""
         os.mkfifo(tmp_path / "dlq.db")
-        with pytest.raises(DeadLetterStoreRefused, match="no regular file"):
+        with pytest.raises(DeadLetterStoreRefused, match="not a regular file"):
             SQLiteDLQ(tmp_path / "dlq.db")
 
     def test_name_too_long(self, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_what_cannot_be_looked_at(tmp_path: Path) -> None:
     with pytest.raises(DeadLetterStoreRefused, match="another application"):
         SQLiteDLQ(path, read_only=True)
     path.write_bytes(b"garbage" * 1000)
-    with pytest.raises(DeadLetterStoreRefused, match="no SQLite database"):
+    with pytest.raises(DeadLetterStoreRefused, match="not a SQLite database"):
         SQLiteDLQ(path, read_only=True)
     path.unlink()
     SQLiteDLQ(path).close()

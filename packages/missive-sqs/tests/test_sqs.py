@@ -138,7 +138,7 @@ def test_a_retry_waits_in_the_queue(queue: TestQueue) -> None:
     recorder.processor = processor
     queue.send("fails")
     with Running(adapter_of(recorder, queue)):
-        eventually(lambda: len(letters), "there is no letter")
+        eventually(lambda: len(letters), "no letter arrived")
         eventually(queue.is_empty, "the message was left")
     assert attempts == [1, 2]
     assert left == [(0, 1), (0, 1)]
@@ -248,7 +248,7 @@ def test_a_poison_message_is_rejected_after_max_deliveries(queue: TestQueue) -> 
     recorder.processor.set_dlq(letters)
     queue.send("poison")
     with Running(adapter_of(recorder, queue, retry_after=0, max_deliveries=2)):
-        eventually(lambda: len(letters), "there is no letter")
+        eventually(lambda: len(letters), "no letter arrived")
         eventually(queue.is_empty, "the message was left")
     assert len(recorder.messages) == 2
     (letter,) = letters.letters()

@@ -89,7 +89,7 @@ def test_stop_before_run(adapter, processor):
 
 def test_run_twice(adapter):
     """An adapter that runs already is refused a second run."""
-    with running(adapter), pytest.raises(ConfigurationError, match="runs already"):
+    with running(adapter), pytest.raises(ConfigurationError, match="is running already"):
         adapter.run(port=0)
 
 

@@ -119,7 +119,7 @@ class AnyMessageClass(SoundAdapter):
 
 @MUTANTS.add(sound, "A04")
 class AnyOptions(SoundAdapter):
-    """Mends impossible options in silence."""
+    """Fixes impossible options in silence."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         possible = {name: given for name, given in options.items() if not _is_too_small(given)}

@@ -71,5 +71,5 @@ def check_batches(handlers: Iterable[Handler[Any]], adapter: Any) -> None:
         if handler.batch is not None:
             raise ConfigurationError(
                 f"{handler.name} was registered with handle_batch_for, but {type(adapter).__name__}"
-                " answers each message by itself, so none can wait for others; use handle_for"
+                " answers each message separately, so a message cannot wait for others; use handle_for"
             )

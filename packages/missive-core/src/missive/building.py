@@ -99,7 +99,7 @@ def build_error(message_cls: Callable[[bytes], Any], error: Exception) -> Except
         return error
     explained = InvalidMessageClass(
         message_cls,
-        "what it makes is not a message with raw_data (call super().__init__(raw_data))",
+        "it does not make a message with raw_data (call super().__init__(raw_data))",
     )
     explained.__cause__ = error
     return explained

@@ -243,7 +243,7 @@ class DeadLetterWriteFailed(MessageError):
         super().__init__(
             message,
             f"{type(dlq).__name__} could not keep {message}{others} as a dead letter, so nothing"
-            " of it was acked; mend the DLQ and start again, the transport still has what it can"
+            " of it was acked; repair the DLQ and start again, the transport still has what it can"
             " redeliver",
         )
         self.failure = failure

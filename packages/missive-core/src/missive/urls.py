@@ -97,13 +97,13 @@ def _load_one(entry_point: EntryPoint, kind: str) -> Any:
     except (Exception, SystemExit) as error:  # it is anybody's code
         raise ConfigurationError(
             f"the {kind} for {entry_point.name}: ({where}) cannot be loaded:"
-            f" {type(error).__name__}: {error} (at {place_of(error)}); mend or uninstall that"
+            f" {type(error).__name__}: {error} (at {place_of(error)}); repair or uninstall that"
             " distribution"
         ) from error
     if not callable(getattr(loaded, "from_url", None)):
         raise ConfigurationError(
             f"the {kind} for {entry_point.name}: ({where}) has no from_url, so no URL can name it;"
-            " mend or uninstall that distribution"
+            " repair or uninstall that distribution"
         )
     return loaded
 

@@ -28,7 +28,7 @@ from .stopping import StoppedEarly
 logger = command_logger("missive.cli")
 
 HELP = """\
-Run Missive processors, and look after their dead letters.
+Run Missive processors, and manage their dead letters.
 
 \b
   missive run app:adapter
@@ -36,18 +36,18 @@ Run Missive processors, and look after their dead letters.
   missive dlq summary sqlite:///dead-letters.db
   missive dlq replay sqlite:///dead-letters.db app:adapter
 
-Every command but completion has --json for programs, and --debug for the traceback of an error.
+Every command except completion has --json, for programs, and --debug, for the traceback of an error.
 
 \b
 Exit codes:
-  0    done: a clean stop, or the end of the input (dead letters are no error)
-  1    processing ended with an error, letters failed again or were not there, or explain found a problem
-  2    something given to the command cannot be used
+  0    done: a clean stop, or the end of the input (dead letters are not errors)
+  1    processing ended with an error, letters failed again or were not found, or explain found a problem
+  2    an argument, option, file or URL cannot be used
   3    the transport could not be reached in time, or refused
   4    messages were abandoned at the drain deadline
-  5    one of several processes has done its share, and wants to be replaced
-  130  interrupted before there was anything to stop
-  141  the reader of the output went away
+  5    one of several processes reached its limit, and the supervisor replaces it
+  130  interrupted before the run started
+  141  the reader of the output closed it
 """
 
 

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 HELP = """\
-Write the script that lets a shell complete commands and options.
+Print the script with which a shell completes commands and options.
 
 \b
   eval "$(missive completion bash)"      # in ~/.bashrc
@@ -15,7 +15,7 @@ Write the script that lets a shell complete commands and options.
 """
 
 
-@click.command(help=HELP, short_help="Write the script for a shell's completion.")
+@click.command(help=HELP, short_help="Print the script for a shell's completion.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -19,7 +19,7 @@ from .targets import Target, load_target
 from .terminal import escaped, note, plural, table, write, write_json
 
 HELP = """\
-Say for each message which matchers hit and which raised; no handler is called.
+Show for each message which matchers match and which raise. No handler is called.
 
 \b
   missive explain app:processor messages.jsonl --message json
@@ -27,24 +27,26 @@ Say for each message which matchers hit and which raised; no handler is called.
   missive explain app:adapter --dlq sqlite:///dead-letters.db
   missive explain app:adapter body.bin --whole
 
-FILE has a message a line, as the stdin adapter reads them; - or nothing is standard input. The exit
-code is 1 when any message has no handler or several, or cannot be matched.
+FILE has one message on each line, as the stdin adapter reads them. Without FILE, or with -, it is
+standard input. The exit code is 1 if any message has no handler or several, or cannot be matched.
 """
 
 
-@click.command(help=HELP, short_help="Say which handler messages would go to.")
+@click.command(help=HELP, short_help="Show which handler messages would go to.")
 @click.argument("target")
 @click.argument("file", type=click.File("rb"), default="-")
 @target_options
 @message_option
-@click.option("--dlq", "dlq_url", metavar="URL", help="Take the letters of a store instead.")
+@click.option(
+    "--dlq", "dlq_url", metavar="URL", help="Explain the letters of a store instead of FILE."
+)
 @click.option(
     "--state",
     type=click.Choice(["dead", "deferred", "all"]),
-    help="Of --dlq the dead letters, unless given, or messages that wait for another attempt.",
+    help="With --dlq: dead letters (the default), or messages that wait for another attempt.",
 )
-@click.option("--whole", is_flag=True, help="The whole of FILE is one message.")
-@json_option("Write JSON: an object a message, and one with the totals last.")
+@click.option("--whole", is_flag=True, help="Treat the whole FILE as one message.")
+@json_option("Write JSON: one object for each message, and one with the totals at the end.")
 @debug_option
 @click.pass_context
 def explain(
@@ -63,7 +65,7 @@ def explain(
     ):
         raise click.UsageError("give FILE or --dlq, not both")
     if state is not None and dlq_url is None:
-        raise click.UsageError("--state is about the letters of a store; give --dlq too")
+        raise click.UsageError("--state needs a store; give --dlq too")
     loaded = load_target(target, message)
     deliveries = _letters(dlq_url, state or "dead") if dlq_url is not None else _read(file, whole)
     tally = Tally(loaded)

@@ -10,7 +10,8 @@ from .targets import load_processor
 from .terminal import table, write_json
 
 HELP = """\
-List the handlers of a processor, with what they match, their retries and breakers, and where they are.
+List the handlers of a processor: what they match, their retries and breakers, and where they are
+defined.
 
 \b
   missive handlers app:processor

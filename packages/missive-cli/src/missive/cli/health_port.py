@@ -31,7 +31,7 @@ class HealthPort:
     :param host: the address to listen on.
     :param port: the port; 0 takes a free one.
     :param expose: returns the metrics; None where there are none.
-    :raises click.UsageError: it cannot be listened on.
+    :raises click.UsageError: it cannot be opened.
     """
 
     def __init__(self, health: Looks, host: str, port: int, expose: Expose | None = None) -> None:
@@ -50,7 +50,7 @@ class HealthPort:
             at = "" if self._host == LOOPBACK else f" of {self._host}"
             why = getattr(error, "strerror", None) or error
             raise click.UsageError(
-                f"the health port {self._port}{at} cannot be listened on: {why}"
+                f"the health port {self._port}{at} cannot be opened: {why}"
             ) from error
         self._server.daemon_threads = True
         shown = f"[{self._host}]" if ":" in self._host else self._host
@@ -102,7 +102,7 @@ class _Probe(BaseHTTPRequestHandler):
     def _answer_metrics(self) -> None:
         exposed = self.expose(self.headers.get("Accept", ""))
         if exposed is None:
-            self.send_error(404, explain="there are metrics with --metrics-port alone")
+            self.send_error(404, explain="metrics need --metrics-port")
         else:
             self._answer(200, *exposed)
 

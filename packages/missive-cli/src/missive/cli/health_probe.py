@@ -16,30 +16,33 @@ from .options import Seconds, debug_option, json_option
 from .terminal import escaped, note, write, write_json
 
 HELP = """\
-Ask a run for its health: exit code 0 where it is live, 1 where it is not or does not answer.
+Check the health of a run. The exit code is 0 if the run is live, and 1 if it is not or does not
+answer.
 
 \b
   missive health /tmp/health.json
   missive health http://127.0.0.1:9101 --ready
 
-WHERE is the run's health file, or the URL of its health port. A file that was not written lately
-counts as dead, since a process that was killed leaves it behind.
+WHERE is the run's health file, or the URL of its health port. A file that was not written
+recently counts as dead, since a killed process leaves its file behind.
 """
 
 #: What is wrong with a run that answers no probe in a way that can be read.
 Unanswered = str
 
 
-@click.command(help=HELP, short_help="Ask a run for its health, as a probe.")
+@click.command(help=HELP, short_help="Check the health of a run.")
 @click.argument("where", metavar="FILE|URL")
-@click.option("--ready", is_flag=True, help="Ask whether it is ready, not whether it is live.")
+@click.option(
+    "--ready", is_flag=True, help="Check whether it is ready instead of whether it is live."
+)
 @click.option(
     "--max-age",
     metavar="SECONDS",
     type=Seconds(0, min_open=True),
     default=10.0,
     show_default=True,
-    help="A file that is older than this counts as dead.",
+    help="Treat a file that is older than this as dead.",
 )
 @click.option(
     "--timeout",
@@ -47,7 +50,7 @@ Unanswered = str
     type=Seconds(0, min_open=True, max=3600),
     default=5.0,
     show_default=True,
-    help="How long the port may take to answer.",
+    help="How long to wait for an answer of the port.",
 )
 @json_option("Write what the run said as JSON.")
 @debug_option

@@ -16,26 +16,26 @@ from .terminal import note, plural, table, write_json
 from .variables import read_variable
 
 HELP = """\
-Show how many messages the transport has that are not settled, by source: those of a whole group,
-whichever processes take them.
+Show how many unsettled messages the transport has, by source. They are those of the whole group, not
+of one process.
 
 \b
   missive lag app:adapter
   missive lag 'redis+streams://localhost/0?streams=orders&group=billing'
   missive lag app:adapter --max 1000 || echo 'too far behind'
 
-WHAT is an adapter as MODULE:NAME, or the URL of a transport; that of MISSIVE_FROM unless given. The
-transport is asked on a connection of its own; no message is taken, and nothing is processed.
+The argument is an adapter as MODULE:NAME or the URL of a transport; by default the URL in
+MISSIVE_FROM. The command opens a connection of its own. It takes no message and handles nothing.
 """
 
 
 @click.command(help=HELP, short_help="Show how many messages wait.")
 @click.argument("what", metavar="[MODULE:NAME|URL]", required=False)
 @click.option(
-    "--max", "most", metavar="N", type=click.IntRange(0), help="Exit with 1 where more are waiting."
+    "--max", "most", metavar="N", type=click.IntRange(0), help="Exit with 1 if more are waiting."
 )
 @target_options
-@json_option("Write JSON: an object a source.")
+@json_option("Write JSON: one object for each source.")
 @debug_option
 def lag(what: str | None, most: int | None, as_json: bool) -> int:
     """Show the lag of a transport."""
@@ -79,7 +79,7 @@ def _ask(adapter: Adapter[Any], what: str) -> dict[str, int]:
     except MissiveError:
         raise
     except Exception as error:  # of the transport's client
-        raise Failed(f"{what} cannot be asked: {kind_and_place(error)}") from error
+        raise Failed(f"{what} did not answer: {kind_and_place(error)}") from error
     if found is None:
         raise Failed(f"{name} cannot say how many messages wait")
     return dict(found)

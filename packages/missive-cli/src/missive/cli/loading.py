@@ -52,7 +52,7 @@ def split(spec: str) -> tuple[str, str]:
         raise click.UsageError(f"{spec} names a file; give its module: {dotted}:{path}")
     if module_name.startswith("."):
         raise click.UsageError(
-            f"{spec} is relative, and there is no package that it could be relative to; give the"
+            f"{spec} is relative, but not within a package; give the"
             f" module's whole name, as in {module_name.lstrip('.') or 'app'}:{path}"
         )
     if not all(module_name.split(".")):

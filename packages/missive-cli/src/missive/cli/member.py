@@ -88,7 +88,7 @@ class Member:
                 continue
         except OSError:  # closed by the program: nothing can be known
             return
-        logger.warning("the supervisor is gone: what is in flight is finished, and the run ends")
+        logger.warning("the supervisor is gone: the run finishes what is in flight, and ends")
         stop()
 
 

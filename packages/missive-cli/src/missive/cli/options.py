@@ -62,7 +62,7 @@ def debug_option(command: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=_set_debug,
-        help="Show the traceback of an error; it may hold a message's content.",
+        help="Show the traceback of an error. It may contain parts of a message.",
     )(command)
 
 
@@ -84,7 +84,7 @@ def target_options(command: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=_set_factory,
-        help="Call TARGET, without arguments, to make it; a function is called anyway.",
+        help="Call TARGET to make the adapter or processor. A function is always called.",
     )(command)
     return click.option(
         "--app-dir",
@@ -93,11 +93,11 @@ def target_options(command: F) -> F:
         is_eager=True,
         callback=_set_app_dir,
         envvar="MISSIVE_APP_DIR",
-        help="The folder of the program's modules; the working directory unless given.",
+        help="The folder of the program's modules. Default: the working directory.",
     )(with_factory)
 
 
-def json_option(what: str = "Write JSON, one object a line.") -> Callable[[F], F]:
+def json_option(what: str = "Write JSON, one object on each line.") -> Callable[[F], F]:
     """Add ``--json`` to a command."""
     return click.option("--json", "as_json", is_flag=True, help=what)
 
@@ -108,7 +108,7 @@ def message_option(command: F) -> F:
         "--message",
         "message",
         metavar="json|raw|MODULE:CLASS",
-        help="The class of the messages, where a processor is given.",
+        help="The class of the messages, if TARGET is a processor.",
     )(command)
 
 
@@ -143,7 +143,9 @@ class Age(_ParamType):
         except OverflowError:
             age = timedelta.max
         if age is None:
-            self.fail(f"{value!r} is no length of time; give 90s, 15m, 2h, 30d or 1w", param, ctx)
+            self.fail(
+                f"{value!r} is not a length of time; give 90s, 15m, 2h, 30d or 1w", param, ctx
+            )
         if age > datetime.now(timezone.utc) - _YEAR_1:
             self.fail(f"{value!r} is longer ago than the year 1; give less", param, ctx)
         return age

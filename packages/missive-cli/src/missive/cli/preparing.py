@@ -44,8 +44,8 @@ def prepare(
         raise click.UsageError(not_a(target, loaded, "an adapter or a processor"))
     if not isinstance(adapter, Runnable):
         raise click.UsageError(
-            f"{target} does not run by itself: a {type(adapter).__name__} has no run();"
-            " it is for a server to call"
+            f"{target} cannot be run: a {type(adapter).__name__} has no run();"
+            " a web server calls it"
         )
     if connect_timeout is not None or getattr(adapter, "connect_timeout", 0.0) is None:
         _set(adapter, "connect_timeout", connect_timeout or CONNECT_TIMEOUT)
@@ -88,8 +88,8 @@ def _build(
     if of_workers and takes_server(build_adapter(url, message_cls, processor)):
         if "max_in_flight" in of_workers:
             raise click.UsageError(
-                "--max-in-flight is for transports that are read from; where senders are answered"
-                " --workers bounds what is in flight"
+                "--max-in-flight is for transports that are read from; for webhooks,"
+                " --workers limits what is in flight"
             )
         del options["workers"]
     return build_adapter(url, message_cls, processor, **options)

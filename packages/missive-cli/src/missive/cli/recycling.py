@@ -20,7 +20,7 @@ INTERVAL = 1.0
 
 
 class Recycling:
-    """Stops an adapter when its process has done or grown enough; what is in flight is finished.
+    """Stops an adapter when its process has done or grown enough; it finishes what is in flight.
 
     :param max_messages: after so many settled deliveries; None: never.
     :param max_memory: at so many MiB of resident memory; None: never.
@@ -59,7 +59,7 @@ class Recycling:
 
     def _end(self, why: str) -> None:
         self.reached = True
-        logger.info("%s: what is in flight is finished, and the process ends", why)
+        logger.info("%s: the process finishes what is in flight, and ends", why)
         self._adapter.stop()
 
 

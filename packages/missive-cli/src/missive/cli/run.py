@@ -39,11 +39,11 @@ Run an adapter, or a processor on the transport that a URL names.
   missive run app:processor --from http://127.0.0.1:8000/hooks --message json
   missive run app:adapter --processes 4 --metrics-port 9101
 
-TARGET is MODULE:NAME; the working directory is on the path. A URL with a password is best given in
-the environment, since any user can read the arguments of a process. The options in effect are
-listed on standard error before the start; standard output belongs to the handlers. SIGINT, SIGTERM
+TARGET is MODULE:NAME, looked up from the working directory. If a URL has a password, put it in the
+environment, since any user can read the arguments of a process. The command lists the options in
+effect on standard error before it starts; it leaves standard output to the handlers. SIGINT, SIGTERM
 and SIGHUP stop the run cleanly: it starts no further message, and finishes those in flight within
-the drain timeout. Under systemd it reports when it is ready, alive and stopping (Type=notify).
+the drain timeout. Under systemd (Type=notify) it reports when it is ready, alive and stopping.
 """
 
 

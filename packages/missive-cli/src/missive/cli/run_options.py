@@ -42,19 +42,19 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         cls=SecretOption,
         envvar="MISSIVE_DLQ",
         show_envvar=True,
-        help="Where dead letters go.",
+        help="The store for dead letters.",
     ),
     click.option(
         "--retry-attempts",
         metavar="N",
         type=click.IntRange(1),
-        help="How many times to try a message, for handlers without a Retry of their own.",
+        help="How many times to try a message, in handlers without a Retry of their own.",
     ),
     click.option(
         "--retry-delay",
         metavar="SECONDS",
         type=Seconds(0),
-        help="The delay before the second attempt, doubled for each further one; 1 unless given.",
+        help="The delay before the second attempt, doubled for each further one. Default: 1.",
     ),
     click.option(
         "--workers",
@@ -62,31 +62,31 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "workers",
         metavar="N",
         type=click.IntRange(1),
-        help="How many messages are handled at once.",
+        help="How many messages to handle at once.",
     ),
     click.option(
         "--max-in-flight",
         metavar="N",
         type=click.IntRange(1),
-        help="How many messages may be handled or waiting for a worker.",
+        help="How many messages may be in a handler or waiting for a worker.",
     ),
     click.option(
         "--drain-timeout",
         metavar="SECONDS",
         type=Seconds(0),
-        help="How long handlers may run after a stop; 30 unless the adapter says, inf for ever.",
+        help="How long handlers may run after a stop; inf for no limit. Default: the adapter's, or 30.",
     ),
     click.option(
         "--connect-timeout",
         metavar="SECONDS",
         type=Seconds(0, min_open=True),
-        help="How long to try the first connection; 30 unless the adapter says.",
+        help="How long to try the first connection. Default: the adapter's, or 30.",
     ),
     click.option(
         "--handler-timeout",
         metavar="SECONDS",
         type=Seconds(0, min_open=True),
-        help="A handler that runs for longer is named in the log, and the run is not ready.",
+        help="If a handler runs longer, log its name and report the run as not ready.",
     ),
     click.option(
         "--processes",
@@ -98,13 +98,13 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--max-messages",
         metavar="N",
         type=click.IntRange(1),
-        help="End a process after this many settled messages; --processes starts another.",
+        help="End a process after this many settled messages. With --processes, another starts.",
     ),
     click.option(
         "--max-memory",
         metavar="MIB",
         type=click.IntRange(1),
-        help="End a process that uses this much memory; --processes starts another.",
+        help="End a process that uses this much memory. With --processes, another starts.",
     ),
     click.option(
         "--grace-period",
@@ -112,12 +112,18 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=Seconds(0, min_open=True),
         envvar="MISSIVE_GRACE_PERIOD",
         show_envvar=True,
-        help="How long after SIGTERM the process is killed; a drain that may take longer is warned of.",
+        help="How long after SIGTERM the process is killed. Warn if the drain may take longer.",
     ),
     click.option("--check", is_flag=True, help="Show the options in effect, and exit."),
-    click.option("--reload", is_flag=True, help="Start again when a Python file here changes."),
+    click.option(
+        "--reload", is_flag=True, help="Start again when a Python file in this folder changes."
+    ),
     click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True),
-    click.option("--log-format", type=click.Choice(["text", "json"]), help="text, unless --json."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        help="Default: text, or json with --json.",
+    ),
     click.option(
         "--health-file",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -132,14 +138,14 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--health-host",
         metavar="ADDRESS",
-        help=f"The address of the health port; {LOOPBACK} unless given, 0.0.0.0 for every address.",
+        help=f"The address of the health port; 0.0.0.0 for every address. Default: {LOOPBACK}.",
     ),
     click.option(
         "--metrics-port",
         metavar="PORT",
         type=click.IntRange(0, 65535),
-        help="Answer /metrics on this port, for Prometheus, and what the health port answers too; may"
-        " be the health port.",
+        help="Answer /metrics on this port, for Prometheus, and also /live and /ready. It may be the"
+        " health port.",
     ),
     click.option(
         "--otel",
@@ -152,8 +158,8 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=Seconds(0, min_open=True),
         default=60.0,
         show_default=True,
-        help="A run whose receive loop makes no progress for this long is not live.",
+        help="If the receive loop makes no progress for this long, the run is not live.",
     ),
-    json_option("Say what is in effect as JSON, and log as JSON too."),
+    json_option("Write the options in effect and the log as JSON."),
     debug_option,
 ]

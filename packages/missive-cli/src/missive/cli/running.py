@@ -52,7 +52,7 @@ class Probes:
         host: str | None = options.pop("health_host")
         ports = {port for port in (health_port, metrics_port) if port is not None}
         if host is not None and not ports:
-            raise click.UsageError("--health-host is the address of a port; give --health-port too")
+            raise click.UsageError("--health-host needs a port; give --health-port too")
         return cls(
             options.pop("health_file"),
             host or LOOPBACK,

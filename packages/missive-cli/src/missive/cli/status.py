@@ -23,19 +23,19 @@ STYLES = {"run": "cyan", "state": "bold", "dead": "red"}
 _COUNTS = ("received", "acked", "dead_lettered", "in_flight")
 
 HELP = """\
-Show how runs are: each process, its state, and what it has done.
+Show the processes of runs: their state, and what they have done.
 
 \b
   missive status http://127.0.0.1:9101
   missive status http://orders-1:9101 http://orders-2:9101
   missive status /run/orders/*.json --json
 
-WHERE is the URL of a run's health port, or its health file; with --processes the supervisor answers for
-all of its processes. The exit code is 0 where all runs answer and are live, else 1.
+WHERE is the URL of a run's health port, or its health file. With --processes, the supervisor answers
+for all of its processes. The exit code is 0 if all runs answer and are live, else 1.
 """
 
 
-@click.command(help=HELP, short_help="Show how runs are, process by process.")
+@click.command(help=HELP, short_help="Show the state of runs, process by process.")
 @click.argument("wheres", metavar="FILE|URL...", nargs=-1, required=True)
 @click.option(
     "--max-age",
@@ -43,7 +43,7 @@ all of its processes. The exit code is 0 where all runs answer and are live, els
     type=Seconds(0, min_open=True),
     default=10.0,
     show_default=True,
-    help="A file that is older than this counts as dead.",
+    help="Treat a file that is older than this as dead.",
 )
 @click.option(
     "--timeout",
@@ -51,7 +51,7 @@ all of its processes. The exit code is 0 where all runs answer and are live, els
     type=Seconds(0, min_open=True, max=3600),
     default=5.0,
     show_default=True,
-    help="How long a port may take to answer.",
+    help="How long to wait for an answer of a port.",
 )
 @json_option("Write JSON: an object a run, as it answered.")
 @debug_option

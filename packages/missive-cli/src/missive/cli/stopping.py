@@ -99,7 +99,7 @@ class Stopping:
         if self._hangups.get() and not self._ended.wait(HANGUP_PAUSE):
             assert self._adapter is not None
             self._adapter.stop()
-            logger.info("SIGHUP: what is in flight is finished, and the run ends")
+            logger.info("SIGHUP: the run finishes what is in flight, and ends")
 
     def _restore(self, signum: int) -> None:
         former = self._former[signum]

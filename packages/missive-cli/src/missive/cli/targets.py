@@ -65,7 +65,7 @@ def load_target(spec: str, message: str | None) -> Target:
         message_cls = getattr(adapter, "message_cls", None)
         if message_cls is None:
             raise click.UsageError(
-                f"{spec} does not tell its message class; give its processor, and --message"
+                f"{spec} does not say which class its messages have; give its processor, and --message"
             )
         return Target(spec, adapter.processor, message_cls, adapter, loaded.called)
     if processor is None:
@@ -132,7 +132,7 @@ def load_target_object(spec: str) -> Loaded:
     needed = _required_parameters(found)
     if needed:
         raise click.UsageError(
-            f"{spec} takes arguments ({', '.join(needed)}), so it is no factory; name a function"
+            f"{spec} takes arguments ({', '.join(needed)}), so it cannot be a factory; name a function"
             f" that takes none{candidates(sys.modules[split(spec)[0]])}"
         )
     return Loaded(call_factory(spec, found), called=True)

@@ -59,7 +59,7 @@ class StdinAdapter(PollingAdapter[M]):
     )
     source = "stdin"
     where_leftovers_go = (
-        "what was read cannot be read again, so they are lost unless this adapter runs again"
+        "they cannot be read again, so they are lost unless this adapter runs again"
     )
 
     def __init__(
@@ -102,7 +102,7 @@ class StdinAdapter(PollingAdapter[M]):
         """
         if url.partition("?")[0].partition(":")[2] not in ("", "//"):
             raise ConfigurationError(
-                "stdin: takes no address, since it reads standard input alone; redirect a file to"
+                "stdin: takes no address, since it reads only standard input; redirect a file to"
                 " it with <, or give StdinAdapter the open file"
             )
         readers: dict[str, Callable[[str], Any]] = {

@@ -16,7 +16,7 @@ from .verifying import WhyNot, as_why_not
 
 
 def check_path(name: str, path: str) -> str:
-    """Refuse what is no path.
+    """Refuse what is not a path.
 
     :param name: the option that it is given as.
     :raises ConfigurationError: it cannot be the path of a request.
@@ -62,7 +62,7 @@ def check_status(nack_status: int) -> int:
     """
     if not isinstance(nack_status, int) or not 400 <= nack_status <= 599:
         raise ConfigurationError(
-            f"nack_status={nack_status!r} would not tell a sender that its message was not taken;"
+            f"nack_status={nack_status!r} would not tell the sender that its message was refused;"
             " give a status from 400 to 599"
         )
     return int(nack_status)
@@ -79,22 +79,22 @@ def check_types(content_types: Iterable[str] | None) -> frozenset[str] | None:
     for each in types:
         if not isinstance(each, str) or each.count("/") != 1 or ";" in each:
             raise ConfigurationError(
-                f"{each!r} in content_types is no media type; give such as application/json,"
+                f"{each!r} in content_types is not a media type; give one such as application/json,"
                 " without parameters"
             )
     return frozenset(each.strip().lower() for each in types)
 
 
 def check_sender(sender: Any) -> Sender:
-    """Refuse what is no sender; return one that knows nothing where none is given.
+    """Refuse what is not a sender; return one that knows nothing if none is given.
 
-    :raises ConfigurationError: it is no sender.
+    :raises ConfigurationError: it is not a sender.
     """
     if sender is None:
         return Sender("none")
     if not isinstance(sender, Sender):
         raise ConfigurationError(
-            f"sender is a {type(sender).__name__}, which is no sender; give one of"
+            f"sender is a {type(sender).__name__}, which is not a sender; give one of"
             " missive.webhooks.senders, called with your secret: sender=senders.github(secret)"
         )
     return sender
@@ -119,12 +119,12 @@ def check_verify(verify: Any) -> WhyNot | None:
 def check_id(id_header: str | None, id_from: Any) -> None:
     """Refuse two sources of a message's id, and one that cannot be.
 
-    :raises ConfigurationError: the header is no name of a header, or both are given.
+    :raises ConfigurationError: the header is not the name of a header, or both are given.
     :raises InvalidHandler: ``id_from`` is not callable with a message, or async.
     """
     if id_header is not None and (not isinstance(id_header, str) or not TOKEN.fullmatch(id_header)):
         raise ConfigurationError(
-            f"id_header={id_header!r} is no name of a header; give such as X-GitHub-Delivery"
+            f"id_header={id_header!r} is not the name of a header; give one such as X-GitHub-Delivery"
         )
     if id_from is None:
         return

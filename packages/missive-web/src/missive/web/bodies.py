@@ -39,7 +39,7 @@ def show_body(body: bytes, form: str = "") -> ShownBody:
         return _as_json(body)
     if form == "text":
         text = body[:MAX_SHOWN].decode("utf-8", "replace")
-        note = "" if _is_text(body) else "It is not UTF-8: what is not is shown as �."
+        note = "" if _is_text(body) else "It is not UTF-8: invalid bytes are shown as �."
         return ShownBody(form, text, _cut(note, len(body), MAX_SHOWN))
     lines = [_line(body, start) for start in range(0, min(len(body), _MAX_HEX), _LINE)]
     return ShownBody("hex", "\n".join(lines), _cut("", len(body), _MAX_HEX))

@@ -46,7 +46,7 @@ def run(
     """
     if app.access.is_open and not _is_loopback(host):
         raise ConfigurationError(
-            f"nobody has to log in, so the page is not served on {host}; give it a token or users, or"
+            f"no login is required, so the page is not served on {host}; give it a token or users, or"
             " serve it on 127.0.0.1"
         )
     with listening(app, host, port) as server:

@@ -20,7 +20,7 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(
-            "this asks before it removes letters, and standard input is no terminal; give --yes"
+            "cannot ask before removing letters, since standard input is not a terminal; pass --yes"
         )
     if not click.confirm(question, err=True):
         raise Failed("nothing was removed")
@@ -28,4 +28,4 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def yes_option(command: click.decorators.FC) -> click.decorators.FC:
     """Add ``--yes`` to a command."""
-    return click.option("--yes", is_flag=True, help="Do not ask.")(command)
+    return click.option("--yes", is_flag=True, help="Do not ask first.")(command)

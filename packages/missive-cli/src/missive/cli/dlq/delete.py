@@ -15,8 +15,8 @@ from .removing import remove
 from .store import StoreCommand, opened, store_argument
 
 HELP = """\
-Remove letters for good, by their ids or by filters. Asks unless --yes. A letter that arrives or
-fails again while it asks is not removed.
+Remove letters for good, by their ids or by filters. The command asks first unless you pass --yes.
+A letter that arrives or fails again meanwhile is not removed.
 
 \b
   missive dlq delete sqlite:///dead-letters.db 0x5f3a order-17

@@ -25,8 +25,8 @@ Write letters as JSON Lines, which import reads back without loss.
   missive dlq export sqlite:///letters.db --state all > everything.jsonl
   missive dlq export sqlite:///dead-letters.db app:adapter --as-pytest 0x5f3a > test_letter.py
 
-A body that is not UTF-8 is written in base64. --as-pytest writes a test for pytest instead, that
-sends the very message of one letter to the processor of TARGET.
+A body that is not UTF-8 is written in base64. With --as-pytest, the command writes a pytest test
+instead. The test sends the message of one letter to the processor of TARGET.
 """
 
 
@@ -38,13 +38,13 @@ sends the very message of one letter to the processor of TARGET.
 @state_option
 @filter_options
 @click.option(
-    "--output", "-o", type=click.File("w", lazy=True), default="-", help="Write it there."
+    "--output", "-o", type=click.File("w", lazy=True), default="-", help="The file to write to."
 )
-@click.option("--as-pytest", "test_id", metavar="ID", help="Write a test.")
+@click.option("--as-pytest", "test_id", metavar="ID", help="Write a test with this letter.")
 @target_options
 @message_option
 @click.option(
-    "--json", is_flag=True, expose_value=False, help="Change nothing: it is JSON already."
+    "--json", is_flag=True, expose_value=False, help="No effect, since the output is always JSON."
 )
 @debug_option
 def export(

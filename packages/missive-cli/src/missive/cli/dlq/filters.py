@@ -19,10 +19,10 @@ from ..terminal import escaped, moment, plural
 _NAMED, _LONGEST = 5, 80
 
 _TEXTS = {
-    "--reason": "Only letters with just this reason.",
-    "--handler": "Only letters that failed in it; '' for those that came to none.",
-    "--source": "Only letters that came from there; '' for those without one.",
-    "--error-type": "Only letters with this error; '' for those without one.",
+    "--reason": "Only letters with exactly this reason.",
+    "--handler": "Only letters that failed in this handler; '' for letters without one.",
+    "--source": "Only letters from this source; '' for letters without one.",
+    "--error-type": "Only letters with this type of error; '' for letters without one.",
 }
 
 
@@ -38,10 +38,10 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add all filters to a command; it receives those that are used as ``filters``."""
     packed = _packing(command, ("since", "until"))
     packed = click.option(
-        "--until", type=Moment(), help="Only letters that failed last before then."
+        "--until", type=Moment(), help="Only letters whose last failure was before this time."
     )(packed)
     packed = click.option(
-        "--since", type=Moment(), help="Only letters that failed last then or later."
+        "--since", type=Moment(), help="Only letters whose last failure was at this time or later."
     )(packed)
     return text_filter_options(packed)
 
@@ -61,14 +61,14 @@ def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["dead", "deferred", "all"]),
         default="dead",
         show_default=True,
-        help="Dead letters, or messages that wait for another attempt.",
+        help="Dead letters, deferred messages (which wait for another attempt), or both.",
     )(packed)
 
 
 def group_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--group`` to a command."""
     return click.option(
-        "--group", metavar="NUMBER", help="Only letters of this group, as summary numbers them."
+        "--group", metavar="NUMBER", help="Only letters of this group; summary shows the numbers."
     )(command)
 
 

@@ -93,7 +93,7 @@ def list_letters(
                 rows = shortened_rows(store, rows)
             table(WAITING if waiting else COLUMNS, rows, flexible=FLEXIBLE, styles=STYLES)
         if page.more:
-            note(f"there are more; go on with --after {page.last}")
+            note(f"there are more; continue with --after {page.last}")
         elif page.last is None and after is None and (filters or group):
             raise nothing_matches(store, filters)
         elif page.last is None:

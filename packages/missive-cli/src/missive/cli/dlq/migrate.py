@@ -10,17 +10,17 @@ from ..terminal import note, write_json
 from .store import StoreCommand, opened, store_argument
 
 HELP = """\
-Make a store where there is none, or bring one of an older version up to date.
+Create a store, or upgrade one of an older version.
 
 \b
   missive dlq migrate postgresql://admin@db.example.com/shop
 
-Every program does so itself when it opens a store, if its user may. Run this as a user who may make
-tables, where the programs' user may not; it does no harm to run it again.
+Every program does this when it opens a store, if its user may create tables. If not, run this
+command once as a user who may. It is safe to run again.
 """
 
 
-@click.command(cls=StoreCommand, help=HELP, short_help="Make a store, or bring it up to date.")
+@click.command(cls=StoreCommand, help=HELP, short_help="Create a store, or upgrade it.")
 @store_argument
 @json_option("Write the result as JSON.")
 @debug_option

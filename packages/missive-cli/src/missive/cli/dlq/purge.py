@@ -14,7 +14,8 @@ from .removing import remove
 from .store import StoreCommand, opened, store_argument
 
 HELP = """\
-Remove the letters whose last failure is older than --older-than. Asks unless --yes.
+Remove the letters whose last failure is older than --older-than. The command asks first unless you
+pass --yes.
 
 \b
   missive dlq purge sqlite:///dead-letters.db --older-than 30d
@@ -24,7 +25,9 @@ Remove the letters whose last failure is older than --older-than. Asks unless --
 
 @click.command(cls=StoreCommand, help=HELP, short_help="Remove old letters.")
 @store_argument
-@click.option("--older-than", type=Age(), required=True, help="90s, 15m, 2h, 30d, 1w.")
+@click.option(
+    "--older-than", type=Age(), required=True, help="An age, such as 90s, 15m, 2h, 30d or 1w."
+)
 @state_option
 @text_filter_options
 @yes_option

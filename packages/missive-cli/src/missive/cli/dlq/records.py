@@ -113,7 +113,7 @@ class _Fields:
         try:
             return parse_id(text)
         except ValueError as error:
-            raise BadRecord(f"its {name!r} is no message id") from error
+            raise BadRecord(f"its {name!r} is not a message id") from error
 
     def moment(self, name: str) -> datetime:
         text = self.text(name)

@@ -32,10 +32,10 @@ replays may share a store: each letter is handled by one of them. Ctrl-C stops a
 flight.
 
 The exit code is 1 if a letter failed again or was nacked, if an id is not in the store, or if no
-letter matches. It is also 1 if another replay holds a letter that you named, every possible canary
-or every letter to replay, and if a dry run finds a letter that would not go to exactly one handler.
-A letter that another replay holds is listed with the time its claim ends. A killed replay holds the
-letter it was handling until then.
+letter matches. It is also 1 if a dry run finds a letter that would not go to exactly one handler,
+or if another replay holds a letter that you named, every possible canary or every letter to replay.
+The output lists letters that another replay holds, with the time when its claim ends. A killed
+replay holds the letter that it was handling until that time.
 """
 
 
@@ -50,11 +50,11 @@ letter it was handling until then.
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1), help="Replay at most this many letters."
 )
-@click.option("--dry-run", is_flag=True, help="Say which handler each would go to; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the handler for each letter; change nothing.")
 @click.option(
     "--canary",
     is_flag=True,
-    help="Replay one letter of each group first, and the others only where it was acked.",
+    help="Replay one letter of each group first, and the rest only if it was acked.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="error", show_default=True)
 @json_option("Write JSON: an object a letter, and one with the counts last.")
@@ -74,7 +74,7 @@ def replay(
 ) -> int:
     """Replay letters."""
     if canary and (ids or dry_run):
-        raise click.UsageError("--canary chooses letters by itself; omit ids and --dry-run")
+        raise click.UsageError("--canary chooses the letters itself; omit ids and --dry-run")
     if ids and group:
         raise click.UsageError("give ids or --group, not both")
     form = "json" if as_json else "text"

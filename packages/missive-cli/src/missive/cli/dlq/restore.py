@@ -26,7 +26,7 @@ Read letters from JSON Lines, as export writes them.
   missive dlq import sqlite:///new.db letters.jsonl
   missive dlq export sqlite:///old.db | missive dlq import sqlite:///new.db
 
-Each letter is kept just as it was, with its history; one with the same id is replaced, so the same
+Each letter is restored exactly, with its history. A letter with the same id is replaced, so the same
 file may be imported again.
 """
 
@@ -65,7 +65,7 @@ def _read(file: BinaryIO) -> Iterator[DeadLetter]:
         except (BadRecord, ValueError, RecursionError) as error:
             why = str(error) if isinstance(error, BadRecord) else "it is not JSON"
             raise click.UsageError(
-                f"line {number} is no letter: {why}; mend it and import the file again (lines"
-                " before it may be imported already, and that does no harm)"
+                f"line {number} is not a letter: {why}; fix it and import the file again (the lines"
+                " before it may have been imported, which does no harm)"
             ) from error
         yield letter

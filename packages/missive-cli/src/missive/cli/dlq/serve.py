@@ -39,7 +39,7 @@ The page answers only to a browser on this machine, unless you set a token or a 
     type=click.IntRange(0, 65535),
     default=7600,
     show_default=True,
-    help="The port to listen on; 0 takes a free one.",
+    help="The port to listen on; 0 for any free one.",
 )
 @click.option(
     "--token",
@@ -55,8 +55,8 @@ The page answers only to a browser on this machine, unless you set a token or a 
     metavar="NAME",
     help="A name to log in with; the passwords are in MISSIVE_WEB_PASSWORD_NAME.",
 )
-@click.option("--read-only", is_flag=True, help="Nobody may change anything.")
-@click.option("--hide-bodies", is_flag=True, help="Nobody may see the bodies of messages.")
+@click.option("--read-only", is_flag=True, help="Do not allow any change.")
+@click.option("--hide-bodies", is_flag=True, help="Do not show the bodies of messages.")
 @click.option("--json", "as_json", is_flag=True, help="Write the page's address as JSON.")
 @debug_option
 def serve(

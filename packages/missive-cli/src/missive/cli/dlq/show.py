@@ -28,7 +28,7 @@ Show one letter: its envelope, its history, the traceback and the body.
   missive dlq show sqlite:///dead-letters.db order-17 --raw > body.bin
 
 The body is shown as JSON, as text or in hexadecimal. On a terminal, control characters are
-escaped; --raw gives just the body's bytes.
+escaped. With --raw, the command writes only the bytes of the body.
 """
 
 

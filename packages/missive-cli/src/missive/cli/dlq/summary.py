@@ -42,9 +42,9 @@ Count the letters by error, handler and the line that raised, the most frequent 
   missive dlq summary sqlite:///dead-letters.db --since 2h
   missive dlq summary sqlite:///dead-letters.db --json | jq .count
 
-A group's number stays the same; list, replay and delete take it as --group. In the reason,
-numbers are shown as #, quoted texts and ids as an ellipsis. All bars span the same time, from the
-first letter of the groups shown to the last; a bar is filled where its group had letters.
+The number of a group does not change; pass it to list, replay and delete as --group. The reason
+shows numbers as #, and quoted texts and ids as an ellipsis. All bars cover the same time, from the
+first letter of the groups shown to the last. A bar is filled where its group had letters.
 """
 
 

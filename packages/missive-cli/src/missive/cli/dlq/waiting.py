@@ -18,7 +18,7 @@ from .prefixes import find_ids, not_there
 from .store import StoreCommand, opened, store_argument
 
 RETRY_NOW = """\
-Have deferred messages handled now, whatever their delay, by the runs that use this store.
+Make deferred messages due now. The runs that use this store handle them.
 
 \b
   missive dlq retry-now sqlite:///letters.db 0x5f3a

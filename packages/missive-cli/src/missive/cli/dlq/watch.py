@@ -20,15 +20,15 @@ from .store import StoreCommand, opened, store_argument
 OTHER_LINES = 5
 
 HELP = """\
-Watch letters arrive: on a terminal the newest ones and the counts, anew every two seconds; in a
-pipe a line for each new letter.
+Watch letters arrive. A terminal shows the newest ones and the counts, and updates them every two
+seconds. A pipe gets one line for each new letter.
 
 \b
   missive dlq watch sqlite:///dead-letters.db
   missive dlq watch sqlite:///dead-letters.db --handler app.charge
   missive dlq watch sqlite:///dead-letters.db --json | jq -r .reason
 
-Ctrl-C ends it.
+Press Ctrl-C to end it.
 """
 
 
@@ -42,7 +42,7 @@ Ctrl-C ends it.
     type=Seconds(0.1, max=3600),
     default=2.0,
     show_default=True,
-    help="How often to look.",
+    help="How often to check for new letters.",
 )
 @json_option()
 @debug_option

@@ -47,7 +47,7 @@ def names_of(table: str, schema: str | None) -> Names:
     for what, name in (("table", table), ("schema", schema)):
         if name is not None and (not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME):
             raise ConfigurationError(
-                f"{what}={name!r} of PostgreSQLDLQ is no plain name; give letters, digits and"
+                f"{what}={name!r} of PostgreSQLDLQ is not a plain name; give letters, digits and"
                 f" underscores, at most {_LONGEST_NAME} of them"
             )
     return Names(schema, table)

@@ -60,7 +60,7 @@ class Connections:
         :raises psycopg.Error: no connection can be had.
         """
         if self.closed.is_set():
-            raise DeadLetterStoreError(f"{self._place} was closed; open a new store to go on")
+            raise DeadLetterStoreError(f"{self._place} was closed; open a new store")
         if self._pool is not None:
             with self._lent_by(self._pool, timeout) as session:
                 yield session

@@ -57,5 +57,5 @@ def absolute(connection_str: str | os.PathLike[str]) -> str:
                 " missive.dlq_from_url (sqlite:///relative.db, sqlite:////absolute.db)"
             )
     if not path or "\0" in path:
-        raise ConfigurationError(f"{path!r} is no path; give one, or ':memory:'")
+        raise ConfigurationError(f"{path!r} is not a path; give one, or ':memory:'")
     return str(Path(path).absolute())

@@ -75,7 +75,7 @@ class Connections:
     def _open(self, thread: int) -> Connection:
         with self._lock:
             if self._closed:
-                raise DeadLetterStoreError(f"{self.place} was closed; open a new store to go on")
+                raise DeadLetterStoreError(f"{self.place} was closed; open a new store")
             self._refuse_unannounced_fork()
             self._close_those_of_dead_threads()
             held = self._by_thread[thread] = Connection(self._connect(not self._by_thread))

@@ -32,7 +32,7 @@ def translated(error: Exception, path: str, busy_timeout: float) -> DeadLetterSt
             " this as its owner, or only look at it, with read_only=True or ?read_only=true",
         )
     if "not a database" in text:
-        return DeadLetterStoreRefused(path, "it is no SQLite database; choose another path")
+        return DeadLetterStoreRefused(path, "it is not a SQLite database; choose another path")
     if "malformed" in text:
         return DeadLetterStoreError(
             f"{path} is damaged ({text}); stop what writes to it, set the file aside, and save what"

@@ -102,7 +102,7 @@ def may_write(path: str) -> bool:
 def refuse_unreadable(path: str) -> bool:
     """Look at the kind of a file, and refuse one that cannot be a database; return if it is there.
 
-    :raises DeadLetterStoreRefused: it is no regular file, or this user may not read it.
+    :raises DeadLetterStoreRefused: it is not a regular file, or this user may not read it.
     """
     try:
         found = Path(path).stat()
@@ -113,7 +113,7 @@ def refuse_unreadable(path: str) -> bool:
     if stat.S_ISDIR(found.st_mode):
         raise DeadLetterStoreRefused(path, "it is a directory; name a file in it")
     if not stat.S_ISREG(found.st_mode):
-        raise DeadLetterStoreRefused(path, "it is no regular file; choose another path")
+        raise DeadLetterStoreRefused(path, "it is not a regular file; choose another path")
     if not _may(path, os.R_OK):
         raise DeadLetterStoreRefused(path, f"this user may not read it; {_as_owner(path)}")
     return True

@@ -173,7 +173,7 @@ class GroupReader(PollingAdapter[M]):
         partitions = self._take_back(places, 0.0)
         names = ", ".join(partition.name for partition in partitions)
         logger.warning(
-            "%s lost %s: the group took it for dead; what it has in flight is handled again",
+            "%s lost %s: the group counted it as dead; its messages in flight are handled again",
             type(self).__name__,
             names or "its membership",
         )

@@ -31,7 +31,7 @@ def split_url(
         raise ConfigurationError(
             "the URL of the brokers cannot be read: give"
             " kafka://host:9092,host2:9092/?topics=orders&group=shipping, and percent-encode what"
-            " is no plain letter in a password"
+            " is not a plain letter in a password"
         ) from None
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     config: dict[str, Any] = {name: value for name, value in pairs if "." in name}

@@ -191,7 +191,7 @@ def check_kind(adapter: object, queue: str, kind: QueueKind, max_deliveries: int
     name = type(adapter).__name__
     if kind.type == "stream":
         raise ConfigurationError(
-            f"{name} cannot read {queue!r}, which is a stream: a stream keeps what is acked and"
+            f"{name} cannot read {queue!r}, which is a stream: a stream keeps acked messages and"
             " redelivers nothing; bind a classic or quorum queue to the exchange instead"
         )
     limit = kind.delivery_limit

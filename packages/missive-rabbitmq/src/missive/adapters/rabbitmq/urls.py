@@ -43,7 +43,7 @@ def read_parameters(url: object) -> ConnectionParameters:
     if not isinstance(url, str):
         raise ConfigurationError(
             "url_or_conn must be a URL such as amqp://user:password@host:5672/vhost, not a"
-            f" {type(url).__name__}; a connection of kombu's is not taken any more: give the URL it"
+            f" {type(url).__name__}; a connection of kombu's is refused: give the URL it"
             " was made from (connection.as_uri(include_password=True))"
         )
     try:
@@ -58,7 +58,7 @@ def read_parameters(url: object) -> ConnectionParameters:
     except (KeyError, ValueError):
         raise ConfigurationError(
             "the URL of the broker cannot be read: give amqp://user:password@host:5672/vhost, or"
-            " amqps:// for TLS, and percent-encode what is no plain letter in a password or virtual"
+            " amqps:// for TLS, and percent-encode what is not a plain letter in a password or virtual"
             " host ('/' is %2F)"
         ) from None
     given = read_options(url, CONNECTION_OPTIONS)

@@ -81,7 +81,7 @@ class ClusterNodes:
             connection.disconnect()
             moves += 1
             if moves > len(self._hosts) + 1:
-                raise exceptions.ConnectionError("the nodes of the cluster send us in circles")
+                raise exceptions.ConnectionError("the nodes of the cluster redirect in a circle")
             place = moved
 
     def _ask(self, connection: Any, host: str) -> tuple[str, int] | None:

@@ -96,7 +96,7 @@ def _pool_of_url(name: str, url: str, parts: ServerURL) -> ConnectionPool:
         return _pool_of_sentinels(name, parts)
     if parts.kind == "cluster":
         if parts.path not in ("", "0"):
-            raise ConfigurationError(f"{name} cannot use its URL: a cluster has database 0 alone")
+            raise ConfigurationError(f"{name} cannot use its URL: a cluster has only database 0")
         url = parts.of_one()
     else:
         _check_database(name, parts.scheme, parts.path)

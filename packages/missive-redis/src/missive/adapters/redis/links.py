@@ -97,7 +97,7 @@ class Link:
                 replies.append(reply)
         except exceptions.InvalidResponse as error:
             self.close()
-            raise exceptions.ConnectionError("what came is not Redis's protocol") from error
+            raise exceptions.ConnectionError("the answer is not in Redis's protocol") from error
         except exceptions.RedisError:
             self.close()
             raise

@@ -191,7 +191,7 @@ class RedisPubSubAdapter(PollingAdapter[M]):
         seconds = monotonic() - self._gap_since
         since = datetime.now(timezone.utc) - timedelta(seconds=seconds)
         logger.warning(
-            "a gap of %.3f s: what was published since %s is lost to %s, which listens again",
+            "a gap of %.3f s: what was published since %s is lost to %s, which has subscribed again",
             seconds,
             since.isoformat(timespec="milliseconds"),
             type(self).__name__,

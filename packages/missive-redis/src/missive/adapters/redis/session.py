@@ -176,6 +176,6 @@ class Session:
             self.members.leave(consumer.link, is_unique=is_unique)
         except (*CONNECTION_ERRORS, MissiveError) as error:
             logger.warning(
-                "%s could not take leave of the group %s (%s); what it could not ack is redelivered",
+                "%s could not leave the group %s (%s); what it could not ack is redelivered",
                 *(decode(self.group.consumer), self.group.title, type(error).__name__),
             )

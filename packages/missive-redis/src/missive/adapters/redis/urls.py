@@ -30,7 +30,7 @@ CONNECTION_OPTIONS = frozenset(
     }
 )
 
-ENCODING = "percent-encode what is no plain letter in a password ('/' is %2F)"
+ENCODING = "percent-encode what is not a plain letter in a password ('/' is %2F)"
 
 #: The port of a host that is given without one, by what follows the ``+`` of the scheme.
 _PORTS = {"sentinel": 26379, "cluster": 6379}

@@ -213,7 +213,7 @@ class Outbox:
 
     def _pause(self, why: str) -> None:
         if self._backoff.fail():
-            logger.warning("SQS does not take what is settled (%s); sending it again", why)
+            logger.warning("SQS refused settlements (%s); sending them again", why)
 
     def _give_up(self, entry: Entry, code: str) -> None:
         message = entry.message

@@ -210,7 +210,7 @@ class Session:
         if not self._outbox.drain(OUTBOX_END):
             errors = self._outbox.errors
             logger.warning(
-                "the settlement of %d message(s) did not reach SQS (%s); they are delivered again",
+                "the settlement of %d message(s) did not reach SQS (%s); SQS delivers them again",
                 len(self._outbox),
                 said_by(errors[0]) if errors else f"{OUTBOX_END:g} s were not enough",
             )

@@ -200,7 +200,9 @@ class WSGIAdapter(WebhookAdapter[M]):
         :raises BaseException: what a processing hook raised.
         """
         if not self._running.acquire(blocking=False):
-            raise ConfigurationError("this WSGIAdapter runs already; build one for each server")
+            raise ConfigurationError(
+                "this WSGIAdapter is running already; build one for each server"
+            )
         try:
             self._renew_process()
             if self.shutdown_handler.should_exit():

@@ -70,6 +70,6 @@ def _read(stream: InputStream, size: int) -> bytes | None:
             pieces.append(piece)
             missing -= len(piece)
     except Exception as error:
-        logger.info("the sender did not get its body through: %s", type(error).__name__)
+        logger.info("the sender's body did not arrive whole: %s", type(error).__name__)
         return None
     return b"".join(pieces)

@@ -141,7 +141,7 @@ class DevelopmentServer:
         try:
             adapter.process.open()
             logger.warning(
-                "serving on http://%s:%d with a server for development alone; in production give"
+                "serving on http://%s:%d with a server for development only; in production give"
                 " the application to a WSGI server such as gunicorn, uWSGI or waitress",
                 *self.address,
             )
@@ -180,7 +180,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise CannotListen(host, port, error.strerror or str(error)) from error
     except UnicodeError as error:  # how a name that cannot be one fails
-        raise CannotListen(host, port, "this is no name of a host") from error
+        raise CannotListen(host, port, "this is not the name of a host") from error
 
 
 class OtherServer:
