@@ -30,15 +30,35 @@ PHRASES = {
     r"\bas many as by itself\b": "its default",
     r"\bgood-bye\b": "name the message that is sent",
     r"\busher\b": "name the task",
+    r"\bis no (letter|path|sender|factory|media type|message id)\b": "is not a …",
+    r"\bis no (length of time|name of|plain|regular)\b": "is not a …",
+    r"\bcannot be (listened on|asked:)": "cannot be opened, did not answer",
+    r"\b(took|taken?|takes) (it|them|this process) for dead\b": "counts as dead",
+    r"\bwhat is in flight is finished\b": "the run finishes what is in flight",
+    r"\btake leave of\b": "leave",
+}
+
+#: What not to write in pages, besides.
+PAGE_PHRASES = {
+    r"\b(?i:mend(s|ed|ing)?)\b": "fix, repair, help",
+    r"\bfailure more\b": "the new failure is added",
+    r"\bdead-lettered unhandled\b": "becomes a dead letter without being handled",
+    r"\b(delivered|received|begun) so often\b": "this often, this many times",
+    r"\bsa(ys|id) (so )?once\b": "logs that once",
+    r"\bit is no (?!longer|such|more)": "it is not a …",
+    r"\bunless given\b": "by default, the default is",
+    r"\bis there again\b": "is back, exists again",
+    r"\bfailed alike\b": "failed with the same error",
+    r"\b(do|does) not touch it\b|\btouches nothing\b": "does not change it",
 }
 
 
-def faults(text: str) -> list[tuple[int, str, str]]:
+def faults(text: str, phrases: dict[str, str] = PHRASES) -> list[tuple[int, str, str]]:
     """Return the phrases in a text to write otherwise: line, phrase, advice."""
     found: list[tuple[int, str, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         kept = ALLOWED.sub("", line)
-        for pattern, advice in PHRASES.items():
+        for pattern, advice in phrases.items():
             match = re.search(pattern, kept)
             if match is not None:
                 found.append((number, match[0], advice))
@@ -55,7 +75,8 @@ def main() -> int:
         path = ROOT / name
         if not name.endswith(ENDINGS) or path == Path(__file__) or not path.is_file():
             continue
-        for line, phrase, advice in faults(path.read_text(encoding="utf-8")):
+        phrases = {**PHRASES, **PAGE_PHRASES} if name.endswith(".md") else PHRASES
+        for line, phrase, advice in faults(path.read_text(encoding="utf-8"), phrases):
             print(f"{name}:{line}: {phrase!r}: {advice}")
             count += 1
     return 1 if count else 0
