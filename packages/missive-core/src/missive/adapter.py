@@ -32,9 +32,9 @@ class Runs(Declared[M], Protocol[M]):
 
 
 class Adapter(ABC, Generic[M]):
-    """What a processor asks of a transport: to take an ack and a nack.
+    """What a processor needs from a transport: a way to ack and to nack.
 
-    How an adapter runs is its own affair; those that read in a loop subclass ``PollingAdapter``.
+    An adapter decides itself how it runs; one that reads in a loop subclasses ``PollingAdapter``.
     The processing context calls ``settle`` once for each delivery, after the handler and all its
     hooks have finished and after a letter was written; unless overridden that calls ``ack`` or
     ``nack``.
@@ -63,7 +63,7 @@ class Adapter(ABC, Generic[M]):
     def ack(self, message: M) -> None:
         """Tell the transport that the message is done.
 
-        An adapter may batch this, but must not lose it while it runs on.
+        An adapter may send acks in batches, but must not lose one while it runs.
 
         :param message: the message that was acked, dead-lettered or deferred to a store.
         """
@@ -81,8 +81,8 @@ class Adapter(ABC, Generic[M]):
         """Tell the transport what became of deliveries: call ``ack`` or ``nack`` for each.
 
         Override it to read more than that from a context: its ``delay``, its ``delivery``, or to
-        ack several at once. One that fails must keep no other from being settled, and its
-        ``outcome`` is to be set to None.
+        ack several at once. If one fails, settle the others all the same, and set its ``outcome``
+        to None.
 
         :param batch: contexts whose ``outcome`` is ``NACKED``, or else one to ack for.
         :raises SettlementFailed: the transport did not take one of them.

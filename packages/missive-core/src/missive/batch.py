@@ -12,9 +12,9 @@ from .message import M
 
 
 class BatchContext(Generic[M]):
-    """What a batch handler decides on: each message by itself.
+    """Decides about each message of a batch handler separately.
 
-    A message that is left undecided is an error of that message alone.
+    If a message is left undecided, only that message fails.
 
     :ivar contexts: the handling context of each message, in the order of the messages.
     :ivar processing_ctx: the :class:`ProcessingContext` of the whole run.
@@ -45,7 +45,7 @@ class BatchContext(Generic[M]):
         self.context_of(message).ack()
 
     def nack(self, message: M, delay: float | None = None) -> None:
-        """Decide that a message is to be delivered again, as ``HandlingContext.nack`` does."""
+        """Decide that a message should be delivered again, as ``HandlingContext.nack`` does."""
         self.context_of(message).nack(delay)
 
     def ack_rest(self) -> None:

@@ -23,7 +23,7 @@ EXCUSED = 1000
 
 @dataclass(frozen=True, eq=False)
 class Breaker:
-    """Tells an outage from bad messages: an outage is no fault of the messages.
+    """Tells an outage from bad messages, and pauses handlers during an outage.
 
     After ``failures`` errors of these types within ``window`` seconds the breaker opens: for
     ``pause`` seconds no message is handled, and those that failed are kept, not counted as
@@ -40,7 +40,7 @@ class Breaker:
     :param window: within how many seconds.
     :param pause: for how many seconds nothing is handled.
     :param name: what the log and ``status()`` call it; the handlers' names unless given.
-    :raises ConfigurationError: these make no sense.
+    :raises ConfigurationError: the values cannot work together.
     """
 
     on: ErrorTypes

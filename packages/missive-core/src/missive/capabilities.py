@@ -10,8 +10,8 @@ from typing import Literal
 class Capabilities:
     """What an adapter's transport guarantees; a class attribute of the adapter.
 
-    Core reads it to settle, the conformance kit to choose its tests, the documentation to say what
-    can be lost. The defaults promise least, except that a nack is passed to the adapter.
+    The core settles by it, the conformance kit chooses its tests by it, and the documentation says
+    by it what can be lost. The defaults guarantee least, but a nack is passed to the adapter.
     """
 
     #: How often a message may be handled: never twice, never lost, or as the sender decides.

@@ -25,7 +25,7 @@ Matcher = Callable[[M], bool]
 
 
 def otherwise(message: Message) -> bool:
-    """Match when no other handler does. It never hides a matcher that raised."""
+    """Match if no other handler does. If a matcher raised, it does not match."""
     return True
 
 

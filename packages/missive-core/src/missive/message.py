@@ -129,7 +129,7 @@ class JSONMessage(Message):
 
 
 class DictMessage(Message):
-    """A message that a function of yours decodes into a dictionary.
+    """A message that your own function decodes into a dictionary.
 
     :param raw_data: the bytes.
     :param decoder: turns the bytes into a dictionary; called on first use, once.

@@ -135,8 +135,8 @@ class Processor(Generic[M]):
     def around_delivery(self, hook: AroundHandlingHook[M]) -> AroundHandlingHook[M]:
         """Register a generator function that yields once, from before matching to the outcome.
 
-        It sees every delivery, also one that no handler matches or that cannot be decoded, and
-        after the ``yield`` its ``outcome``. What it raises then is only logged.
+        It runs for every delivery, even if no handler matches or the message cannot be decoded. After
+        the ``yield``, the ``outcome`` is known. An error after the ``yield`` is only logged.
         """
         return self.hooks.delivery.add("around", hook)
 
@@ -151,12 +151,12 @@ class Processor(Generic[M]):
     def around_handling(self, hook: AroundHandlingHook[M]) -> AroundHandlingHook[M]:
         """Register a generator function that yields once, while the handler runs.
 
-        What the handler raises is raised at the ``yield``; the hook may see it, not swallow it.
+        An exception of the handler is raised at the ``yield``; the hook cannot suppress it.
         """
         return self.hooks.handling.add("around", hook)
 
     def on_settled(self, hook: HandlingHook[M]) -> HandlingHook[M]:
-        """Register a hook that is told how every delivery ended; what it raises is only logged."""
+        """Register a hook that runs after every delivery; its errors are only logged."""
         check_function(hook, "a hook", ("processing_ctx", "handling_ctx"))
         self.hooks.settled.append(hook)
         return hook
@@ -210,8 +210,8 @@ class Processor(Generic[M]):
     ) -> TestAdapter[M]:
         """Return an adapter without a transport, to test handlers with; plainly or in a ``with``.
 
-        :param message_cls: what bytes that are sent become; RawMessage unless given.
-        :param capabilities: what the transport that it plays can do.
+        :param message_cls: the class for bytes that are sent; RawMessage by default.
+        :param capabilities: the capabilities of the transport to imitate.
         """
         return TestAdapter(self, message_cls, capabilities)
 

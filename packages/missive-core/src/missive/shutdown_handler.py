@@ -24,8 +24,8 @@ _enabled: weakref.WeakSet[ShutdownHandler] = weakref.WeakSet()
 class ShutdownHandler:
     """Sets a flag when the process is asked to end; a second signal ends it.
 
-    It acts in the process that enabled it alone: in a child that is forked, the signals do what
-    they did before.
+    It acts only in the process that enabled it. In a forked child, the signals do what they did
+    before.
 
     :param callback: called with the signal's number at the first signal, before the flag is set.
     """
@@ -40,7 +40,7 @@ class ShutdownHandler:
         self._hung_up = False  # by SIGHUP alone so far
 
     def enable(self) -> None:
-        """Take SIGINT, SIGTERM and SIGHUP over, until ``disable``.
+        """Handle SIGINT, SIGTERM and SIGHUP, until ``disable``.
 
         Does nothing outside the main thread. An ignored SIGHUP (under ``nohup``) stays ignored.
         """
@@ -55,7 +55,7 @@ class ShutdownHandler:
         _enabled.add(self)
 
     def disable(self) -> None:
-        """Restore what handled the signals before ``enable``."""
+        """Restore the handlers that were installed before ``enable``."""
         _enabled.discard(self)
         while self._former:
             signum, former = self._former.popitem()
@@ -87,7 +87,7 @@ class ShutdownHandler:
         self._bell.put(None)
 
     def clear_flag(self) -> None:
-        """Take the request back, for another run."""
+        """Clear the flag, for another run."""
         self._flag = self._hung_up = False
         self._bell = SimpleQueue()
 

@@ -9,7 +9,7 @@ __all__ = ["State"]
 
 
 class State:
-    """A bag of attributes: assign any name, read it back later.
+    """A namespace for attributes of your own: set any name, and read it later.
 
     The processing context has one, shared by all of its worker threads; each handling context has
     one of its own. Its repr shows names only, since the values may hold a message's content.

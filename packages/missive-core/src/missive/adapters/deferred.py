@@ -23,10 +23,10 @@ __all__ = ["DeferredAdapter"]
 
 
 class DeferredAdapter(PollingAdapter[M]):
-    """Does nothing but handle the deferred messages of the processor's DLQ when they are due.
+    """Handles the deferred messages of the processor's DLQ when they are due, and nothing else.
 
-    Every polling adapter does so beside its transport. This one is for a process of their own: for
-    webhooks, or to keep retries apart from new messages.
+    Every polling adapter also does this. Use this one in a separate process: for webhooks, or to
+    keep retries apart from new messages.
 
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
     """

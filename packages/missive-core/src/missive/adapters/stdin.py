@@ -36,8 +36,8 @@ LONG_LINE = 128
 class StdinAdapter(PollingAdapter[M]):
     r"""Takes each line of a binary file as a message, until the file ends.
 
-    A message is the line's bytes without its ``\n`` or ``\r\n``, otherwise untouched, whatever
-    its length. The last line need not end in a newline. A message cannot be returned to a file, so
+    A message is the line's bytes without its ``\n`` or ``\r\n``, otherwise unchanged, and of any
+    length. The last line need not end in a newline. A message cannot be returned to a file, so
     a nack goes to the DLQ, and without one ends ``run``.
 
     :param filelike: a binary file; standard input unless given.
@@ -141,7 +141,7 @@ class StdinAdapter(PollingAdapter[M]):
             self._buffered = _has_read_ahead(cast("io.BufferedReader", file), number)
 
     def close(self) -> None:
-        """Leave the file open: it is not ours."""
+        """Leave the file open, since the caller opened it."""
 
     def receive(self, timeout: float) -> Sequence[Delivery | bytes]:
         """Return the lines that have arrived whole."""
@@ -220,7 +220,7 @@ class StdinAdapter(PollingAdapter[M]):
         """Do nothing: what was read is gone from the file."""
 
     def nack(self, message: M) -> None:
-        """Refuse; by its capabilities nobody calls this.
+        """Refuse; the capabilities say that nacks are not passed to this adapter.
 
         :raises NackUnsupported: always.
         """

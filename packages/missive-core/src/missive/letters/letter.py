@@ -46,7 +46,7 @@ class Failure(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """The whole record of a message that could not be processed, or not yet.
+    """The whole record of a message that could not be processed, or that waits for another attempt.
 
     It cannot be changed; ``letter._replace(reason=...)`` makes another. Neither repr nor str shows
     anything that may hold a message's content.

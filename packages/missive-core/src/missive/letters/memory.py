@@ -36,7 +36,7 @@ class MemoryDLQ(InboxStore):
     It does all that a store does, so that tests can stand on it, and shows the author of another
     what is asked of one.
 
-    :param message_cls: makes the messages that the mapping gives; RawMessage unless given.
+    :param message_cls: the class of the messages that the mapping returns; RawMessage by default.
     """
 
     outlives_process = False

@@ -34,13 +34,13 @@ logger = logging.getLogger("missive.letters.replay")
 class ReplayAdapter(Adapter[M]):
     """Takes dead letters from a store as messages, once each, oldest first.
 
-    What is acked leaves the store, what fails again gets its failure appended, what is nacked stays
-    as it is. A run takes the letters that are there when it starts, and none of them twice. Each is
-    claimed before it is handled, so that several replays can share a store: what failed in another
-    since this one started is left to a later run. A claim is renewed while a slow handler runs, and
-    expires where its process died. The store stands in for the processor's own DLQ.
+    A letter that is acked leaves the store. If it fails again, the failure is added to it; if it is
+    nacked, it stays unchanged. A run takes the letters that are in the store when it starts, and
+    none of them twice. Each is claimed before it is handled, so several replays can share a store:
+    a letter that failed in another replay meanwhile is left to a later run. A claim is renewed
+    while a handler runs, and expires if its process dies. The store replaces the processor's DLQ.
 
-    :param message_cls: makes a message of a letter's bytes. It is never guessed from the letter.
+    :param message_cls: makes a message of a letter's bytes. The letter does not decide it.
     :param processor: the processor to run.
     :param store: the store to take letters from.
     :param ids: only the letters with these ids, in this order. An id that is not in the store is
@@ -56,7 +56,7 @@ class ReplayAdapter(Adapter[M]):
     :param on_progress: called with a :class:`Replayed` after each letter, in the thread of ``run``.
     :param lease: how long a claim outlives a process that died, in seconds; at most MAX_LEASE,
         thirty days.
-    :raises ConfigurationError: these cannot work.
+    :raises ConfigurationError: the arguments cannot work.
 
     :ivar result: the counts of the run, so far or at its end.
     """

@@ -53,7 +53,7 @@ class DeadLetterStore(LetterAccounts):
 
     @classmethod
     def open_existing(cls, url: str) -> DeadLetterStore:
-        """Open the store that a URL describes, and make none: for looking at the letters in it.
+        """Open the store that a URL describes to look at its letters; do not create one.
 
         A store that ``from_url`` would make where it is missing overrides this.
 
@@ -65,7 +65,7 @@ class DeadLetterStore(LetterAccounts):
 
     @abstractmethod
     def put_many(self, letters: Iterable[DeadLetter]) -> None:
-        """Keep dead letters, all or none; when this returns they are as durable as the store can.
+        """Keep dead letters, all or none; when this returns, they are as durable as they will be.
 
         A letter whose id, source and body are stored already adds its failure to that letter: where
         that was deferred, it becomes a dead letter with its whole history, and a claim on it ends.
@@ -130,14 +130,14 @@ class DeadLetterStore(LetterAccounts):
 
     @abstractmethod
     def renew(self, claim: Claim, *, lease: float = 300.0) -> Claim | None:
-        """Hold a claim for ``lease`` seconds from now; None where it was no longer held.
+        """Extend a claim to ``lease`` seconds from now; return None if it had already ended.
 
         :param lease: as in :meth:`claim`.
         """
 
     @abstractmethod
     def release(self, claim: Claim) -> bool:
-        """Give a claim back; the letter stays. False where the claim was no longer held."""
+        """Give a claim back; the letter stays. Return False if the claim had already ended."""
 
     @abstractmethod
     def remove(self, claim: Claim) -> bool:
@@ -193,7 +193,7 @@ class DeadLetterStore(LetterAccounts):
 
     @abstractmethod
     def close(self) -> None:
-        """Release what the store holds; any number of times."""
+        """Close files and connections. It may be called several times."""
 
     # What follows from that.
 
@@ -215,7 +215,7 @@ class DeadLetterStore(LetterAccounts):
     def choose(
         self, ids: Iterable[bytes] | None = None, **filters: Unpack[LetterFilters]
     ) -> Choice:
-        """Choose letters as they stand now, to ask about them and then act on just these.
+        """Choose letters as they are now, to count them first and then act on exactly these.
 
         :param ids: only the letters with these ids; one that is not there is passed over.
         :param filters: as in :meth:`letters`.

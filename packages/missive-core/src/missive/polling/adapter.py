@@ -48,7 +48,7 @@ class PollingAdapter(Port[M], Adapter[M]):
     :param handler_timeout: a handler that runs for longer, in seconds, is named in the log and in
         ``status()``; it is not killed. None: no limit.
     :param loop_factory: makes the event loop of async handlers, such as ``uvloop.new_event_loop``.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
 
     :ivar ready: set while a message that is published now would be delivered.
     """

@@ -104,7 +104,7 @@ class WebhookAdapter(Adapter[M]):
     :param remember: for how long a message of the inbox is known after it was done.
     :param inbox_workers: how many messages of the inbox are handled at once in this process; 0
         leaves them to others: ``missive run app:processor --from deferred:``.
-    :raises ConfigurationError: these cannot work.
+    :raises ConfigurationError: the arguments cannot work.
 
     :ivar ready: set while a message that is sent now would be handled: from the start of the
         process until ``stop``, and not while a before-hook fails or the DLQ cannot be written.

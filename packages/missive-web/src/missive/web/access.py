@@ -24,7 +24,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclass(frozen=True)
 class Role:
-    """What a person may do on the page. Each may look: at reasons, headers and tracebacks too.
+    """What a person may do on the page. Every role may see reasons, headers and tracebacks.
 
     :param user: the person's name, for the record of actions.
     :param operate: replay letters, delete them, retry deferred messages now or give them up.

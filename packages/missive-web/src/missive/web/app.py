@@ -74,27 +74,27 @@ class Visit(NamedTuple):
 class DeadLetterApp:
     """The dead letter page, as a WSGI application.
 
-    Serve it by itself, or mount it in a site of your own. Unless one of ``token``, ``users`` and
-    ``authorize`` says who may see it, it answers only to a browser on the same machine.
+    Serve it alone, or mount it in a site of your own. Without ``token``, ``users`` and
+    ``authorize``, it answers only to a browser on the same machine.
 
-    One process serves the page, with any number of threads: what is being done is known to the
-    process that does it. The letters are safe whatever happens to it.
+    Serve it from one process, with any number of threads, since only that process knows the actions
+    that are running. If the process dies, no letter is lost.
 
     :param store: the store to look at. It stays open when the page is closed.
-    :param processor: replays letters: a processor, or an adapter that has one. Without it the page
-        shows letters and removes them, and says how to get the rest.
+    :param processor: replays letters: a processor, or an adapter that has one. Without it, the page
+        can show and remove letters, and says how to enable replay.
     :param message_cls: makes a message of a letter's bytes; an adapter brings its own.
-    :param token: what a person has to know, at least 8 characters: typed into a form, or sent as
+    :param token: the token that people need, at least 8 characters: typed into a form, or sent as
         ``Authorization: Bearer …``.
     :param users: the passwords of basic authentication, by name. Serve it over HTTPS then.
-    :param authorize: returns what the sender of a request may do, of its WSGI environment; None
-        refuses it.
-    :param role: what those may do whom a token, a password or the loopback address lets in;
-        everything unless given.
+    :param authorize: takes the WSGI environment of a request, and returns the role of its sender;
+        None refuses the request.
+    :param role: what people may do who come by a token, a password or the loopback address; by
+        default everything.
     :param read_only: nobody may change anything.
-    :param secret: signs cookies and forms. Random unless given, so that a restart ends logins.
-    :param title: stands at the top of each page.
-    :raises ConfigurationError: these cannot work.
+    :param secret: signs cookies and forms. By default it is random, so a restart ends logins.
+    :param title: the title at the top of each page.
+    :raises ConfigurationError: an argument cannot work.
     """
 
     def __init__(

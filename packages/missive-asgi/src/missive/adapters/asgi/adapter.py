@@ -29,15 +29,15 @@ class ASGIAdapter(WebhookAdapter[M]):
     The adapter is the ASGI application: give it to any ASGI server, or mount it into Starlette or
     FastAPI. ``async def`` handlers run on the server's event loop, plain ones in threads. The
     processing hooks run within the server's lifespan: the before-hooks at its start, the
-    after-hooks at its end. Where the server or the framework passes no lifespan on, as for mounted
-    applications, use :meth:`lifespan`; else the before-hooks run ahead of the first message, and
-    nothing runs the after-hooks.
+    after-hooks at its end. If the server or the framework does not pass the lifespan on, as for
+    mounted applications, use :meth:`lifespan`. Otherwise the before-hooks run before the first
+    message, and nothing runs the after-hooks.
 
     :param message_cls: makes a message of the bytes of a body.
     :param processor: the processor to run.
     :param threads: how many plain handlers run at once.
     :param options: what every :class:`~missive.webhooks.WebhookAdapter` takes.
-    :raises ConfigurationError: these cannot work.
+    :raises ConfigurationError: an argument cannot work.
     """
 
     def __init__(

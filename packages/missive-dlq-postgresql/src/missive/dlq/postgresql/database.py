@@ -25,7 +25,7 @@ class Database:
     """One database, for any number of threads.
 
     :param place: the name of the store.
-    :param busy_timeout: how long outages and other transactions are waited out, in seconds.
+    :param busy_timeout: how long to wait for the end of outages and other transactions, in seconds.
     """
 
     def __init__(self, connections: Connections, place: str, busy_timeout: float) -> None:

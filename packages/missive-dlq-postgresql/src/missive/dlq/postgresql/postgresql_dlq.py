@@ -46,22 +46,22 @@ MAX_BUSY_TIMEOUT = 2_147_483.0
 class PostgreSQLDLQ(PostgreSQLMapping, PostgreSQLClaims, PostgreSQLAccounts, InboxStore):
     """Keeps dead letters and deferred messages in a PostgreSQL database.
 
-    Any number of threads, processes and machines may share it. What ``put`` and ``defer`` returned
-    from is as durable as the server's commits. The table is made if it is not there, where this
-    user may make one. Outages (a restart, a failover, a full disk, a lock) are waited out for
-    ``busy_timeout``, and the call raises DeadLetterStoreError after that.
+    Any number of threads, processes and machines may share it. When ``put`` or ``defer`` returns,
+    the letter is as durable as the server's commits. A missing table is created, if this user may
+    create one. During an outage (a restart, a failover, a full disk, a lock), a call waits up to
+    ``busy_timeout``, and then raises DeadLetterStoreError.
 
-    :param conninfo: a URL or connection string of PostgreSQL's own; what is not in it comes from the
-        environment, as ``PGHOST`` does.
+    :param conninfo: a URL or connection string of PostgreSQL; the environment (``PGHOST`` and
+        others) supplies what is not in it.
     :param table: the name of the table.
-    :param schema: the schema that the table is in; the first of the search path unless given.
-    :param pool: lends the connections instead: a ``psycopg_pool.ConnectionPool``, or what has its
-        ``getconn`` and ``putconn``. It is not closed with the store.
-    :param message_cls: makes the messages that the mapping gives; RawMessage unless given.
-    :param busy_timeout: how long outages and other transactions are waited out, in seconds.
-    :param max_traceback: how much of a traceback is kept, in characters; its end.
+    :param schema: the schema of the table; by default the first of the search path.
+    :param pool: a ``psycopg_pool.ConnectionPool`` to use instead, or an object with its ``getconn``
+        and ``putconn``. It is not closed with the store.
+    :param message_cls: the class of the messages that the mapping returns; RawMessage by default.
+    :param busy_timeout: how long to wait for the end of outages and other transactions, in seconds.
+    :param max_traceback: how many characters of a traceback are kept, from its end.
     :param existing: make no table where there is none yet.
-    :raises ConfigurationError: these cannot work.
+    :raises ConfigurationError: an argument cannot work.
     :raises DeadLetterStoreRefused: the server refuses, or what is at that name cannot serve; it was
         not touched.
     :raises DeadLetterStoreError: the server could not be reached.

@@ -30,7 +30,7 @@ class Settings(NamedTuple):
     def of(cls, path: str, synchronous: str, busy_timeout: float, read_only: bool) -> Settings:
         """Make settings of what a user gave.
 
-        :raises ConfigurationError: these cannot work.
+        :raises ConfigurationError: an argument cannot work.
         """
         if synchronous.upper() not in SYNCHRONOUS:
             raise ConfigurationError(

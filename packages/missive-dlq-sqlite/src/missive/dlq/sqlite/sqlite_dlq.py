@@ -50,21 +50,21 @@ if TYPE_CHECKING:
 class SQLiteDLQ(SQLiteMapping, InboxStore):
     """Keeps dead letters and deferred messages in an SQLite database.
 
-    Any number of threads and processes may share it. What ``put`` and ``defer`` returned from is on
-    the disk: it survives a kill and a power cut. The file is made if it is not there. One that is
-    not ours is refused and left as it is.
+    Any number of threads and processes may share it. When ``put`` or ``defer`` returns, the letter
+    is on the disk: it survives a kill and a power cut. A missing file is created. A file of another
+    application is refused and not changed.
 
     :param connection_str: the path of the file, or ``":memory:"``.
-    :param message_cls: makes the messages that the mapping gives; RawMessage unless given.
+    :param message_cls: the class of the messages that the mapping returns; RawMessage by default.
     :param synchronous: SQLite's setting of that name. Less than FULL may lose the last letters at
         a power cut.
-    :param busy_timeout: how long to wait for other writers, in seconds; no longer than 24 days.
-    :param max_traceback: how much of a traceback is kept, in characters; its end.
-    :param read_only: only look: at a file of another user's, on a read-only mount, at a snapshot.
-        What would write raises DeadLetterStoreRefused. Letters that arrive in a file that nobody had
-        open may not be seen.
-    :raises ConfigurationError: these cannot work.
-    :raises DeadLetterStoreRefused: what is at that path cannot serve; it was not touched.
+    :param busy_timeout: how long to wait for other writers, in seconds; at most 24 days.
+    :param max_traceback: how many characters of a traceback are kept, from its end.
+    :param read_only: only read: another user's file, a read-only mount, a snapshot. A write raises
+        DeadLetterStoreRefused. If no program had the file open, letters that arrive later may not
+        be seen.
+    :raises ConfigurationError: an argument cannot work.
+    :raises DeadLetterStoreRefused: the file at that path cannot be used; it was not changed.
     :raises DeadLetterStoreError: the database cannot be opened.
 
     :ivar path: the absolute path of the file, or ``":memory:"``.

@@ -58,21 +58,21 @@ class KafkaAdapter(GroupReader[M]):
 
     :param topics: the names of the topics; a pattern begins with ``^``.
     :param group: the name of the consumer group.
-    :param bootstrap: brokers to ask first, as ``host:port,host:port``.
-    :param ordering: what is handled in order where several messages are handled at once: those of
-        one key in one partition, those of a partition, or nothing. ``ordering_key`` overrides it.
+    :param bootstrap: brokers to connect to first, as ``host:port,host:port``.
+    :param ordering: what stays in order if several messages are handled at once: messages of one
+        key in a partition, messages of a partition, or nothing. ``ordering_key`` overrides it.
     :param start: where to begin in a partition of which the group has committed nothing.
     :param config: settings of librdkafka's, such as those of TLS and SASL.
-    :param retry_after: after so many seconds a nacked message is handled again; later messages of
-        its key, or its partition, wait behind it.
-    :param max_deliveries: a message that was begun so often, and its process died each time, is
-        dead-lettered without being handled again; without a DLQ the adapter stops.
-    :param max_gap: from the lowest unsettled message on, so many messages of a partition are
-        received, at most.
-    :param commit_every: offsets are committed after so many settled messages, or
-    :param commit_interval: after so many seconds.
+    :param retry_after: seconds until a nacked message is handled again; later messages of its key,
+        or its partition, wait behind it.
+    :param max_deliveries: if a message was begun this many times, and its process died each time,
+        it becomes a dead letter without being handled again; without a DLQ the adapter stops.
+    :param max_gap: how many messages of a partition are received beyond the lowest unsettled one,
+        at most.
+    :param commit_every: commit offsets after this many settled messages, or
+    :param commit_interval: after this many seconds.
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
     """
 
     messaging_system = "kafka"

@@ -47,22 +47,21 @@ class NATSAdapter(ConnectedAdapter[M]):
     :param filter_subjects: the subjects to read; the consumer must have just these. None given:
         whatever the consumer reads.
     :param batch_size: how many messages are fetched at once.
-    :param retry_after: a nacked message is delivered again after so many seconds. A consumer that
-        is created has it as its ``ack_wait``: after so long the messages of a process that died are
-        delivered again.
-    :param max_deliveries: a message that was delivered so often and never settled is dead-lettered
-        without being handled again; without a DLQ the adapter stops. Where a ``Retry`` makes more
-        attempts, it is that many.
-    :param create: create the consumer where it is missing: all of the stream, explicit acks.
+    :param retry_after: seconds until a nacked message is redelivered. A new consumer gets it as its
+        ``ack_wait``: the time after which messages of a dead process are redelivered.
+    :param max_deliveries: after this many deliveries without settlement, a message becomes a dead
+        letter without being handled again; without a DLQ the adapter stops. Raised to the attempts
+        of a ``Retry`` if those are more.
+    :param create: create a missing consumer, for the whole stream and with explicit acks.
     :param domain: the JetStream domain, where there are several.
     :param credentials: the path of a credentials file.
     :param nkey: the path of a file with an NKey seed.
-    :param tls: settings of TLS, where the system's certificate authorities do not do.
-    :param inbox_prefix: under which subject the server answers, where permissions limit that.
-    :param heartbeat: how often server and client show that they live, in seconds; three times that
-        without a sign is a lost connection.
+    :param tls: settings of TLS, if the system's certificate authorities are not enough.
+    :param inbox_prefix: the subject below which the server answers, if permissions limit that.
+    :param heartbeat: seconds between signs of life of server and client; after three missing ones
+        the connection counts as lost.
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
     """
 
     messaging_system = "nats"

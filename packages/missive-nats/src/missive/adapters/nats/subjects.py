@@ -26,7 +26,7 @@ logger = logging.getLogger("missive.adapters.nats.subjects")
 
 
 class NATSSubjectAdapter(ConnectedAdapter[M]):
-    """Reads plain subjects of NATS, at most once: what nobody subscribes to is gone.
+    """Reads plain subjects of NATS, at most once: without a subscriber, messages are lost.
 
     A message's ``source`` is its subject, its ``native`` the :class:`SubjectMessage`.
 
@@ -35,15 +35,15 @@ class NATSSubjectAdapter(ConnectedAdapter[M]):
         gets all of them.
     :param servers: ``nats://user:password@host:4222``, or ``tls://``; several of one cluster as a
         list, or with commas between the hosts.
-    :param pending: how many messages may wait in this process; what comes beyond that is lost.
+    :param pending: how many messages may wait in this process; further messages are lost.
     :param credentials: the path of a credentials file.
     :param nkey: the path of a file with an NKey seed.
-    :param tls: settings of TLS, where the system's certificate authorities do not do.
-    :param inbox_prefix: under which subject the server answers, where permissions limit that.
-    :param heartbeat: how often server and client show that they live, in seconds; three times that
-        without a sign is a lost connection.
+    :param tls: settings of TLS, if the system's certificate authorities are not enough.
+    :param inbox_prefix: the subject below which the server answers, if permissions limit that.
+    :param heartbeat: seconds between signs of life of server and client; after three missing ones
+        the connection counts as lost.
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
 
     :ivar lost: how many messages were lost because too many waited.
     """

@@ -47,14 +47,14 @@ class RabbitMQAdapter(PollingAdapter[M]):
     :param url_or_conn: the broker: ``amqp://user:password@host:port/vhost?heartbeat=30``, or
         ``amqps://`` for TLS.
     :param disable_shutdown_handler: leave SIGINT, SIGTERM and SIGHUP to the program.
-    :param prefetch: how many messages of each queue the broker sends ahead. Where
-        ``max_in_flight`` or a batch is more, it is that many.
-    :param max_deliveries: a message of a quorum queue that was delivered so often and never settled
-        is dead-lettered without being handled again; without a DLQ the adapter stops.
-    :param retry_after: after so many seconds a nacked message returns to its queue.
+    :param prefetch: how many messages of each queue the broker sends ahead; raised to
+        ``max_in_flight`` or the size of a batch if that is more.
+    :param max_deliveries: after this many deliveries without settlement, a message of a quorum
+        queue becomes a dead letter without being handled again; without a DLQ the adapter stops.
+    :param retry_after: seconds until a nacked message returns to its queue.
     :param declare: create queues that are missing, as durable quorum queues.
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
     """
 
     messaging_system = "rabbitmq"

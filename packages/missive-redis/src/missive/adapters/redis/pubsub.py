@@ -66,10 +66,9 @@ class PubSubDelivery(Delivery):
 class RedisPubSubAdapter(PollingAdapter[M]):
     """Takes what is published to channels of Redis while it runs.
 
-    Redis keeps nothing for a subscriber that is away or too slow: what is published then is lost
-    to it, and the adapter logs each such gap with its length. A nack cannot bring a message back,
-    so it goes to the DLQ, and without one ends ``run``. For messages that must not be lost there is
-    :class:`RedisStreamsAdapter`.
+    Redis keeps no messages for a subscriber that is disconnected or too slow: they are lost, and
+    the adapter logs the length of each such gap. A nacked message goes to the DLQ; without a DLQ, a
+    nack ends ``run``. For messages that must not be lost, use :class:`RedisStreamsAdapter`.
 
     ``message.source`` is the channel, and ``message.native`` what redis-py's ``get_message`` gives.
     A message whose channel is subscribed to both by name and by pattern comes once for each.
@@ -79,10 +78,10 @@ class RedisPubSubAdapter(PollingAdapter[M]):
     :param url: the server, as ``redis.from_url`` takes it.
     :param client: a ``redis.Redis`` whose settings are used instead of the URL, for connections of
         the adapter's own.
-    :param health_check_interval: after so many seconds without a word from the server it is sent a
-        PING; after as many again without an answer the connection counts as lost.
+    :param health_check_interval: seconds of silence after which the server is sent a PING. After as
+        many seconds without an answer, the connection counts as lost.
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
     """
 
     messaging_system = "redis"

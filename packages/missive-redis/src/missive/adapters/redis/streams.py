@@ -45,33 +45,33 @@ _START = re.compile(r"\$|\d+(-\d+)?")
 class RedisStreamsAdapter(PollingAdapter[M]):
     """Takes the entries of Redis Streams as one consumer of a consumer group, at least once.
 
-    Any number of processes, on any number of machines, share the entries of a group. What a process
-    had in flight when it died, or nacked, is delivered again to whichever process looks first.
+    Any number of processes, on any number of machines, share the entries of a group. Messages that
+    a process nacked, or had in flight when it died, are redelivered to any of them.
 
     A message is the entry's field ``body_field``; its headers are the other fields, its ``source``
     the stream, its id ``stream/group/entry-id``, its ``native`` the :class:`StreamEntry`.
 
     :param streams: the names of the streams.
-    :param group: the consumer group. It, and the streams, are created where absent.
-    :param consumer: the name of this consumer. No two that live may have the same, so by default each
-        ``run`` makes one that is unique; it is removed when ``run`` ends, unless something is
+    :param group: the consumer group. Missing groups and streams are created.
+    :param consumer: the name of this consumer. No two running consumers may have the same, so by
+        default each ``run`` makes a unique one. It is removed when ``run`` ends, unless entries are
         pending for it.
     :param url: the server, as ``redis.from_url`` takes it.
     :param client: a ``redis.Redis`` whose settings are used instead of the URL, for connections of
         the adapter's own.
     :param body_field: the field that is the message. An entry without it is a dead letter.
     :param batch_size: how many entries of each stream are read at once, at most.
-    :param ack_every: ack when so many entries are settled, each time waiting for the answer. Unless
-        given, acks go with the next read, or after a quarter of a second where that is later.
-    :param retry_after: after so many seconds an entry that was nacked, or whose consumer died, is
-        delivered again. A handler may take longer: a heartbeat keeps what is in flight.
-    :param max_deliveries: an entry that was delivered so often and never settled is dead-lettered
-        without being handled again; without a DLQ the adapter stops.
-    :param start: where a group that is created begins: ``"0"`` is all that is there, ``"$"`` only
-        what is new, or an id of an entry.
+    :param ack_every: ack after this many settled entries, and wait for the reply. By default, acks
+        are sent with the next read, or after a quarter of a second if that is later.
+    :param retry_after: seconds until an entry is redelivered that was nacked or whose consumer
+        died. A handler may take longer: a heartbeat keeps entries in flight.
+    :param max_deliveries: after this many deliveries without settlement, an entry becomes a dead
+        letter without being handled again; without a DLQ the adapter stops.
+    :param start: where a new group begins: ``"0"`` for everything in the stream, ``"$"`` for new
+        entries only, or the id of an entry.
     :param trim: delete entries once every group of their stream has settled them.
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
     """
 
     messaging_system = "redis"

@@ -38,27 +38,27 @@ class SQSAdapter(PollingAdapter[M]):
 
     A message's ``source`` is the name of the queue, its id the ``MessageId`` of SQS, its headers
     the message attributes, its ``delivery_count`` the ``ApproximateReceiveCount``, its ``native``
-    the :class:`SQSMessage`. Of a FIFO queue the messages of a group are handled in order, one at a
-    time, and groups beside each other where there are several workers.
+    the :class:`SQSMessage`. On a FIFO queue, the messages of a group are handled in order, one at a
+    time; several workers handle several groups at once.
 
     :param queue_url: the URL of the queue, or its name.
-    :param client: a client as ``boto3.client("sqs")`` returns it. Unless given, one is made with
-        the credentials and the region that boto3 finds.
-    :param region: the region; unless given, the one in ``queue_url``, or where boto3 looks.
+    :param client: a client as ``boto3.client("sqs")`` returns it. By default, the adapter makes one
+        with the credentials and the region that boto3 finds.
+    :param region: the region; by default the one in ``queue_url``, or the one that boto3 finds.
     :param endpoint: where SQS answers, if not at AWS: a local stand-in, or a VPC endpoint.
-    :param visibility: for how long a message is kept from other consumers at a time, in whole
-        seconds: as long after a crash it is delivered again. A handler may take longer.
+    :param visibility: seconds, a whole number, for which a message is hidden from other consumers.
+        After a crash, it is redelivered when they are over. A handler may take longer.
     :param wait_time: how long a poll waits for messages, in whole seconds, 20 at most.
     :param batch_size: how many messages one poll asks for, 10 at most.
-    :param receivers: how many polls, and as many deletions, are under way at once.
-    :param retry_after: after so many seconds a nacked message is delivered again.
-    :param max_deliveries: a message that was received more often and never settled is
-        dead-lettered without being handled again; without a DLQ the adapter stops. None: however
-        often, which leaves it to the queue's redrive policy.
+    :param receivers: how many polls, and as many deletions, run at once.
+    :param retry_after: seconds until a nacked message is redelivered.
+    :param max_deliveries: after this many deliveries without settlement, a message becomes a dead
+        letter without being handled again; without a DLQ the adapter stops. None: no limit, which
+        leaves it to the queue's redrive policy.
     :param sns: unwrap the notifications of SNS; their attributes become headers.
-    :param body_encoding: ``"base64"`` where senders encode bodies so; None where they are text.
+    :param body_encoding: ``"base64"`` if senders encode bodies in base64; None if bodies are text.
     :param options: what every :class:`~missive.polling.PollingAdapter` takes.
-    :raises ConfigurationError: these cannot work; nothing was connected to.
+    :raises ConfigurationError: an argument cannot work; no connection was made.
     """
 
     messaging_system = "aws_sqs"

@@ -35,7 +35,7 @@ class Queue:
     :param endpoint: where SQS answers, if not at AWS.
     :param connections: how many calls are under way at most.
     :param wait_time: how long a poll waits, in seconds.
-    :raises ConfigurationError: these cannot work.
+    :raises ConfigurationError: an argument cannot work.
 
     :ivar name: the name of the queue.
     :ivar url: its URL; empty until it is known.

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 class WSGIAdapter(WebhookAdapter[M]):
     """Takes each POST on a path as a message, and answers with what became of it.
 
-    The adapter is the WSGI application: give it to any WSGI server. Requests may be handled in
-    many threads and processes at once. Processing hooks run once in each process of the server:
-    the before-hooks ahead of its first message, or at :meth:`open`; the after-hooks at
-    :meth:`close`, or else when the process exits.
+    The adapter is the WSGI application: give it to any WSGI server. Requests may be handled in many
+    threads and processes at once. Processing hooks run once in each process of the server: the
+    before-hooks before its first message, or at :meth:`open`; the after-hooks at :meth:`close`, or
+    when the process exits.
 
     :param message_cls: makes a message of the bytes of a body.
     :param processor: the processor to run.
     :param options: what every :class:`~missive.webhooks.WebhookAdapter` takes.
-    :raises ConfigurationError: these cannot work.
+    :raises ConfigurationError: an argument cannot work.
 
     :ivar address: where ``run`` listens, as (host, port); None while it does not.
     """
