@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from missive import DeadLetter, Envelope, MemoryDLQ, RawMessage
 from missive.dlq.postgresql import PostgreSQLDLQ
 from missive.letters import Receipt, received_letter
-from postgresql_server import DEADLINE, PostgreSQLServer
+from patience import DEADLINE
+from postgresql_server import PostgreSQLServer
 
 Opener = Callable[..., PostgreSQLDLQ]
 
