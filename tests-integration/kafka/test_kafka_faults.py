@@ -172,7 +172,7 @@ def run_rounds(broker: Broker, folder: Path, rounds: int, workers: int) -> dict[
     }
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 8])
 def test_a_few_rounds_of_faults_lose_nothing(
     mock: MockCluster, tmp_path: Path, workers: int
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_few_rounds_of_faults_lose_nothing(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 8])
 @pytest.mark.parametrize("kind", ["mock", "cluster"])
 def test_a_hundred_rounds_of_faults_lose_nothing(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, workers: int

@@ -643,6 +643,18 @@ def test_a_connection_that_fails_at_open_is_tried_again_and_reported_once(
     assert "connected after 5 attempts" in lines[1]
 
 
+def test_a_stop_while_connecting_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A transport that gives up connecting since it is told to stop logs no attempt to come."""
+
+    class Leaving(MemoryTransport):
+        def open(self) -> None:
+            self.stop()
+            raise ConnectionError
+
+    Leaving(processor_of(ack), 3).run()
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("call", ["receive", "ack", "nack", "flush"])
 def test_a_lost_connection_is_taken_up_again(
     call: str, workers: int, caplog: pytest.LogCaptureFixture

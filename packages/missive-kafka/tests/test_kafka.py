@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from typing import Any
 
 import missive
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from kafka_server import Broker, Client, MockCluster, Tansu
 from missive.adapters.kafka import KafkaAdapter, KafkaRefused
 from patience import eventually
@@ -18,9 +20,10 @@ from running import Running
 def adapter_of(recorder: Recorder, broker: Broker, *topics: str, **options: Any) -> Any:
     """Build an adapter for topics of a broker."""
     config = {**broker.settings(), **options.pop("config", {})}
+    group = options.pop("group", "group")
     given = {"retry_after": 0.1, "commit_interval": 0.02, "bootstrap": broker.bootstrap, **options}
     return KafkaAdapter(
-        missive.RawMessage, recorder.processor, topics, "group", config=config, **given
+        missive.RawMessage, recorder.processor, topics, group, config=config, **given
     )
 
 
@@ -186,6 +189,34 @@ def test_patterns_are_subscribed_to(cluster: Broker, client: Client) -> None:
     client.publish(topic, b"1")
     with Running(adapter_of(recorder, cluster, f"^{topic}")):
         recorder.wait_for(1)
+
+
+def test_a_topic_that_fits_later_is_found(cluster: Broker, client: Client) -> None:
+    """A pattern that no topic fits is waited for, and the adapter is ready meanwhile."""
+    name, recorder = f"later-{uuid.uuid4().hex[:8]}", Recorder()
+    config = {"topic.metadata.refresh.interval.ms": 200}
+    with Running(adapter_of(recorder, cluster, f"^{name}", config=config)):
+        client.publish(client.topic(1, name), b"1")
+        recorder.wait_for(1)
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_an_offset_that_is_gone_loses_nothing(mock: MockCluster, start: str) -> None:
+    """Where a partition ends before the committed offset, it is read from its first message."""
+    client, recorder = mock.client(), Recorder()
+    topic = client.topic()
+    client.publish(topic, b"1", b"2")
+    settings = {"bootstrap.servers": mock.bootstrap, "group.id": topic, "log_level": 0}
+    consumer: Any = Consumer(settings)
+    consumer.commit(offsets=[TopicPartition(topic, 0, 100)], asynchronous=False)
+    consumer.close()
+    adapter = adapter_of(recorder, mock, topic, group=topic, start=start)
+    assert adapter.lag().waiting == 2
+    with Running(adapter):
+        recorder.wait_for(2)
+    assert recorder.bodies == [b"1", b"2"]
+    assert client.committed(topic, topic)[0][0] == 2
+    client.close()
 
 
 def test_a_missing_topic_is_refused(cluster: Broker, client: Client) -> None:

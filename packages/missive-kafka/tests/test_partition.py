@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from missive.adapters.kafka.assignment import Assignment
@@ -266,3 +267,19 @@ def test_what_comes_of_a_partition_that_is_gone_is_dropped() -> None:
     assignment.add(Partition("t", 0, 0))
     assignment.remove([("t", 0), ("t", 1)])
     assert assignment.take([Native(0)], no_error) == []
+
+
+def test_a_partition_that_ends_below_its_offset_begins_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Messages below the offset that it was assigned at are new ones: others were lost."""
+    assignment = Assignment(max_deliveries=3, max_gap=4)
+    assignment.add(Partition("t", 0, 100))
+    records = assignment.take([Native(0), Native(1), Native(0)], no_error)
+    assert [record.offset for record in records] == [0, 1]
+    for record in records:
+        record.partition.settle(record.offset)
+    assert [commit[:3] for commit in assignment.commits()] == [("t", 0, 2)]
+    assert [r.getMessage() for r in caplog.records] == [
+        "t-0 ends before the committed offset 100; reading it from 0 on"
+    ]

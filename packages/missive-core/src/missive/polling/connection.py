@@ -54,7 +54,7 @@ class Connection:
                 elapsed = monotonic() - began
                 if give_up_after is not None and elapsed >= give_up_after:
                     raise TransportUnreachable(adapter, give_up_after, error) from error
-                if attempts == 1:
+                if attempts == 1 and not adapter.stopping:
                     logger.warning(
                         "%s cannot connect (%s); trying again until it can",
                         self._name,

@@ -189,7 +189,7 @@ class KafkaAdapter(GroupReader[M]):
 
     def settings(self) -> Mapping[str, Any]:
         """Return what librdkafka is told."""
-        return member_settings(self.bootstrap, self.group, self.start, self.config)
+        return member_settings(self.bootstrap, self.group, self.config)
 
     @property
     def begins_at_start(self) -> bool:

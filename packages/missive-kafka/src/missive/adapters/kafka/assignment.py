@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from .notes import LONGEST
 from .partition import Partition
 from .record import Record
+
+logger = logging.getLogger("missive.adapters.kafka.assignment")
 
 #: What is committed: topic, partition, offset, metadata.
 Commit = tuple[str, int, int, str]
@@ -67,13 +70,31 @@ class Assignment:
                 continue
             offset = native.offset()
             if not partition.receive(offset):
-                continue
+                if offset >= partition.start:
+                    continue
+                partition = self._begin_again(partition, offset)
             record = Record(partition, offset, native, native.value() or b"")
             if partition.careful:
                 partition.waiting.append(record)
             else:
                 records.append(record)
         return records
+
+    def _begin_again(self, partition: Partition, offset: int) -> Partition:
+        """Return a partition in place of one that ends below the position it was assigned at.
+
+        Its topic was made again, or its broker lost messages.
+        """
+        logger.warning(
+            "%s ends before the committed offset %d; reading it from %d on",
+            partition.name,
+            partition.start,
+            offset,
+        )
+        begun = Partition(partition.topic, partition.number, offset)
+        begun.receive(offset)
+        self.add(begun)
+        return begun
 
     def next_suspects(
         self, is_calm: Callable[[], bool], commit: Callable[[Sequence[Commit]], bool]

@@ -7,6 +7,8 @@ from typing import Any
 from confluent_kafka import KafkaError
 from missive.errors import TransportRefused
 
+from .settings import without_secrets
+
 #: What no new attempt mends, with the remedy.
 LASTING: dict[int, str] = {
     KafkaError._AUTHENTICATION: "check sasl.username, sasl.password and sasl.mechanisms in config",
@@ -60,13 +62,14 @@ class KafkaRefused(TransportRefused):
     :ivar code: the error code of Kafka, or below 0 that of librdkafka.
     """
 
-    def __init__(self, adapter: object, error: Any, what: str = "") -> None:
+    def __init__(self, adapter: Any, error: Any, what: str = "") -> None:
         self.code: int = error.code()
         known = LASTING.get(self.code, "see the error code")
         about = f" {what}" if what else ""
+        said = without_secrets(error.str(), adapter.config)
         # The base class knows the error's type alone; the broker says more, and no payload.
         super(TransportRefused, self).__init__(
-            f"{type(adapter).__name__} was refused by Kafka{about}: {error.str()}"
+            f"{type(adapter).__name__} was refused by Kafka{about}: {said}"
             f" ({error.name()}); {known}"
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from .errors import KafkaRefused, KafkaUnavailable, is_lasting
-from .member import ANSWER_TIMEOUT
+from .member import ANSWER_TIMEOUT, is_meant
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ def ask_lag(
             position: int = place.offset
             if position == OFFSET_INVALID:
                 position = low if from_start else high
+            elif position > high:  # where the messages behind it were lost
+                position = low
             waiting[place.topic, place.partition] = max(high - max(position, low), 0)
         return waiting
     except KafkaException as error:
@@ -63,7 +64,7 @@ def ask_lag(
 def _places(adapter: object, consumer: Any, topics: Sequence[str]) -> list[TopicPartition]:
     places: list[TopicPartition] = []
     for known in consumer.list_topics(timeout=ANSWER_TIMEOUT).topics.values():
-        if any(_is_meant(topic, known.topic) for topic in topics):
+        if any(is_meant(topic, known.topic) for topic in topics):
             places += [TopicPartition(known.topic, number) for number in known.partitions]
     found = {place.topic for place in places}
     for topic in topics:
@@ -71,7 +72,3 @@ def _places(adapter: object, consumer: Any, topics: Sequence[str]) -> list[Topic
             error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
             raise KafkaRefused(adapter, error, f"the topic {topic!r}")
     return places
-
-
-def _is_meant(topic: str, name: str) -> bool:
-    return re.match(topic, name) is not None if topic.startswith("^") else topic == name

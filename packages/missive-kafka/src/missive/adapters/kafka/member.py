@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
@@ -26,6 +27,11 @@ PROBE_EVERY = 0.25
 LAST_COMMIT_TIMEOUT = 5.0
 #: How long leaving the group may take, in seconds.
 LEAVE_TIMEOUT = 15.0
+
+
+def is_meant(topic: str, name: str) -> bool:
+    """Return whether a topic has a name, or fits a pattern that begins with ``^``."""
+    return re.match(topic, name) is not None if topic.startswith("^") else topic == name
 
 
 class Member:
@@ -132,10 +138,16 @@ class Member:
                 said = self.consumer.list_topics(name, timeout=timeout).topics.get(name)
                 wrong[name] = None if said is None else said.error
             if not names:
-                self.consumer.list_topics("__consumer_offsets", timeout=timeout)
+                self._find(timeout)
         except KafkaException as error:
             raise KafkaUnavailable(self._why(error)) from error
         return wrong
+
+    def _find(self, timeout: float) -> None:
+        """Find topics that fit the patterns; librdkafka joins no group until there is one."""
+        known = self.consumer.list_topics(timeout=timeout).topics
+        if not any(is_meant(pattern, name) for pattern in self._topics for name in known):
+            self.is_assigned = True  # nothing, for now
 
     def _why(self, error: KafkaException) -> str:
         said: Any = error.args[0]

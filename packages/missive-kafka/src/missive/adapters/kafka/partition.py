@@ -25,6 +25,7 @@ class Partition:
     :param end: the offset behind the last message of the partition, where the note has suspects.
 
     :ivar position: the offset to commit: everything below is settled.
+    :ivar start: the position that it was assigned at.
     :ivar careful: whether messages are handled one at a time, since one may have killed a process.
     :ivar waiting: received messages that wait for the ones before them to be handled alone.
     :ivar given_back: how many messages were received and are not going to be handled here.
@@ -35,7 +36,8 @@ class Partition:
         self, topic: str, number: int, position: int, note: Note | None = None, end: int = 0
     ) -> None:
         note = note or Note()
-        self.topic, self.number, self.position = topic, number, position
+        self.topic, self.number = topic, number
+        self.position = self.start = position
         self.name = f"{topic}-{number}"
         self.careful = note.suspects > 0 and position < end
         self.waiting: deque[Record] = deque()

@@ -19,7 +19,12 @@ OWN = {
     "auto.offset.reset": "give start=…",
     "enable.auto.commit": "offsets are committed when messages are settled",
     "auto.commit.enable": "offsets are committed when messages are settled",
+    "auto.commit.interval.ms": "give commit_interval=…",
     "enable.auto.offset.store": "offsets are committed when messages are settled",
+    "offset.store.method": "offsets are kept by the broker",
+    "offset.store.path": "offsets are kept by the broker",
+    "default.topic.config": "give its settings in config itself",
+    "enabled_events": "the adapter needs librdkafka's callbacks",
     "enable.partition.eof": "the end of a partition ends nothing",
     "error_cb": "errors are raised by run, or logged",
     "on_commit": "commits that fail are sent again",
@@ -39,7 +44,7 @@ DEFAULTS: Mapping[str, Any] = {
 #: What is left out where the group coordinates itself, by Kafka's newer protocol.
 STRATEGY = {"partition.assignment.strategy": "cooperative-sticky"}
 #: Settings whose values are secret have one of these in their names.
-_SECRET = ("password", "secret", "jaas", "key.pem", "token", "username")
+_SECRET = ("password", "passphrase", "secret", "jaas", "key.pem", "token", "oauthbearer.config")
 
 
 class QuietLog:
@@ -76,16 +81,15 @@ def client_settings(bootstrap: str, config: Mapping[str, Any]) -> dict[str, Any]
     return {**config, "bootstrap.servers": bootstrap, "logger": QuietLog()}
 
 
-def member_settings(
-    bootstrap: str, group: str, start: Start, config: Mapping[str, Any]
-) -> dict[str, Any]:
+def member_settings(bootstrap: str, group: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a member of a group, which commits nothing by itself."""
     own = {} if config.get("group.protocol") == "consumer" else STRATEGY
     return {
         **own,
         **client_settings(bootstrap, config),
         "group.id": group,
-        "auto.offset.reset": start,
+        # Where a committed offset is not there any more; the adapter itself says where to start.
+        "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": False,
@@ -93,8 +97,9 @@ def member_settings(
 
 
 def without_secrets(text: str, config: Mapping[str, Any]) -> str:
-    """Return what librdkafka says of settings, with no secret of them in it."""
+    """Return what librdkafka says, unless a secret of the settings is in it, be it the end of one."""
     for key, value in config.items():
-        if any(word in key for word in _SECRET) and str(value) and str(value) in text:
-            return "a setting cannot be used"
+        words = str(value).split()
+        if any(word in key for word in _SECRET) and words and words[-1] in text:
+            return f"what it said quotes {key}, and is left out"
     return text
