@@ -135,7 +135,7 @@ def _dlq_warnings(adapter: Adapter[Any]) -> Iterator[str]:
     elif dlq is None and capabilities.delivery == "at-least-once":
         yield (
             "no DLQ: a message that cannot be handled ends the run, and the next run gets it"
-            " start; give --dlq sqlite:///dead-letters.db"
+            " again; give --dlq sqlite:///dead-letters.db"
         )
     elif dlq is not None and (isinstance(dlq, MemoryDLQ) or not isinstance(dlq, DeadLetterStore)):
         yield (
