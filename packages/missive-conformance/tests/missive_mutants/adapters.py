@@ -12,6 +12,7 @@ import uuid
 from collections import UserDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from missive import Delivery, HandlingContext, Message, Outcome, Processor, RawMessage
@@ -1132,6 +1133,26 @@ class ReadsAFileWhenBuilt(SoundAdapter):
         super().__init__(*arguments, **options)
         with open(os.devnull, "rb") as file:  # noqa: PTH123
             file.read()
+
+
+@MUTANTS.add(sound, "A150")
+class ReadsBesideItselfWhenBuilt(SoundAdapter):
+    """Reads a file of the folder that it is imported from in its constructor."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        Path(__file__).parents[1].joinpath("caught.json").read_bytes()
+
+
+@MUTANTS.add(sound, "A150")
+class HasAThreadForAMoment(SoundAdapter):
+    """Starts a thread in its constructor, and waits for its end."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        thread = threading.Thread(target=threading.active_count)
+        thread.start()
+        thread.join()
 
 
 @MUTANTS.add(sound, "A151")

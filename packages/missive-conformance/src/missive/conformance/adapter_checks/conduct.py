@@ -33,6 +33,9 @@ OUTSIDE = (
 #: What looks at the outside alone, or is of the interpreter itself.
 HARMLESS = ("os.fspath", "os.putenv", "os.unsetenv", "socket.gethostname")
 
+#: How the names of files end that an import opens.
+IMPORTED = (".py", ".pyc", ".pyd", ".so")
+
 
 class Listener:
     """Notes what this thread does to the outside while in the ``with``.
@@ -52,25 +55,47 @@ class Listener:
             Listener._hooked = True
             sys.addaudithook(Listener._hear)
         Listener._current = self
+        self._start = threading.Thread.start
+        threading.Thread.start = self._started  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *exc: object) -> None:
+        threading.Thread.start = self._start  # type: ignore[method-assign]
         Listener._current = None
+
+    @property
+    def _started(self) -> Callable[[threading.Thread], None]:
+        """What stands for ``Thread.start``, of which older Pythons audit nothing."""
+
+        def start(thread: threading.Thread) -> None:
+            if threading.get_ident() == self._thread:
+                self.heard.append("threading.Thread.start")
+            self._start(thread)
+
+        return start
 
     @staticmethod
     def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         listener = Listener._current
         if listener is None or threading.get_ident() != listener._thread:
             return
-        if event.startswith(OUTSIDE) and event not in HARMLESS and not _of_python(arguments):
+        if event.startswith(OUTSIDE) and event not in HARMLESS and not _of_python(event, arguments):
             listener.heard.append(event)
 
 
-def _of_python(arguments: tuple[Any, ...]) -> bool:
-    """Return whether an event is about a file of this Python, such as what it imports."""
+def _of_python(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Return whether an event is about a file of this Python, such as what it imports.
+
+    Programs are imported from the folders of ``sys.path``, and the author's own is among them: there
+    only what an import does is of Python.
+    """
     path = arguments[0] if arguments else None
-    homes = (sys.prefix, sys.base_prefix, *filter(None, sys.path))
-    return isinstance(path, str) and path.startswith(homes)
+    if not isinstance(path, str):
+        return False
+    if path.startswith((sys.prefix, sys.base_prefix)):
+        return True
+    imports = path.endswith(IMPORTED) or event in ("os.listdir", "os.scandir")
+    return imports and path.startswith(tuple(filter(None, sys.path)))
 
 
 class Conduct:
