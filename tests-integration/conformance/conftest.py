@@ -18,9 +18,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave slow transports, and handlers that are not plain, to the profiles that may take long.
 
-    What kills and cuts is asked of plain handlers alone. Where the tests of faults are asked for, mark
-    what the quick profile leaves out as such.
+    Where the tests of faults are asked for, mark what the quick profile leaves out as such. What
+    kills and cuts is asked of coroutines and batches there where a suite ``meets_faults``, and of the
+    other suites in the soak run.
     """
+    if config.option.markexpr.startswith("soak"):
+        for item in items:
+            if _is_repeated(item):
+                item.add_marker("soak")
+        return
     repeated = [item for item in items if _is_repeated(item)]
     config.hook.pytest_deselected(items=repeated)
     items[:] = [item for item in items if not _is_repeated(item)]
@@ -48,4 +54,6 @@ def _is_styled(item: pytest.Item) -> bool:
 
 def _is_repeated(item: pytest.Item) -> bool:
     check = check_of(getattr(item, "function", None))
-    return _is_styled(item) and check is not None and check.profile == "faults"
+    meets_faults = getattr(getattr(item, "cls", None), "meets_faults", False)
+    is_fault = check is not None and check.profile == "faults"
+    return is_fault and _is_styled(item) and not meets_faults

@@ -1,4 +1,7 @@
-"""Adapters judged with handlers that are coroutines, and with batches; in the longer profiles."""
+"""Adapters judged with handlers that are coroutines, and with batches; in the longer profiles.
+
+Those that meet faults are killed and cut off in ``./dev faults``, the others in ``./dev soak``.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,7 @@ class TestStdinLargeBatch(StdinStyles):
 
 class TestStreamsAsync(StreamsStyles):
     handlers = "async"
+    meets_faults = True
 
 
 class TestStreamsBatchOfOne(StreamsStyles):
@@ -45,6 +49,7 @@ class TestStreamsBatchOfOne(StreamsStyles):
 
 class TestStreamsBatch(StreamsStyles):
     handlers = "batch:7"
+    meets_faults = True
 
 
 class TestStreamsLargeBatch(StreamsStyles):
