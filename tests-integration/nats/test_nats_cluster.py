@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import missive
 import nats.errors
@@ -26,23 +25,40 @@ STEPDOWNS = ("STREAM.LEADER.STEPDOWN.WORK", "CONSUMER.LEADER.STEPDOWN.WORK.worke
 
 
 @pytest.fixture
-def cluster(program: str, tmp_path: Path) -> Any:
+def cluster(program: str, tmp_path: Path) -> Iterator[list[NATSServer]]:
     """Return three servers of one cluster."""
+    servers: list[NATSServer] = []
+    for attempt in range(5):
+        servers = servers_of(program, tmp_path / str(attempt))
+        try:
+            for server in servers:
+                server.start()
+            break
+        except AssertionError:  # somebody took a port meanwhile
+            stop(servers)
+            if attempt == 4:
+                raise
+    yield servers
+    stop(servers)
+
+
+def servers_of(program: str, folder: Path) -> list[NATSServer]:
+    """Return the servers of a cluster, which know each other's ports."""
     ports = [free_port() for _ in range(3)]
     routes = ", ".join(f'"nats-route://127.0.0.1:{port}"' for port in ports)
     servers: list[NATSServer] = []
     for number, port in enumerate(ports):
-        folder = tmp_path / f"server-{number}"
-        folder.mkdir()
+        own = folder / f"server-{number}"
+        own.mkdir(parents=True)
         listens = f'cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}'
-        servers.append(NATSServer(program, folder, f"server_name: n{number}\n{listens}"))
-    try:
-        for server in servers:
-            server.start()
-        yield servers
-    finally:
-        for server in servers:
-            server.stop()
+        servers.append(NATSServer(program, own, f"server_name: n{number}\n{listens}"))
+    return servers
+
+
+def stop(servers: list[NATSServer]) -> None:
+    """End servers."""
+    for server in servers:
+        server.stop()
 
 
 def taken(act: Callable[[], object]) -> bool:
