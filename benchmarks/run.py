@@ -110,7 +110,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "suites", nargs="*", metavar="SUITE", help=f"{', '.join(MODULES)}; all unless given"
     )
-    parser.add_argument("--quick", action="store_true", help="leave out what takes long, and measure the rest shortly")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out what takes long, and measure the rest shortly",
+    )
     parser.add_argument("--rounds", type=int, help="how many rounds, instead of the usual number")
     parser.add_argument(
         "--priority", action="store_true", help="go before other programs (root's to decide)"
