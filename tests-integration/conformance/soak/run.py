@@ -71,8 +71,6 @@ class Soak:
         self.workers: list[Worker] = []
         self.numbers = count(1)
         self.begun = monotonic()
-        for _ in range(transport.workers):
-            self.start_worker()
         self.publisher.start()
 
     def start_worker(self) -> None:
@@ -86,6 +84,8 @@ class Soak:
 
     def run(self, seconds: float) -> SoakAccount:
         """Find the capacity, publish at a part of it among faults, and close the books."""
+        for _ in range(self.transport.workers):
+            self.start_worker()
         self.findings.capacity = self.capacity()
         self.findings.rate = LOAD * self.findings.capacity
         self.begun = monotonic()
