@@ -86,7 +86,7 @@ class SpoolAdapter(PollingAdapter[M]):
         **options: Any,
     ) -> SpoolAdapter[Any]:
         """Build the adapter from ``spool:/var/spool/orders?retry_after=2``."""
-        readers = {
+        readers: dict[str, Callable[[str], Any]] = {
             **cls.url_options,
             "retry_after": float,
             "lease": float,
@@ -146,9 +146,9 @@ class SpoolAdapter(PollingAdapter[M]):
 
     def keepalive(self) -> None:
         """Keep the claims of messages that are being handled."""
-        for delivery in self.unsettled():
+        for path in _files(self.unsettled()):
             with suppress(FileNotFoundError):
-                _set_due(delivery.native, self.lease)
+                _set_due(path, self.lease)
 
     def ack(self, message: M) -> None:
         """Remove the file."""
@@ -159,14 +159,18 @@ class SpoolAdapter(PollingAdapter[M]):
         with suppress(FileNotFoundError):
             _set_due(message.native, self.retry_after)
 
-    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+    def give_back(self, deliveries: Sequence[Delivery | bytes]) -> None:
         """Let others have what was claimed and not handled, uncounted."""
-        for delivery in deliveries:
+        for path in _files(deliveries):
             with suppress(FileNotFoundError):
-                _set_due(delivery.native, 0)
-                delivery.native.rename(
-                    delivery.native.with_suffix(f".{delivery.delivery_count - 1}")
-                )
+                _set_due(path, 0)
+                path.rename(path.with_suffix(f".{int(path.suffix[1:]) - 1}"))
+
+
+def _files(deliveries: Sequence[Delivery | bytes]) -> Iterator[Path]:
+    for delivery in deliveries:
+        if isinstance(delivery, Delivery) and isinstance(delivery.native, Path):
+            yield delivery.native
 
 
 def _set_due(path: Path, seconds: float) -> None:

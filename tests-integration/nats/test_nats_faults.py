@@ -109,9 +109,9 @@ def test_what_is_deleted_is_awaited_or_made_again(
         eventually(lambda: client.remaining(stream) == 0, "it was not acked")
         if what == "consumer":
             client.run(client.jetstream.purge_stream(stream))
-            client.run(client.jetstream.delete_consumer(stream, "workers"))
+            client.delete(stream, "workers")
         else:
-            client.run(client.jetstream.delete_stream(stream))
+            client.delete(stream)
         eventually(lambda: adapter.status().reconnections > 0, "the loss was not noticed")
         if what == "stream":
             client.stream(stream)

@@ -51,7 +51,8 @@ class Connections:
 
         proxy = lab.proxy()
         # Of coroutines one at a time is in flight then, as of plain handlers; of batches, one batch.
-        singly = {"workers": 1, "max_in_flight": 1} if kind_of(lab.style) == ASYNC else {}
+        one: dict[str, Any] = {"workers": 1, "max_in_flight": 1}
+        singly = one if kind_of(lab.style) == ASYNC else {}
         recorder = lab.record(hold_the_first, blocks=True)
         bodies = {b"backlog %d" % number for number in range(8)}
         for body in sorted(bodies):

@@ -17,8 +17,11 @@ POLLING = ("PollingAdapter",)
 
 def apart(lab: AdapterLab) -> dict[str, Any]:
     """Return options by which no message shares a batch with another, where there are batches."""
-    in_batches = kind_of(lab.style) == BATCH
-    return {"ordering_key": lambda message: message.raw_data} if in_batches else {}
+
+    def by_itself(message: Message) -> bytes:
+        return message.raw_data
+
+    return {"ordering_key": by_itself} if kind_of(lab.style) == BATCH else {}
 
 
 class Workers:
