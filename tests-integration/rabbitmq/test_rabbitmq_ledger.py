@@ -127,4 +127,7 @@ def test_kills_of_workers_and_the_broker_lose_nothing(
     deaths = kills + MAX_DELIVERIES + WORKERS * broker_kills
     assert len(twice) <= deaths * PREFETCH
     with SQLiteDLQ(letters) as dlq:
-        assert [message.raw_data for message, _ in dlq.values()] == [b"poison"]
+        kept = [message.raw_data for message, _ in dlq.values()]
+    assert set(kept) == {b"poison"}
+    # The queue gives no ids, so one whose ack was lost by a kill is another letter the next time.
+    assert len(kept) <= 1 + kills + broker_kills
