@@ -26,14 +26,16 @@ def adapter_of(recorder: Recorder, queue: TestQueue, **options: Any) -> SQSAdapt
 @pytest.mark.parametrize("receivers", [1, 4])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_messages_are_handled_and_deleted(queue: TestQueue, receivers: int, workers: int) -> None:
-    """All that is sent is handled once, and gone afterwards."""
+    """All that is sent is handled, and gone afterwards; once, where one receiver asks at a time."""
     recorder = Recorder()
-    bodies = [f"body {number}" for number in range(45)]
-    queue.send(*bodies)
+    bodies = {b"body %d" % number for number in range(45)}
+    queue.send(*[body.decode() for body in bodies])
     with Running(adapter_of(recorder, queue, receivers=receivers, workers=workers)):
         recorder.wait_for(45)
         eventually(queue.is_empty, "messages were left")
-    assert sorted(recorder.bodies) == sorted(body.encode() for body in bodies)
+    assert set(recorder.bodies) == bodies
+    if receivers == 1:  # moto may give a message to two that ask at the same moment
+        assert len(recorder.bodies) == 45
 
 
 def test_async_handlers_are_run(queue: TestQueue) -> None:
