@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from instrument import Suite
+from instrument.ports import free_port
 from instrument.processes import processor_time
-from wsgi import ANSWER, BODY, CONNECTIONS, HEADERS, SPELLS, Load, free_port, wait_for
+from wsgi import ANSWER, BODY, CONNECTIONS, HEADERS, SPELLS, Load, wait_for
 
 RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS]
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from dlq import folder, fresh
 from instrument import Suite
+from instrument.ports import free_port
 from instrument.processes import processor_time
 from postgresql_service import postgresql_service
-from wsgi import CONNECTIONS, Load, free_port, wait_for
+from wsgi import CONNECTIONS, Load, wait_for
 
 #: How long a handler takes, in seconds, and how long one that hangs does.
 WORK, HANGING = 0.02, 60.0

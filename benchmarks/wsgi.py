@@ -16,6 +16,7 @@ from time import monotonic, perf_counter, sleep
 from typing import Any
 
 from instrument import Suite
+from instrument.ports import free_port
 from instrument.processes import processor_time
 
 BODY = json.dumps({"event": "sign-in", "note": "x" * 985}).encode()
@@ -176,12 +177,6 @@ def served(server: str, factory: str) -> Iterator[tuple[int, int]]:
             yield port, process.pid
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

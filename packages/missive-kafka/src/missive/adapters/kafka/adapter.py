@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from missive import Capabilities, M
+from missive.polling import check_count
 
 from .assignment import Assignment
 from .checks import (
-    check_count,
     check_name,
     check_one_of,
     check_seconds,
@@ -115,9 +115,9 @@ class KafkaAdapter(GroupReader[M]):
         check_one_of(name, "start", start, ("earliest", "latest"))
         check_seconds(name, "retry_after", retry_after)
         check_seconds(name, "commit_interval", commit_interval)
-        check_count(name, "max_deliveries", max_deliveries)
-        check_count(name, "max_gap", max_gap)
-        check_count(name, "commit_every", commit_every)
+        check_count(self, "max_deliveries", max_deliveries)
+        check_count(self, "max_gap", max_gap)
+        check_count(self, "commit_every", commit_every)
         self.topics = check_topics(name, topics)
         self.group = check_name(name, "group", group)
         self.bootstrap = check_name(name, "bootstrap", bootstrap)

@@ -30,15 +30,6 @@ def check_topics(name: str, topics: Iterable[str] | str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(str, given)))
 
 
-def check_count(name: str, what: str, count: object) -> None:
-    """Refuse what is not a whole number from 1.
-
-    :raises ConfigurationError: it is not.
-    """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise ConfigurationError(f"{what} of {name} must be a whole number from 1, not {count!r}")
-
-
 def check_seconds(name: str, what: str, seconds: object) -> None:
     """Refuse what is not a number of seconds.
 

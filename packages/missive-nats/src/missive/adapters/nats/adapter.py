@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from missive import Capabilities, ConfigurationError, Delivery, HandlingContext, M, Outcome
-from missive.polling import read_flag
+from missive.polling import check_count, read_flag
 
 from .connected import MOST_AT_ONCE, ConnectedAdapter
 from .consumers import Wanted, check_name, check_subjects, find
@@ -120,10 +120,7 @@ class NATSAdapter(ConnectedAdapter[M]):
         if domain is not None:
             check_name("domain", domain, name)
         for what, count in (("batch_size", batch_size), ("max_deliveries", max_deliveries)):
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise ConfigurationError(
-                    f"{what} of {name} must be a whole number from 1, not {count!r}"
-                )
+            check_count(self, what, count)
         number = isinstance(retry_after, (int, float)) and not isinstance(retry_after, bool)
         if not number or not 0.1 <= retry_after < 1e9:
             raise ConfigurationError(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from missive import Capabilities, ConfigurationError, Delivery, M
+from missive.polling import check_count
 
 from .connected import ConnectedAdapter
 from .consumers import check_subjects
@@ -90,10 +91,7 @@ class NATSSubjectAdapter(ConnectedAdapter[M]):
             raise ConfigurationError(f"{name} needs the names of subjects")
         if queue is not None:
             check_subjects("queue", [queue], name)
-        if not isinstance(pending, int) or isinstance(pending, bool) or pending < 1:
-            raise ConfigurationError(
-                f"pending of {name} must be a whole number from 1, not {pending!r}"
-            )
+        check_count(self, "pending", pending)
         self.queue = queue
         self.pending = pending
         self.lost = 0

@@ -103,7 +103,7 @@ class SQSAdapter(PollingAdapter[M]):
     ) -> None:
         super().__init__(message_cls, processor, **options)
         check_options(
-            type(self).__name__,
+            self,
             queue_url=queue_url,
             visibility=visibility,
             wait_time=wait_time,

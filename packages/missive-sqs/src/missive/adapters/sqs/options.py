@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from missive import ConfigurationError
+from missive.polling import check_count
 
 from .leases import LONGEST
 from .outbox import BATCH
@@ -17,7 +18,7 @@ MOST_RECEIVERS = 100
 
 
 def check_options(
-    name: str,
+    adapter: object,
     *,
     queue_url: object,
     visibility: object,
@@ -30,9 +31,9 @@ def check_options(
 ) -> None:
     """Refuse options that cannot work.
 
-    :param name: the name of the adapter.
     :raises ConfigurationError: one of them cannot.
     """
+    name = type(adapter).__name__
     if not isinstance(queue_url, str):
         raise ConfigurationError(
             f"queue_url of {name} must be the URL or the name of a queue, not {queue_url!r}"
@@ -46,12 +47,7 @@ def check_options(
     if max_deliveries is not None:
         whole.append(("max_deliveries", max_deliveries, None))
     for option, given, most in whole:
-        is_whole = isinstance(given, int) and not isinstance(given, bool) and given >= 1
-        if not is_whole or (most is not None and isinstance(given, int) and given > most):
-            limit = "" if most is None else f" to {most}"
-            raise ConfigurationError(
-                f"{option} of {name} must be a whole number from 1{limit}, not {given!r}"
-            )
+        check_count(adapter, option, given, most)
     is_number = isinstance(retry_after, (int, float)) and not isinstance(retry_after, bool)
     if not is_number or not 0 <= float(str(retry_after)) <= LONGEST:
         raise ConfigurationError(
