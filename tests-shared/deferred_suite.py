@@ -57,7 +57,7 @@ SCENES: tuple[Events, ...] = (
 
 
 def scenes(test: Callable[..., None]) -> Callable[..., None]:
-    """Have a test that is given events, a retry and failures run through the scenes first."""
+    """Add the scenes to a property test of events, a retry and failures, as explicit examples."""
     retry = Retry(attempts=4, delay=10.0, jitter=0.0)
     for events in SCENES:
         test = example(events=events, retry=retry, failures=[3, 6, 1])(test)

@@ -174,7 +174,7 @@ def _files(deliveries: Sequence[Delivery | bytes]) -> Iterator[Path]:
 
 
 def _set_due(path: Path, seconds: float) -> None:
-    """Have a file delivered after so many seconds.
+    """Set when a file becomes due, in seconds from now.
 
     :raises FileNotFoundError: it was settled, or another consumer has claimed it.
     """

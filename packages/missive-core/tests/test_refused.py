@@ -80,7 +80,7 @@ def opened(clock: Clock) -> tuple[ProcessingContext[RawMessage], BreakerState]:
 
 
 def for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have refused messages wait for others for longer than any test lasts."""
+    """Make the wait before refused messages are written longer than any test."""
     for name in ("REFUSED_WAIT", "REFUSED_WAIT_LONGEST"):
         monkeypatch.setattr(f"missive.polling.refused.{name}", 3600.0)
 

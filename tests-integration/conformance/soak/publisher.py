@@ -81,7 +81,7 @@ class Publisher(threading.Thread):
             try:
                 with self._lock:
                     confirmed = self._harness.publish(body)
-            except Exception:
+            except Exception:  # the errors of transports have no common class
                 if monotonic() > deadline:
                     raise
                 confirmed = False

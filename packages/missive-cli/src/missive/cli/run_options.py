@@ -48,7 +48,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--retry-attempts",
         metavar="N",
         type=click.IntRange(1),
-        help="How many times to try a message, in handlers without a Retry of their own.",
+        help="The maximum number of attempts for a message, if its handler has no Retry.",
     ),
     click.option(
         "--retry-delay",

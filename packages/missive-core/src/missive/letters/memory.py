@@ -231,7 +231,7 @@ class MemoryDLQ(InboxStore):
             return self._shelf.claims[id] if self._shelf.is_claimed(id, utc_now()) else None
 
     def release(self, claim: Claim) -> bool:
-        """Give a claim back; the letter stays."""
+        """Release a claim without removing the letter."""
         with self._lock:
             held = self._shelf.holds(claim)
             if held:

@@ -137,7 +137,7 @@ class DeadLetterStore(LetterAccounts):
 
     @abstractmethod
     def release(self, claim: Claim) -> bool:
-        """Give a claim back; the letter stays. Return False if the claim had already ended."""
+        """Release a claim without removing the letter; return False if the claim had ended."""
 
     @abstractmethod
     def remove(self, claim: Claim) -> bool:

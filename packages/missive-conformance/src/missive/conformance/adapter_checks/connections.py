@@ -50,7 +50,7 @@ class Connections:
             ctx.ack()
 
         proxy = lab.proxy()
-        # Of coroutines one at a time is in flight then, as of plain handlers; of batches, one batch.
+        # So async handlers run one at a time, as plain ones do; batch handlers run one batch at a time.
         one: dict[str, Any] = {"workers": 1, "max_in_flight": 1}
         singly = one if kind_of(lab.style) == ASYNC else {}
         recorder = lab.record(hold_the_first, blocks=True)

@@ -220,7 +220,10 @@ class Waiting:
 
 
 def _outlive_an_outage(lab: AdapterLab, failures: int) -> None:
-    """Have a message fail twice under a breaker, which opens at so many failures, and then succeed."""
+    """Check a message that fails twice and then succeeds, with a breaker on its handler.
+
+    :param failures: how many failures open the breaker.
+    """
     attempts: list[int] = []
     letters = lab.letters()
     breaker = Breaker(on=(Failure,), failures=failures, pause=DELAY)

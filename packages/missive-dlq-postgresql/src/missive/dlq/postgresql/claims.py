@@ -99,7 +99,7 @@ class PostgreSQLClaims(DeadLetterStore):
         return None if row is None else claim._replace(expires=row[0])
 
     def release(self, claim: Claim) -> bool:
-        """Give a claim back; the letter stays. False where the claim was no longer held."""
+        """Release a claim without removing the letter; return False if the claim had ended."""
         return self._count(self._claim_sql.release, (to_key(claim.id), claim.token)) > 0
 
     def remove(self, claim: Claim) -> bool:

@@ -106,7 +106,7 @@ class Session:
                 self.close()
 
     def _speak(self, encoding: str, other: str) -> None:
-        """Have the connection change from one encoding to another."""
+        """Switch the connection from one encoding to another."""
         if other != encoding:
             self.execute(b"SELECT set_config('client_encoding', %s, false)", (other,))
 

@@ -307,7 +307,7 @@ class SQLiteDLQ(SQLiteMapping, InboxStore):
             return claim._replace(expires=expires) if cursor.rowcount else None
 
     def release(self, claim: Claim) -> bool:
-        """Give a claim back; the letter stays. False where the claim was no longer held."""
+        """Release a claim without removing the letter; return False if the claim had ended."""
         with self._database.claiming() as connection:
             return connection.execute(sql.RELEASE, (claim.id, claim.token)).rowcount > 0
 

@@ -37,7 +37,7 @@ _filter = _ToDebug()
 
 
 def install() -> None:
-    """Have pika log failures of the adapter's connections at DEBUG; other connections are as ever."""
+    """Make pika log failures of the adapter's connections, and of no others, at DEBUG."""
     for name in PIKAS:
         logging.getLogger(name).addFilter(_filter)
 
